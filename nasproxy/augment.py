@@ -1,0 +1,231 @@
+"""Differentiable Siamese augmentation (DSA) of normalised images.
+
+Source: Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, section 4.1; used by the
+main paper (eq. 6, appendix A.3). One group of transformations is drawn at a time, not all six.
+
+Notation: N images (or B draws), C channels, H height, W width, K classes, M images a class.
+
+- *Siamese*, while condensing: `augment_classes` draws one group and one set of parameters a class, shared by all M images.
+- *Training*: `augment_batch` draws one group for the batch and parameters for each image.
+
+All draws come from the generator passed in, on the CPU: they are the same on every device. All functions are
+differentiable with respect to the images.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nasproxy.config import DSA
+from nasproxy.errors import SettingsError, unknown_name
+
+MAX_SHIFT = 1 / 8
+"""Crop: largest shift, as a fraction of the side."""
+CUTOUT_SIDE = 1 / 2
+"""Cutout: side of the square, as a fraction of the image's."""
+MAX_SCALE = 1.2
+"""Scale: factors lie in [1/1.2, 1.2]."""
+MAX_ANGLE = 15.0
+"""Rotate: largest angle, in degrees."""
+
+Parameters = Mapping[str, Tensor]
+"""Name -> (B,) tensor: one value a draw."""
+Shape = tuple[int, int]
+"""(H, W)."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group of transformations: how its parameters are drawn, and how they are applied."""
+
+    draw: Callable[[int, Shape, torch.Generator], Parameters]
+    """(B, (H, W), generator) -> parameters of B draws."""
+    apply: Callable[[Tensor, Parameters], Tensor]
+    """(N, C, H, W) images and parameters of N draws -> (N, C, H, W)."""
+
+
+def parse_strategy(strategy: str, *, flippable: bool) -> tuple[str, ...]:
+    """Groups of a strategy like 'color_crop_flip'; 'auto' is all six (no flip unless flippable), 'none' is none.
+
+    Raises:
+        SettingsError: an unknown or repeated group.
+    """
+    if strategy == "none":
+        return ()
+    if strategy == "auto":
+        return tuple(name for name in DSA.split("_") if flippable or name != "flip")
+    names = tuple(strategy.split("_"))
+    for name in names:
+        if name not in GROUPS:
+            raise unknown_name("augmentation", name, [*GROUPS, "auto", "none"])
+    if len(set(names)) < len(names):
+        raise SettingsError(f"augmentation {strategy!r} names a group twice; name each once")
+    return names
+
+
+def augment_batch(images: Tensor, groups: tuple[str, ...], generator: torch.Generator) -> Tensor:
+    """Augments a batch (N, C, H, W) by one random group, each image by its own parameters."""
+    if not groups:
+        return images
+    group = GROUPS[groups[int(torch.randint(len(groups), (), generator=generator))]]
+    return group.apply(images, _to(images, group.draw(len(images), _shape_of(images), generator)))
+
+
+def augment_classes(
+    batches: tuple[Tensor, ...], groups: tuple[str, ...], generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Siamese augmentation: one group and one set of parameters for each class, shared by all batches.
+
+    Args:
+        batches: tensors (K, M, C, H, W); M may differ between them, e.g. real and synthetic images.
+        groups: what is drawn from; none leaves the images as they are.
+        generator: source of all draws.
+
+    Returns:
+        The augmented batches, same shapes.
+    """
+    if not groups:
+        return batches
+    num_classes = len(batches[0])
+    chosen = torch.randint(len(groups), (num_classes,), generator=generator)
+    drawn = [GROUPS[name].draw(num_classes, _shape_of(batches[0]), generator) for name in groups]
+    order = torch.cat([torch.nonzero(chosen == number).flatten() for number in range(len(groups))])
+    back = torch.argsort(order).to(batches[0].device)
+    augmented = []
+    for images in batches:
+        size, parts = images.shape[1], []
+        for number, name in enumerate(groups):
+            members = torch.nonzero(chosen == number).flatten()
+            if len(members) == 0:
+                continue
+            parameters = {key: value[members].repeat_interleave(size) for key, value in drawn[number].items()}
+            flat = images[members.to(images.device)].flatten(0, 1)
+            parts.append(GROUPS[name].apply(flat, _to(images, parameters)).unflatten(0, (len(members), size)))
+        augmented.append(torch.cat(parts)[back])
+    return tuple(augmented)
+
+
+def _uniform(low: float, high: float, size: int, generator: torch.Generator) -> Tensor:
+    return low + (high - low) * torch.rand(size, generator=generator)
+
+
+def _draw_color(size: int, shape: Shape, generator: torch.Generator) -> Parameters:
+    return {
+        "brightness": _uniform(-0.5, 0.5, size, generator),
+        "saturation": _uniform(0.0, 2.0, size, generator),
+        "contrast": _uniform(0.5, 1.5, size, generator),
+    }
+
+
+def _apply_color(images: Tensor, parameters: Parameters) -> Tensor:
+    images = images + _per_image(parameters["brightness"])
+    grey = images.mean(dim=1, keepdim=True)
+    images = (images - grey) * _per_image(parameters["saturation"]) + grey
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    return (images - mean) * _per_image(parameters["contrast"]) + mean
+
+
+def _draw_crop(size: int, shape: Shape, generator: torch.Generator) -> Parameters:
+    reach = [int(side * MAX_SHIFT + 0.5) for side in shape]
+    down, right = (torch.randint(-most, most + 1, (size,), generator=generator) for most in reach)
+    return {"down": down, "right": right}
+
+
+def _apply_crop(images: Tensor, parameters: Parameters) -> Tensor:
+    images = _shift(images, parameters["down"], dim=2)
+    return _shift(images, parameters["right"], dim=3)
+
+
+def _shift(images: Tensor, shift: Tensor, dim: int) -> Tensor:
+    """Moves image i by `shift[i]` pixels along `dim`; what is moved in is zero."""
+    side = images.shape[dim]
+    view = [1, 1, 1, 1]
+    view[dim] = side
+    source = torch.arange(side, device=images.device).view(view) - _per_image(shift)
+    inside = ((source >= 0) & (source < side)).to(images.dtype)
+    return images.gather(dim, source.clamp(0, side - 1).expand_as(images)) * inside
+
+
+def _draw_cutout(size: int, shape: Shape, generator: torch.Generator) -> Parameters:
+    sides = [int(side * CUTOUT_SIDE + 0.5) for side in shape]
+    centers = [
+        torch.randint(0, side + 1 - square % 2, (size,), generator=generator)
+        for side, square in zip(shape, sides, strict=True)
+    ]
+    return {"row": centers[0], "column": centers[1]}
+
+
+def _apply_cutout(images: Tensor, parameters: Parameters) -> Tensor:
+    rows = _in_square(images.shape[2], parameters["row"], images.device).unsqueeze(2)
+    columns = _in_square(images.shape[3], parameters["column"], images.device).unsqueeze(1)
+    keep = ~(rows & columns)
+    return images * keep.unsqueeze(1).to(images.dtype)
+
+
+def _in_square(side: int, center: Tensor, device: torch.device) -> Tensor:
+    """(N, side) whether each row (or column) is covered by the square around the centre."""
+    square = int(side * CUTOUT_SIDE + 0.5)
+    first = (center - square // 2).unsqueeze(1)
+    position = torch.arange(side, device=device)
+    return (position >= first) & (position < first + square)
+
+
+def _draw_flip(size: int, shape: Shape, generator: torch.Generator) -> Parameters:
+    return {"flipped": torch.rand(size, generator=generator) < 0.5}
+
+
+def _apply_flip(images: Tensor, parameters: Parameters) -> Tensor:
+    return torch.where(_per_image(parameters["flipped"]), images.flip(3), images)
+
+
+def _draw_scale(size: int, shape: Shape, generator: torch.Generator) -> Parameters:
+    return {axis: _uniform(1 / MAX_SCALE, MAX_SCALE, size, generator) for axis in ("x", "y")}
+
+
+def _apply_scale(images: Tensor, parameters: Parameters) -> Tensor:
+    zero = torch.zeros_like(parameters["x"])
+    return _warp(images, [[parameters["x"], zero], [zero, parameters["y"]]])
+
+
+def _draw_rotate(size: int, shape: Shape, generator: torch.Generator) -> Parameters:
+    return {"radians": _uniform(-MAX_ANGLE, MAX_ANGLE, size, generator) * (math.pi / 180)}
+
+
+def _apply_rotate(images: Tensor, parameters: Parameters) -> Tensor:
+    cos, sin = parameters["radians"].cos(), parameters["radians"].sin()
+    return _warp(images, [[cos, -sin], [sin, cos]])
+
+
+def _warp(images: Tensor, matrix: list[list[Tensor]]) -> Tensor:
+    """Samples the images where the 2x2 matrices send the output's pixels: bilinear, zero outside."""
+    linear = torch.stack([torch.stack(row, dim=1) for row in matrix], dim=1)
+    theta = F.pad(linear, (0, 1)).to(images.dtype)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
+
+
+def _shape_of(images: Tensor) -> Shape:
+    return images.shape[-2], images.shape[-1]
+
+
+def _to(images: Tensor, parameters: Parameters) -> Parameters:
+    return {key: value.to(images.device, non_blocking=True) for key, value in parameters.items()}
+
+
+GROUPS: dict[str, Group] = {
+    "color": Group(_draw_color, _apply_color),
+    "crop": Group(_draw_crop, _apply_crop),
+    "cutout": Group(_draw_cutout, _apply_cutout),
+    "flip": Group(_draw_flip, _apply_flip),
+    "scale": Group(_draw_scale, _apply_scale),
+    "rotate": Group(_draw_rotate, _apply_rotate),
+}
+"""The six groups of the strategy, by name."""

@@ -1,0 +1,5 @@
+"""Condensing: a training set becomes a proxy set. See `matching` (dm), `coresets` (random)."""
+
+from nasproxy.condensing.condense import METHODS, Method, condense
+
+__all__ = ["METHODS", "Method", "condense"]

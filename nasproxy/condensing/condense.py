@@ -1,0 +1,104 @@
+"""From training images to a proxy set, by any method."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nasproxy.condensing.coresets import select_random
+from nasproxy.condensing.matching import match_distributions
+from nasproxy.condensing.state import CondenseState, Task
+from nasproxy.config import CondenseConfig, CondenseSettings, make_config
+from nasproxy.errors import SettingsError, unknown_name
+from nasproxy.images import ImageData, ImageSet
+from nasproxy.proxyset import ProxySet
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make a proxy set."""
+
+    make: Callable[[Task], Tensor]
+    """Task -> images (K, I, C, H, W), normalised."""
+    has_steps: bool
+    """Whether it works in steps, reports them, and can be continued."""
+    summary: str
+
+
+METHODS: dict[str, Method] = {
+    "dm": Method(match_distributions, True, "distribution matching (Zhao & Bilen, WACV 2023)"),
+    "random": Method(select_random, False, "random training images, the same number of each class"),
+}
+"""Condensation methods by name. To add one: a function `Task -> Tensor` and a line here."""
+
+
+def condense(
+    data: ImageData,
+    method: str | None = None,
+    *,
+    settings: CondenseSettings | None = None,
+    resume_from: CondenseState | None = None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_checkpoint: Callable[[CondenseState], None] = lambda state: None,
+    **overrides: Any,
+) -> ProxySet:
+    """Makes a proxy set of `data.train`; validation and test images are not looked at.
+
+    Args:
+        data: images on the device to work on.
+        method: a key of `METHODS`; as `overrides`, ignored where `settings` are given.
+        settings: all settings at once.
+        resume_from: a state handed to `on_checkpoint` earlier, with the same settings: continues bit for bit.
+        on_step: told the number of steps done and the loss a class.
+        on_checkpoint: given states to keep.
+        overrides: fields of `CondenseSettings`.
+
+    Raises:
+        SettingsError: an unknown method or setting, or more images than a class has.
+        DivergedError: the loss is not finite any more.
+    """
+    if settings is None:
+        settings = make_config(CondenseConfig, {"condense": {"method": method, **overrides}}).condense
+    check_settings(settings, data.train)
+    started = time.perf_counter()
+    task = Task(data.train, settings, resume_from, on_step, on_checkpoint)
+    normalized = METHODS[settings.method].make(task)
+    return ProxySet(
+        images=_as_image_set(normalized, data.train),
+        method=settings.method,
+        images_per_class=settings.images_per_class,
+        seed=settings.seed,
+        seconds=time.perf_counter() - started + (resume_from.seconds if resume_from else 0.0),
+        dataset=data.name,
+        data_hash=data.data_hash,
+        split_hash=data.split_hash,
+        settings=settings.model_dump(mode="json"),
+    )
+
+
+def check_settings(settings: CondenseSettings, images: ImageSet) -> None:
+    """Refuses what cannot work before any work is done.
+
+    Raises:
+        SettingsError: an unknown method, or more images than a class has.
+    """
+    if settings.method not in METHODS:
+        raise unknown_name("condensation method", settings.method, METHODS)
+    takes_real = settings.method == "random" or settings.init == "real"
+    smallest = min(range(images.num_classes), key=lambda k: len(images.class_indices[k]))
+    available = len(images.class_indices[smallest])
+    if takes_real and settings.images_per_class > available:
+        raise SettingsError(
+            f"--ipc {settings.images_per_class} is more than class {images.classes[smallest]!r} has "
+            f"({available} training images); ask for {available} or fewer"
+        )
+
+
+def _as_image_set(normalized: Tensor, like: ImageSet) -> ImageSet:
+    """(K, I, C, H, W) normalised images as a set of K * I, ordered by class."""
+    num_classes, per_class = normalized.shape[:2]
+    labels = torch.arange(num_classes, device=normalized.device).repeat_interleave(per_class)
+    return replace(like, images=like.pixels_from_normalized(normalized.flatten(0, 1)), labels=labels)

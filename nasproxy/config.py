@@ -1,0 +1,324 @@
+"""Settings of every command: frozen, typed, read from and written to TOML, overridden by `key=value`.
+
+A command's settings are a tree of sections. What a run writes as `config.toml` is complete and is accepted back by
+`--config`. Later sources win: defaults, the file, flags, trailing `key=value`.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nasproxy.errors import InputError, SettingsError, unknown_name
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+DSA = "color_crop_cutout_flip_scale_rotate"
+"""The full augmentation strategy (science: DSA, section 4.1); 'auto' is this one, without 'flip' for digits."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, keyword-only, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ImageSettings(Settings):
+    """Which images, and how they are split."""
+
+    dataset: str = "digits"
+    """Name of a known data set, or a folder of class folders (train/CLASS/*, test/CLASS/*)."""
+    data_dir: Path = Path("~/.cache/nasproxy")
+    """Folder of downloaded data sets and decoded image folders."""
+    image_size: Count | None = None
+    """Side in pixels that images of a folder are resized and centre-cropped to; none: as they are."""
+    channels: Literal[1, 3] | None = None
+    """Channel count that images of a folder are converted to; none: 1 if all are grey, else 3."""
+    val_fraction: Fraction = 0.1
+    """Fraction of the training images held out for validation, class by class."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Fraction held out for testing where the data has no test split of its own."""
+    split_seed: int = 0
+    """Seed of the splits, together with the hash of the data."""
+    train_per_class: Count | None = None
+    """At most so many training images a class (the first of a seeded order); none: all."""
+
+
+class CondenseSettings(Settings):
+    """How a proxy set is made. Defaults: Zhao & Bilen, Dataset Condensation with Distribution Matching, section 3.1."""
+
+    method: str = "dm"
+    """Condensation method."""
+    images_per_class: Count = 50
+    """Images a class in the proxy set."""
+    init: Literal["real", "noise"] = "real"
+    """What the synthetic images start from: random training images, or normal noise."""
+    embedder: str = "auto"
+    """ConvNet that embeds images, as an architecture id; 'auto': w128, instance norm, relu, avg, 4x4 final map."""
+    steps: Annotated[int, Field(ge=0)] = 20_000
+    """Updates of the synthetic images, each with a fresh random net."""
+    real_batch_size: Count = 256
+    """Real images a class and step."""
+    image_lr: Positive | None = None
+    """Learning rate of the images; none: 1, or 10 from 100 images a class."""
+    image_momentum: Fraction = 0.5
+    """Momentum of the image updates."""
+    augmentation: str = "auto"
+    """Siamese augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
+    seed: int = 0
+    """Seed of every random draw."""
+    checkpoint_every: Count = 500
+    """Steps between checkpoints."""
+
+
+class RecipeSettings(Settings):
+    """How one net is trained (main paper, section 3.6 and appendix A.3)."""
+
+    epochs: Count = 200
+    """Passes over the training images; ignored where `steps` is given."""
+    steps: Count | None = None
+    """Updates in all, instead of epochs."""
+    batch_size: Count = 250
+    """Images an update, at most: an epoch is cut into batches of nearly equal size."""
+    lr: Positive = 0.01
+    """Learning rate of SGD; a tenth of it after half of the updates."""
+    momentum: Fraction = 0.9
+    """Momentum of SGD."""
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    """L2 penalty on all parameters."""
+    augmentation: str = "auto"
+    """Augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
+
+
+RECIPES: Mapping[str, RecipeSettings] = {
+    "proxy-set": RecipeSettings(),
+    "early-stop": RecipeSettings(steps=400),
+    "whole": RecipeSettings(epochs=100, augmentation="none"),
+}
+"""The recipe of each kind of proxy, before overrides. The paper augments proxy sets and early stopping (A.3)."""
+
+
+class SearchSettings(Settings):
+    """Which architectures are scored, by which proxy, how often."""
+
+    proxy: str
+    """A condense run, a proxy set file, or one of 'whole', 'early-stop'."""
+    space: str = "convnet720"
+    """Name or file of the search space."""
+    strategy: str = "grid"
+    """Which architectures, in which order: 'grid', 'random' or 'tpe'."""
+    archs: str = "all"
+    """'all', a file of architecture ids, or top:RUN:N or top:RUN:P% (the best of another search)."""
+    num_archs: Count | None = None
+    """At most so many architectures; none: all (grid, random), or a tenth of the space (tpe)."""
+    seeds: Count = 5
+    """Nets trained for each architecture; accuracies are their mean."""
+    seed: int = 0
+    """Seed of every random draw."""
+    round_size: Count = 8
+    """Architectures that 'tpe' proposes at once, whatever the number of workers."""
+    storage: str | None = None
+    """Optuna storage URL; none: study.db in the run folder."""
+
+
+class EvaluateSettings(Settings):
+    """How a proxy set itself is judged (main paper, section 3.1)."""
+
+    proxy: str
+    """A condense run or a proxy set file."""
+    net: str = "auto"
+    """ConvNet that is trained, as an architecture id; 'auto' as for condensing."""
+    num_nets: Count = 20
+    """Nets trained, each from its own initialisation."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+class MachineSettings(Settings):
+    """Where it runs. Changes no result beyond rounding."""
+
+    device: str = "auto"
+    """'cpu', 'cuda', 'cuda:N', or 'auto': the GPU where there is one."""
+    workers: Count | None = None
+    """Processes that train side by side; none: one a core, or one a GPU share."""
+    threads_per_worker: Count | None = None
+    """CPU threads of a worker; none: cores / workers."""
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 1.0
+    """GPU share of a worker, where the device is a GPU."""
+    address: str | None = None
+    """Address of a running Ray cluster; none: Ray on this machine."""
+
+
+class CommandConfig(Settings):
+    """Base of the settings of one command."""
+
+    @property
+    def command(self) -> str:
+        """Name of the command these settings belong to."""
+        return type(self).__name__.removesuffix("Config").lower()
+
+
+class CondenseConfig(CommandConfig):
+    """Settings of `nasproxy condense`."""
+
+    images: ImageSettings = ImageSettings()
+    condense: CondenseSettings = CondenseSettings()
+    machine: MachineSettings = MachineSettings()
+
+
+class SearchConfig(CommandConfig):
+    """Settings of `nasproxy search`."""
+
+    images: ImageSettings = ImageSettings()
+    search: SearchSettings
+    recipe: RecipeSettings = RecipeSettings()
+    machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _has_validation_images(self) -> Self:
+        if self.images.val_fraction == 0:
+            raise ValueError("val_fraction=0 leaves no validation images to select by; give a fraction above 0")
+        return self
+
+
+class EvaluateConfig(CommandConfig):
+    """Settings of `nasproxy evaluate`."""
+
+    images: ImageSettings = ImageSettings()
+    evaluate: EvaluateSettings
+    recipe: RecipeSettings = RecipeSettings(epochs=1000, batch_size=256)
+    machine: MachineSettings = MachineSettings()
+
+
+ConfigT = TypeVar("ConfigT", bound=CommandConfig)
+Tree = dict[str, dict[str, Any]]
+
+
+def make_config(kind: type[ConfigT], *layers: Mapping[str, Mapping[str, Any]]) -> ConfigT:
+    """Settings from layers of {section: {key: value}}, later layers winning. None means 'not given'.
+
+    Raises:
+        SettingsError: an unknown section or key (the nearest is named), or a value that breaks its rule.
+    """
+    tree: Tree = {}
+    for layer in layers:
+        for section, values in layer.items():
+            if section not in kind.model_fields:
+                raise unknown_name("section of settings", section, kind.model_fields)
+            known = _keys_of(kind)[section]
+            for key, value in values.items():
+                if key not in known:
+                    raise unknown_name(f"setting of [{section}]", key, known)
+                if value is not None:
+                    tree.setdefault(section, {})[key] = value
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise SettingsError(_one_line(error)) from None
+
+
+def parse_overrides(kind: type[CommandConfig], overrides: Iterable[str]) -> Tree:
+    """{section: {key: value}} from `key=value` or `section.key=value`; values are TOML, else plain text.
+
+    Raises:
+        SettingsError: no '=', an unknown key (the nearest is named), or a key that several sections have.
+    """
+    sections = _keys_of(kind)
+    tree: Tree = {}
+    for override in overrides:
+        dotted, equals, text = override.partition("=")
+        if not equals:
+            raise SettingsError(f"unexpected argument {override!r}: settings are given as key=value, e.g. seed=1")
+        section, dot, key = dotted.rpartition(".")
+        homes = [name for name, keys in sections.items() if key in keys and (not dot or name == section)]
+        if not homes:
+            every = [f"{name}.{key}" if dot else key for name, keys in sections.items() for key in keys]
+            raise unknown_name("setting", dotted, set(every))
+        if len(homes) > 1:
+            raise SettingsError(f"setting {key!r} is in several sections: write one of {[f'{h}.{key}' for h in homes]}")
+        tree.setdefault(homes[0], {})[key] = _parse_value(text)
+    return tree
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        InputError: missing, unreadable, or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}; check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no valid TOML: {error}; correct that place") from None
+
+
+def read_config(kind: type[ConfigT], path: Path, *layers: Mapping[str, Mapping[str, Any]]) -> ConfigT:
+    """Settings from a `config.toml`, with further layers over it (see `make_config`)."""
+    tree = read_toml(path)
+    command = tree.pop("command", None)
+    expected = kind.__name__.removesuffix("Config").lower()
+    if command not in (None, expected):
+        raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {expected}'")
+    return make_config(kind, tree, *layers)
+
+
+def dump_config(config: CommandConfig) -> str:
+    """TOML of all settings; keys that are not set are left out (TOML has no null), passwords too."""
+    tree = config.model_dump(mode="json", exclude_none=True)
+    storage = tree.get("search", {}).get("storage")
+    if storage:
+        tree["search"]["storage"] = without_password(storage)
+    return tomli_w.dumps({"command": config.command} | tree)
+
+
+def without_password(url: str) -> str:
+    """A storage URL without its password, safe to write down."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{credentials.partition(':')[0]}{at}{host}" if at else url
+
+
+def changed_settings(old: CommandConfig, new: CommandConfig) -> list[str]:
+    """`section.key: old -> new` of every setting that would change results; [machine] does not."""
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    for tree in (before, after):
+        tree.get("search", {}).pop("storage", None)
+    return [
+        f"{section}.{key}: {before[section][key]} -> {value}"
+        for section, values in after.items()
+        if section != "machine"
+        for key, value in values.items()
+        if before[section][key] != value
+    ]
+
+
+def _keys_of(kind: type[CommandConfig]) -> dict[str, set[str]]:
+    return {
+        name: set(field.annotation.model_fields)
+        for name, field in kind.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
+    }
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _one_line(error: ValidationError) -> str:
+    problems = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        rule = item["msg"].removeprefix("Value error, ")
+        value = "" if item["type"] in ("missing", "value_error") else f"={item['input']!r}"
+        problems.append(f"{where}{value}: {rule}" if where else rule)
+    return "invalid setting " + "; ".join(problems)

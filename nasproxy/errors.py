@@ -1,0 +1,86 @@
+"""Everything nasproxy raises on purpose, and the exit code each one ends the command line with.
+
+    NasproxyError
+    ├── UsageError           2   wrong usage or settings
+    │   ├── SettingsError        an unknown or invalid setting, name or value
+    │   ├── SpaceError           a search space file that contradicts itself
+    │   ├── RunError             a run folder that exists, is in use, or is of another kind
+    │   └── DeviceError          a device that this machine does not have
+    ├── InputError           4   input missing or unreadable
+    │   ├── DataError            images
+    │   ├── ProxySetError        a proxy set
+    │   └── RunNotFoundError     a run
+    ├── DivergedError        3   condensing reached a loss that is not finite
+    └── ArchError            3   an architecture that cannot be built for these images
+
+A message says what is wrong (with the value), the rule, and what to do next, on one line.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class NasproxyError(Exception):
+    """Base of all errors that nasproxy raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(NasproxyError):
+    """The request itself is wrong: nothing was started."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting, name or value that is unknown or breaks its rule."""
+
+
+class SpaceError(UsageError):
+    """A search space file that contradicts itself."""
+
+
+class RunError(UsageError):
+    """A run folder that exists already, is in use, or was made by another command."""
+
+
+class DeviceError(UsageError):
+    """A device that this machine does not have."""
+
+
+class InputError(NasproxyError):
+    """Something that should be read is missing or unreadable."""
+
+    exit_code = 4
+
+
+class DataError(InputError):
+    """Images that are missing, unreadable, or no classification task."""
+
+
+class ProxySetError(InputError):
+    """A proxy set that is unreadable or does not belong to the images."""
+
+
+class RunNotFoundError(InputError):
+    """No run of this name."""
+
+
+class DivergedError(NasproxyError):
+    """Condensing reached a loss that is not finite; the last good state is kept."""
+
+    exit_code = 3
+
+
+class ArchError(NasproxyError):
+    """An architecture that cannot be built for these images; a search leaves it out."""
+
+    exit_code = 3
+
+
+def unknown_name(kind: str, name: object, choices: Iterable[str]) -> SettingsError:
+    """The error for a name that is none of `choices`: names the nearest one, then all of them."""
+    known = sorted(choices)
+    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    return SettingsError(f"unknown {kind} {str(name)!r}: {hint}choose from {', '.join(known)}")

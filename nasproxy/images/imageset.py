@@ -1,0 +1,152 @@
+"""A set of labelled images on one device.
+
+Notation: N images, C channels, H height, W width, K classes, R images a class.
+
+Pixels are kept as uint8 in [0, 255] or as float32 in units of 1/255, never normalised; `normalized` gives what nets see.
+So a saved set can be looked at, and the mean and standard deviation that belong to it travel with it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nasproxy.errors import DataError
+from nasproxy.rundir import write_atomically
+from nasproxy.seeding import derive_seed
+
+
+def make_generator(*parts: int | str) -> torch.Generator:
+    """A CPU generator seeded from names (see `derive_seed`): draws do not depend on the device."""
+    return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images and what is needed to use them."""
+
+    images: Tensor
+    """(N, C, H, W), uint8 in [0, 255], or float32 where 1.0 is full brightness."""
+    labels: Tensor
+    """(N,), int64 in [0, K)."""
+    classes: tuple[str, ...]
+    """K names."""
+    mean: tuple[float, ...]
+    """Per channel, of pixels in units of full brightness."""
+    std: tuple[float, ...]
+    """Per channel, of pixels in units of full brightness."""
+    flippable: bool = True
+    """Whether a mirrored image keeps its class (not so for digits)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    @cached_property
+    def class_indices(self) -> list[Tensor]:
+        """K index tensors into the set, each ascending."""
+        return [torch.nonzero(self.labels == k).flatten() for k in range(self.num_classes)]
+
+    @cached_property
+    def _scale(self) -> tuple[Tensor, Tensor]:
+        """(1, C, 1, 1) factor and offset: normalised = images * factor + offset."""
+        unit = 255.0 if self.images.dtype == torch.uint8 else 1.0
+        mean = torch.tensor(self.mean, device=self.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=self.device).view(1, -1, 1, 1)
+        return 1 / (unit * std), -mean / std
+
+    def normalized(self, index: Tensor | slice = slice(None)) -> Tensor:
+        """Images of an index, (n, C, H, W) float32 with mean 0 and standard deviation 1 over the training set."""
+        factor, offset = self._scale
+        return self.images[index].float() * factor + offset
+
+    def pixels_from_normalized(self, normalized: Tensor) -> Tensor:
+        """The inverse of `normalized` as float32 pixels, 1.0 being full brightness; not clamped."""
+        shape = (1, -1, 1, 1)
+        mean, std = normalized.new_tensor(self.mean).view(shape), normalized.new_tensor(self.std).view(shape)
+        return normalized * std + mean
+
+    def sample_classes(self, size: int, generator: torch.Generator) -> Tensor:
+        """Indices (K, size): `size` images of every class, without replacement.
+
+        A class of fewer than `size` images is gone through again, in a new order, until `size` are drawn.
+        """
+        rows = []
+        for index in self.class_indices:
+            rounds = -(-size // len(index))
+            orders = [torch.randperm(len(index), generator=generator) for _ in range(rounds)]
+            rows.append(index[torch.cat(orders)[:size].to(index.device)])
+        return torch.stack(rows)
+
+    def subset(self, index: Tensor) -> Self:
+        """The images of an index, in its order."""
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same set on a device."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def content_hash(self) -> str:
+        """32 hex digits that depend on every pixel, label and class name."""
+        digest = blake2b(json.dumps([list(self.classes), list(self.images.shape), str(self.images.dtype)]).encode(), digest_size=16)
+        digest.update(self.labels.cpu().numpy().tobytes())
+        digest.update(self.images.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def save_image_set(images: ImageSet, path: Path, metadata: Mapping[str, Any]) -> None:
+    """Writes images, labels and metadata as one `.safetensors` file, whole or not at all.
+
+    The file holds the tensors `images` and `labels`, and in its header the JSON texts `classes`, `mean`, `std`,
+    `flippable` and whatever `metadata` adds.
+    """
+    described = {"classes": list(images.classes), "mean": images.mean, "std": images.std, "flippable": images.flippable}
+    header = {key: json.dumps(value) for key, value in (described | dict(metadata)).items()}
+    tensors = {"images": images.images.cpu().contiguous(), "labels": images.labels.cpu().contiguous()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda scratch: save_file(tensors, scratch, metadata=header))
+
+
+def load_image_set(path: Path) -> tuple[ImageSet, dict[str, Any]]:
+    """The image set of a `.safetensors` file, and all its metadata.
+
+    Raises:
+        DataError: missing, damaged, or without images and labels.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            images, labels = file.get_tensor("images"), file.get_tensor("labels")
+        return ImageSet(
+            images=images,
+            labels=labels,
+            classes=tuple(header["classes"]),
+            mean=tuple(header["mean"]),
+            std=tuple(header["std"]),
+            flippable=header["flippable"],
+        ), header
+    except FileNotFoundError:
+        raise DataError(f"no file {path}; check the path") from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is no image set of nasproxy: {error}; make it again") from None

@@ -1,0 +1,34 @@
+"""Image sets as pictures."""
+
+from pathlib import Path
+
+import torch
+from torchvision.utils import make_grid
+from torchvision.transforms.functional import to_pil_image
+
+from nasproxy.images.imageset import ImageSet
+from nasproxy.rundir import write_atomically
+
+
+def save_picture_grid(images: ImageSet, path: Path, *, max_per_class: int = 50, min_side: int = 32) -> None:
+    """Writes a PNG of the set, one row a class, as people see pixels (de-normalised, clamped).
+
+    Args:
+        images: the set, any device.
+        path: the PNG file.
+        max_per_class: at most so many images a row.
+        min_side: images of fewer pixels are enlarged by a whole factor to at least this side.
+    """
+    columns = min(max_per_class, max(len(index) for index in images.class_indices))
+    unit = 255.0 if images.images.dtype == torch.uint8 else 1.0
+    blank = torch.ones(columns, *images.image_shape)
+    rows = []
+    for index in images.class_indices:
+        row = blank.clone()
+        shown = index[:columns]
+        row[: len(shown)] = images.images[shown].cpu().float().div(unit).clamp(0, 1)
+        rows.append(row)
+    factor = -(-min_side // min(images.image_shape[1:]))
+    tiles = torch.cat(rows).repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    picture = to_pil_image(make_grid(tiles, nrow=columns, padding=2, pad_value=1.0))
+    write_atomically(path, picture.save)

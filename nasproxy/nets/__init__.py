@@ -1,0 +1,1 @@
+"""Nets: the ConvNets of the search space."""

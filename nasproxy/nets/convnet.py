@@ -1,0 +1,140 @@
+"""The ConvNet family: a search space of 720 nets, and the net that condensing embeds images with.
+
+Source: Zhao & Bilen, "Dataset Condensation with Distribution Matching", sections 3.1 (default net) and 3.6 (the space);
+the space is that of Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021.
+
+    [3x3 convolution -> norm -> activation -> 2x2 pooling] x depth -> flatten -> linear
+
+Notation: N images, C channels, H height, W width, K classes, F = width * h * w features of the last map.
+"""
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from nasproxy.errors import ArchError, SettingsError
+from nasproxy.space import Arch, FactorValue
+
+NUM_GROUPS = 4
+"""Groups of the norm called 'group'."""
+BUILDER = "nasproxy.nets.convnet:build"
+ARCH_ID = "w{width}-d{depth}-{norm}-{activation}-{pooling}"
+
+_ARCH_ID_PATTERN = re.compile(r"w(?P<width>\d+)-d(?P<depth>\d+)-(?P<norm>\w+)-(?P<activation>\w+)-(?P<pooling>\w+)")
+
+
+class ConvNet(nn.Module):
+    """Blocks and a linear head. Parameters in order: conv weight, conv bias, norm weight, norm bias a block; head."""
+
+    def __init__(self, blocks: nn.Sequential, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.head = nn.Linear(num_features, num_classes)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, F): the last map, flattened."""
+        features: Tensor = self.blocks(images)
+        return features.flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, K) logits."""
+        logits: Tensor = self.head(self.embed(images))
+        return logits
+
+
+def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> ConvNet:
+    """The ConvNet of an architecture's factors, with PyTorch's default initialisation.
+
+    28x28 grey images are padded to 32x32 by the first convolution.
+
+    Raises:
+        ArchError: an unknown factor value, or pooling below 1x1.
+    """
+    width, depth = int(arch.factors["width"]), int(arch.factors["depth"])
+    norm, activation, pooling = (str(arch.factors[name]) for name in ("norm", "activation", "pooling"))
+    channels, height, columns = image_shape
+    first_padding = 3 if image_shape == (1, 28, 28) else 1
+    height, columns = height + 2 * (first_padding - 1), columns + 2 * (first_padding - 1)
+    layers: list[nn.Module] = []
+    for block in range(depth):
+        padding = first_padding if block == 0 else 1
+        layers.append(nn.Conv2d(channels if block == 0 else width, width, kernel_size=3, padding=padding))
+        layers += _make_norm(norm, width, height, columns)
+        layers.append(_make_activation(activation))
+        if pooling != "none":
+            layers.append(_make_pooling(pooling))
+            height, columns = height // 2, columns // 2
+        if min(height, columns) < 1:
+            raise ArchError(
+                f"{arch.id}: pooling number {block + 1} of {depth} leaves no pixel of a "
+                f"{image_shape[2]}x{image_shape[1]} image; use larger images or fewer blocks"
+            )
+    return ConvNet(nn.Sequential(*layers), width * height * columns, num_classes)
+
+
+def default_arch(image_shape: tuple[int, int, int]) -> Arch:
+    """The net that condensing uses: width 128, instance norm, ReLU, average pooling, as deep as leaves a 4x4 map.
+
+    Depth 3 at 32x32 (main paper, section 3.1), 4 at 64x64 (its section on TinyImageNet), 2 at 16x16.
+    """
+    side = max(min(image_shape[1:]), 32 if image_shape == (1, 28, 28) else 1)
+    return parse_arch(f"w128-d{max(side.bit_length() - 3, 1)}-instance-relu-avg")
+
+
+def parse_arch(arch_id: str) -> Arch:
+    """The ConvNet of an id like 'w128-d3-instance-relu-avg'; any width and depth.
+
+    Raises:
+        SettingsError: not of that form.
+    """
+    match = _ARCH_ID_PATTERN.fullmatch(arch_id)
+    if match is None:
+        raise SettingsError(f"{arch_id!r} is no ConvNet; write it like 'w128-d3-instance-relu-avg'")
+    factors: dict[str, FactorValue] = {name: int(text) if text.isdigit() else text for name, text in match.groupdict().items()}
+    arch = Arch(id=arch_id, factors=factors, builder=BUILDER)
+    side = 2 ** int(factors["depth"])
+    try:
+        with torch.device("meta"):
+            build(arch, (3, side, side), num_classes=2)
+    except ArchError as error:
+        raise SettingsError(str(error)) from None
+    return arch
+
+
+def _make_norm(name: str, width: int, height: int, columns: int) -> list[nn.Module]:
+    """No layer, or one; [width, height, columns] is the shape of the map it normalises."""
+    match name:
+        case "none":
+            return []
+        case "batch":
+            return [nn.BatchNorm2d(width)]
+        case "layer":
+            return [nn.LayerNorm([width, height, columns])]
+        case "instance":
+            return [nn.GroupNorm(width, width)]
+        case "group":
+            if width % NUM_GROUPS:
+                raise ArchError(f"width {width} cannot be cut into {NUM_GROUPS} groups; use a multiple of {NUM_GROUPS}")
+            return [nn.GroupNorm(NUM_GROUPS, width)]
+    raise ArchError(f"unknown norm {name!r}; choose from none, batch, layer, instance, group")
+
+
+def _make_activation(name: str) -> nn.Module:
+    match name:
+        case "sigmoid":
+            return nn.Sigmoid()
+        case "relu":
+            return nn.ReLU(inplace=True)
+        case "leakyrelu":
+            return nn.LeakyReLU(0.01, inplace=True)
+    raise ArchError(f"unknown activation {name!r}; choose from sigmoid, relu, leakyrelu")
+
+
+def _make_pooling(name: str) -> nn.Module:
+    match name:
+        case "max":
+            return nn.MaxPool2d(2)
+        case "avg":
+            return nn.AvgPool2d(2)
+    raise ArchError(f"unknown pooling {name!r}; choose from none, max, avg")

@@ -1,0 +1,258 @@
+"""Run folders: create, lock, resume, and write without leaving half a file.
+
+    runs/NAME/
+      config.toml          complete settings, accepted by --config
+      meta.json            command, versions, device, git commit, parents and their hashes, status, times
+      log.txt              what was said, and Ray's own output
+      proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
+      study.db                                                                 (search)
+      trials.csv, ranking.csv                                                  derived, deletable
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nasproxy.config import without_password
+from nasproxy.errors import InputError, RunError, RunNotFoundError
+
+_PACKAGES = ("nasproxy", "torch", "torchvision", "ray", "optuna", "scipy", "pandas", "numpy")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run's folder. Made by `create_run`, found by `find_run`."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def meta_path(self) -> Path:
+        return self.path / "meta.json"
+
+    @property
+    def proxy_path(self) -> Path:
+        return self.path / "proxy.safetensors"
+
+    @property
+    def picture_path(self) -> Path:
+        return self.path / "proxy.png"
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def study_path(self) -> Path:
+        return self.path / "study.db"
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What `meta.json` says.
+
+        Raises:
+            InputError: missing or no JSON.
+        """
+        try:
+            content: dict[str, Any] = json.loads(self.meta_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.meta_path} is unreadable: {error}; is {self.path} a run folder?") from None
+        return content
+
+    def update_meta(self, **values: Any) -> None:
+        """Sets keys of `meta.json`, atomically."""
+        write_text(self.meta_path, json.dumps(self.meta | values, indent=2) + "\n")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Holds the folder for this process and records how the work ended: done, interrupted or failed.
+
+        Raises:
+            RunError: a live process works in this folder. A lock left by a killed process does not count.
+        """
+        with hold(self.path):
+            started = datetime.now(UTC)
+            self.update_meta(status="running", pid=os.getpid())
+            status, problem = "failed", None
+            try:
+                yield
+                status = "done"
+            except KeyboardInterrupt:
+                status = "interrupted"
+                raise
+            except BaseException as error:
+                problem = f"{type(error).__name__}: {error}"
+                raise
+            finally:
+                finished = datetime.now(UTC)
+                seconds = self.meta.get("wall_seconds", 0.0) + (finished - started).total_seconds()
+                self.update_meta(status=status, error=problem, finished=_stamp(finished), wall_seconds=seconds)
+
+
+def create_run(
+    root: Path, name: str | None, default_name: str, *, command: str, config_text: str, parents: Mapping[str, str]
+) -> RunDir:
+    """A new run folder with its `config.toml` and `meta.json`.
+
+    Args:
+        root: folder of all runs.
+        name: folder name; None takes `default_name`, numbered where that exists.
+        default_name: what a nameless run is called after.
+        command: name of the nasproxy command that makes it.
+        config_text: complete settings as TOML.
+        parents: what the run is made from: role -> hash or name.
+
+    Raises:
+        RunError: the name is taken, or is no plain folder name.
+    """
+    if name is not None and (name != Path(name).name or name.startswith((".", "@"))):
+        raise RunError(f"run name {name!r} is no plain folder name; use letters, digits, '-', '_' and '.'")
+    path = root / name if name else _free_path(root, default_name)
+    if path.exists():
+        raise RunError(f"run {path} exists already; choose another --name, or continue it with --resume {path.name}")
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".new-") as scratch:
+        run = RunDir(Path(scratch) / path.name)
+        run.path.mkdir()
+        write_text(run.config_path, config_text)
+        meta = {
+            "name": path.name,
+            "command": command,
+            "status": "created",
+            "created": _stamp(datetime.now(UTC)),
+            "arguments": [without_password(argument) for argument in sys.argv[1:]],
+            "parents": dict(parents),
+            "git_commit": _git_commit(),
+            "python": platform.python_version(),
+            "versions": versions(),
+        }
+        write_text(run.meta_path, json.dumps(meta, indent=2) + "\n")
+        run.path.rename(path)
+    return RunDir(path)
+
+
+def find_run(reference: str, root: Path, *, command: str | None = None) -> RunDir:
+    """The run that a name under `root`, a path, or `@last` (the newest) refers to.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: it was made by another command than `command`.
+    """
+    if reference == "@last":
+        runs = [run for run in list_runs(root) if command in (None, run.meta["command"])]
+        if not runs:
+            raise RunNotFoundError(f"@last: no {command or ''} run in {root}; start one, or name a path".replace("  ", " "))
+        return runs[-1]
+    for path in (root / reference, Path(reference).expanduser()):
+        if (path / "meta.json").is_file():
+            run = RunDir(path)
+            break
+    else:
+        known = ", ".join(run.name for run in list_runs(root)) or "none"
+        raise RunNotFoundError(f"no run {reference!r} in {root}; runs there: {known}")
+    made_by = run.meta["command"]
+    if command is not None and made_by != command:
+        raise RunError(f"run {reference!r} was made by 'nasproxy {made_by}', not by 'nasproxy {command}'; name another run")
+    return run
+
+
+def list_runs(root: Path) -> list[RunDir]:
+    """All runs under `root`, oldest first."""
+    runs = [RunDir(path.parent) for path in root.glob("*/meta.json") if not path.parent.name.startswith(".")]
+    return sorted(runs, key=lambda run: (run.meta["created"], run.name))
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Keeps other live processes out of a run folder.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"run {path} is in use by a live process; wait for it, or choose another --name") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    write_atomically(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a scratch path of the same suffix and moves what it wrote to `path`."""
+    scratch = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that results depend on."""
+    installed = {}
+    for package in _PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            installed[package] = "not installed"
+    return installed
+
+
+def _free_path(root: Path, name: str) -> Path:
+    path, number = root / name, 2
+    while path.exists():
+        path, number = root / f"{name}-{number}", number + 1
+    return path
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,33 @@
+"""What an architecture costs, before any training: parameters and floating-point operations."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from nasproxy.space import Arch, build
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Size and work of one net."""
+
+    num_params: int
+    flops: int
+    """Floating-point operations of the forward pass of one image; a multiply-add counts as two."""
+
+
+def measure_costs(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Costs:
+    """Parameters, and forward FLOPs by torch's own counter, on the meta device: nothing is computed.
+
+    Raises:
+        ArchError: the architecture does not fit the images.
+    """
+    with torch.device("meta"):
+        net = build(arch, image_shape, num_classes).eval()
+        image = torch.empty(1, *image_shape)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(image)
+    return Costs(
+        num_params=sum(parameter.numel() for parameter in net.parameters()), flops=int(counter.get_total_flops())
+    )
