@@ -9,7 +9,8 @@
     ├── InputError           4   input missing or unreadable
     │   ├── DataError            images
     │   ├── ProxySetError        a proxy set
-    │   └── RunNotFoundError     a run
+    │   ├── RunNotFoundError     a run
+    │   └── StudyNotFoundError   the study of a search
     ├── DivergedError        3   condensing reached a loss that is not finite
     └── ArchError            3   an architecture that cannot be built for these images
 
@@ -64,6 +65,10 @@ class ProxySetError(InputError):
 
 class RunNotFoundError(InputError):
     """No run of this name."""
+
+
+class StudyNotFoundError(InputError):
+    """The storage holds no study of this search."""
 
 
 class DivergedError(NasproxyError):

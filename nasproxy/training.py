@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.config import RecipeSettings
-from nasproxy.images import ImageData, ImageSet, make_generator
+from nasproxy.images import ImageSet, make_generator
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 
@@ -45,6 +45,7 @@ class SeedScores:
     """Accuracies of S nets of one architecture, each from its own initialisation, as fractions."""
 
     val_accuracies: tuple[float, ...]
+    """S values; none where there are no validation images."""
     test_accuracies: tuple[float, ...]
     num_diverged: int
     train_seconds: float
@@ -117,9 +118,10 @@ def make_net(arch: Arch, images: ImageSet, seed: int) -> nn.Module:
 def train_seeds(
     arch: Arch,
     images: ImageSet,
-    data: ImageData,
     recipe: RecipeSettings,
     *,
+    val: ImageSet | None,
+    test: ImageSet,
     num_seeds: int,
     seed: int,
     on_seed: Callable[[int], None] = lambda _: None,
@@ -128,9 +130,10 @@ def train_seeds(
 
     Args:
         arch: what is trained.
-        images: what it is trained on: a proxy set, or `data.train`.
-        data: whose validation and test images it is measured on.
+        images: what it is trained on: a proxy set, or a whole training set.
         recipe: how it is trained.
+        val: what architectures are selected by; None to measure on `test` only.
+        test: what is reported.
         num_seeds: S.
         seed: every draw derives from (seed, arch.id, number of the net).
         on_seed: called after each net with how many are done.
@@ -147,8 +150,9 @@ def train_seeds(
         _synchronize(images.device)
         seconds += time.perf_counter() - started
         num_diverged += fit.diverged
-        val_accuracies.append(measure_accuracy(net, data.val) if len(data.val) else math.nan)
-        test_accuracies.append(measure_accuracy(net, data.test))
+        if val is not None:
+            val_accuracies.append(measure_accuracy(net, val))
+        test_accuracies.append(measure_accuracy(net, test))
         on_seed(repeat + 1)
     return SeedScores(tuple(val_accuracies), tuple(test_accuracies), num_diverged, seconds)
 

@@ -1,0 +1,59 @@
+"""nasproxy: rank neural architectures by training them on a condensed dataset.
+
+    import nasproxy as nap
+
+    data = nap.load_images("digits")
+    proxy = nap.condense(data, "dm", images_per_class=10, steps=500)
+    space = nap.load_space("convnet-mini")
+    trials = nap.search(space, proxy, data, seeds=3)
+    truth = nap.search(space, "whole", data, epochs=20, seeds=3)
+    print(nap.rank(trials, truth, top=0.5))
+
+Names are imported when first used, so that `import nasproxy` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nasproxy.condensing import METHODS, condense
+    from nasproxy.errors import NasproxyError
+    from nasproxy.evaluating import evaluate
+    from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
+    from nasproxy.proxyset import ProxySet, load_proxy_set
+    from nasproxy.ranking import Correlation, correlate
+    from nasproxy.scoring import Costs, measure_costs
+    from nasproxy.searching import PROXIES, STRATEGIES, search
+    from nasproxy.space import Arch, SearchSpace, build, load_space
+    from nasproxy.study import Trial, Trials
+    from nasproxy.tables import Ranking, rank, trials_frame, write_table
+
+_HOMES = {
+    "condensing": ("METHODS", "condense"),
+    "errors": ("NasproxyError",),
+    "evaluating": ("evaluate",),
+    "images": ("DATASETS", "ImageData", "ImageSet", "load_images"),
+    "proxyset": ("ProxySet", "load_proxy_set"),
+    "ranking": ("Correlation", "correlate"),
+    "scoring": ("Costs", "measure_costs"),
+    "searching": ("PROXIES", "STRATEGIES", "search"),
+    "space": ("Arch", "SearchSpace", "build", "load_space"),
+    "study": ("Trial", "Trials"),
+    "tables": ("Ranking", "rank", "trials_frame", "write_table"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = [  # noqa: PLE0604 (names of a literal dict)
+    *_HOME_OF,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'nasproxy' has no attribute {name!r}")
+    return getattr(import_module(f"nasproxy.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

@@ -1,0 +1,68 @@
+"""`nasproxy condense`: a training set becomes a proxy set."""
+
+from typing import Annotated
+
+import typer
+
+from nasproxy.cli import options
+from nasproxy.cli.printing import print_result
+from nasproxy.cli.talk import Talk
+from nasproxy.config import CondenseConfig
+from nasproxy.rundir import find_run
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("condense")(condense)
+
+
+def condense(
+    dataset: options.Dataset = None,
+    method: Annotated[str | None, typer.Option(help="dm or random. [dm]")] = None,
+    ipc: Annotated[int | None, typer.Option(help="Images a class. [50]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates of the synthetic images. [20000]")] = None,
+    init: Annotated[str | None, typer.Option(help="Start from real images or noise. [real]")] = None,
+    embedder: Annotated[str | None, typer.Option(help="ConvNet to embed with, e.g. w128-d3-batch-relu-avg. [auto]")] = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    val_fraction: options.ValFraction = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
+    config: options.Config = None,
+    name: options.Name = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    resume: options.Resume = None,
+    json: options.Json = False,
+    overrides: options.Overrides = None,
+) -> None:
+    """Make a proxy set: a few synthetic (or selected) images a class that stand in for the training set."""
+    flags = {
+        "images": options.image_flags(dataset, data_dir, image_size, val_fraction),
+        "condense": {
+            "method": method,
+            "images_per_class": ipc,
+            "steps": steps,
+            "init": init,
+            "embedder": embedder,
+            "seed": seed,
+        },
+        "machine": {"device": device},
+    }
+    resumed = find_run(resume, runs_dir, command="condense") if resume else None
+    settings = options.collect(
+        CondenseConfig, defaults={}, file=config, flags=flags, overrides=overrides, resume=resumed
+    )
+    from nasproxy.jobs import run_condense
+
+    with Talk() as talk:
+        run, proxy = run_condense(settings, root=runs_dir, name=name, resume=resumed, listener=talk)
+    result = {
+        "run": run.name,
+        "proxy_set": str(run.proxy_path),
+        "picture": str(run.picture_path),
+        "method": proxy.method,
+        "images_per_class": proxy.images_per_class,
+        "num_stored_images": proxy.num_stored_images,
+        "seconds": proxy.seconds,
+    }
+    print_result(result, as_json=json, next_step=f"nasproxy search --proxy {run.name}")

@@ -1,0 +1,66 @@
+"""`nasproxy demo`: the whole job on the built-in digits, in about two minutes on two cores."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from nasproxy.cli import options
+from nasproxy.cli.rank import print_rankings
+from nasproxy.cli.talk import Talk
+from nasproxy.config import RECIPES, CondenseConfig, SearchConfig, make_config
+
+SPACE = "convnet-mini"
+TOP = 0.5
+CONDENSE = {"images_per_class": 10, "steps": 200, "real_batch_size": 64, "embedder": "w64-d2-instance-relu-avg"}
+PROXY_SEARCH = {"search": {"seeds": 2, "space": SPACE}, "recipe": {"epochs": 100}}
+TRUTH_SEARCH = {"search": {"seeds": 2, "space": SPACE, "proxy": "whole"}, "recipe": {"epochs": 20}}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Condense the digits, search 24 ConvNets on the proxy set and on all images, compare the two rankings."""
+    from nasproxy.jobs import run_condense, run_search
+    from nasproxy.tables import rank, rankings_frame, trials_frame, write_table
+
+    machine = {"machine": {"device": device}}
+    proxy_recipe, whole_recipe = ({"recipe": RECIPES[kind].model_dump()} for kind in ("proxy-set", "whole"))
+    with Talk() as talk:
+        talk.say("1/4 condense: 10 synthetic images a class stand in for 129 real ones")
+        condensed, _ = run_condense(
+            make_config(CondenseConfig, {"condense": CONDENSE}, machine),
+            root=runs_dir, name=None, resume=None, listener=talk,
+        )  # fmt: skip
+        talk.say(f"2/4 search: 24 architectures on {condensed.name}")
+        by_proxy = {"search": {"proxy": condensed.name}}
+        searched, trials = run_search(
+            make_config(SearchConfig, proxy_recipe, PROXY_SEARCH, by_proxy, machine),
+            root=runs_dir, name=None, resume=None, retry_failed=False, listener=talk,
+        )  # fmt: skip
+        talk.say("3/4 the truth: the same architectures on all training images")
+        true_run, truth = run_search(
+            make_config(SearchConfig, whole_recipe, TRUTH_SEARCH, machine),
+            root=runs_dir, name=None, resume=None, retry_failed=False, listener=talk,
+        )  # fmt: skip
+    print("4/4 rank: the proxy's ranking beside the truth's", file=sys.stderr)
+    ranking = rank(trials, truth, top=TOP)
+    write_table(rankings_frame([ranking]), searched.path / "ranking.csv")
+    table = searched.path / "ranked_architectures.csv"
+    write_table(trials_frame(trials, truth), table)
+    print_rankings([ranking])
+    print(
+        f"""
+look at next:
+  {condensed.picture_path}    the synthetic images
+  {table}    every architecture, ranked, with its truth
+  nasproxy dashboard {searched.name}    accuracies in the browser
+  nasproxy rank {searched.name} --truth {true_run.name} --top 25%
+  nasproxy condense --dataset cifar10 --ipc 50    the real thing"""
+    )

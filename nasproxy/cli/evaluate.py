@@ -1,0 +1,54 @@
+"""`nasproxy evaluate`: test accuracy of nets trained on a proxy set."""
+
+from typing import Annotated
+
+import typer
+
+from nasproxy.cli import options
+from nasproxy.cli.printing import print_json
+from nasproxy.cli.talk import Talk
+from nasproxy.config import EvaluateConfig
+from nasproxy.rundir import find_run
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("evaluate")(evaluate)
+
+
+def evaluate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A condense run or a .safetensors file.")],
+    net: Annotated[str | None, typer.Option(help="ConvNet to train, e.g. w128-d3-batch-relu-avg. [auto]")] = None,
+    num_nets: Annotated[int | None, typer.Option(help="Nets from different initialisations. [20]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="[1000]")] = None,
+    dataset: options.Dataset = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    val_fraction: options.ValFraction = None,
+    device: options.Device = None,
+    seed: options.Seed = None,
+    config: options.Config = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    json: options.Json = False,
+    overrides: options.Overrides = None,
+) -> None:
+    """Train nets on a proxy set and report their test accuracy, mean and standard deviation over nets."""
+    from nasproxy.jobs import images_of_proxy, run_evaluate
+
+    if run == "@last":
+        run = find_run(run, runs_dir, command="condense").name
+    flags = {
+        "images": options.image_flags(dataset, data_dir, image_size, val_fraction),
+        "evaluate": {"proxy": run, "net": net, "num_nets": num_nets, "seed": seed},
+        "recipe": {"epochs": epochs},
+        "machine": {"device": device},
+    }
+    defaults = options.as_layer(images_of_proxy(run, runs_dir))
+    settings = options.collect(EvaluateConfig, defaults=defaults, file=config, flags=flags, overrides=overrides)
+    with Talk() as talk:
+        result = run_evaluate(settings, root=runs_dir, listener=talk)
+    if json:
+        print_json({**vars(result), "mean": result.mean, "std": result.std})
+        return
+    spread = "" if result.std is None else f" ± {100 * result.std:.2f}"
+    print(f"{100 * result.mean:.2f}{spread} % test accuracy, {result.net}, n = {len(result.test_accuracies)}")

@@ -1,0 +1,64 @@
+"""`nasproxy ls`: what there is."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from nasproxy.cli import options
+from nasproxy.cli.printing import print_json, print_table
+from nasproxy.rundir import list_runs
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    RUNS = "runs"
+    METHODS = "methods"
+    DATASETS = "datasets"
+    SPACES = "spaces"
+    PROXIES = "proxies"
+    STRATEGIES = "strategies"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("ls")(ls)
+
+
+def ls(
+    what: Annotated[What, typer.Argument(help="What to list.")] = What.RUNS,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    json: options.Json = False,
+) -> None:
+    """List runs, or the methods, datasets, spaces, proxies and strategies there are."""
+    if what is What.RUNS:
+        metas = [run.meta for run in list_runs(runs_dir)]
+        rows = [{key: str(meta.get(key, "")) for key in ("name", "command", "status", "created")} for meta in metas]
+    else:
+        rows = [{"name": name, "summary": summary} for name, summary in _describe(what).items()]
+    if json:
+        print_json(rows)
+    elif rows:
+        print_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _describe(what: What) -> dict[str, str]:
+    if what is What.METHODS:
+        from nasproxy.condensing import METHODS
+
+        return {name: method.summary for name, method in METHODS.items()}
+    if what is What.DATASETS:
+        from nasproxy.images import DATASETS
+
+        return {name: dataset.summary for name, dataset in DATASETS.items()}
+    if what is What.SPACES:
+        from nasproxy.config import read_toml
+        from nasproxy.space import list_spaces
+
+        return {name: read_toml(path).get("description", "") for name, path in list_spaces().items()}
+    from nasproxy.searching import PROXIES, STRATEGIES
+
+    if what is What.STRATEGIES:
+        return dict(STRATEGIES)
+    return {name: proxy.summary for name, proxy in PROXIES.items()} | {"RUN": "the proxy set of a condense run"}

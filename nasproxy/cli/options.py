@@ -1,0 +1,102 @@
+"""Options that several commands share, and how they become settings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from nasproxy.config import (
+    CommandConfig,
+    ImageSettings,
+    changed_settings,
+    make_config,
+    parse_overrides,
+    read_config,
+    read_toml,
+)
+from nasproxy.errors import SettingsError
+from nasproxy.rundir import RunDir
+
+ConfigT = TypeVar("ConfigT", bound=CommandConfig)
+Layer = dict[str, dict[str, Any]]
+
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="digits, mnist, fashion-mnist, svhn, cifar10, cifar100, or a folder with train/CLASS/*."),
+]
+DataDir = Annotated[Path | None, typer.Option(help="Downloaded data sets and decoded folders. [~/.cache/nasproxy]")]
+ImageSize = Annotated[int | None, typer.Option(help="Resize images of a folder to this side, in pixels.")]
+ValFraction = Annotated[float | None, typer.Option(help="Fraction of train held out for validation. [0.1]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [auto]")]
+Seed = Annotated[int | None, typer.Option(help="Seed of every random draw. [0]")]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings from a TOML file, e.g. a run's config.toml.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run folder. [after data and method]")]
+RunsDir = Annotated[Path, typer.Option(envvar="NASPROXY_RUNS", help="Folder of all runs.")]
+Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was cut short.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Truth = Annotated[str | None, typer.Option(metavar="RUN", help="The search with --proxy whole.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Any other setting; 'nasproxy show RUN' lists them."),
+]
+RUNS_DIR = Path("runs")
+
+
+def image_flags(
+    dataset: str | None, data_dir: Path | None, image_size: int | None, val_fraction: float | None
+) -> dict[str, Any]:
+    """The [images] section of the flags above; a folder or a data folder is kept as an absolute path."""
+    if dataset is not None and Path(dataset).expanduser().is_dir():
+        dataset = str(Path(dataset).expanduser().resolve())
+    return {
+        "dataset": dataset,
+        "data_dir": data_dir and data_dir.expanduser().resolve(),
+        "image_size": image_size,
+        "val_fraction": val_fraction,
+    }
+
+
+def collect(
+    kind: type[ConfigT],
+    *,
+    defaults: Layer,
+    file: Path | None,
+    flags: Layer,
+    overrides: list[str] | None,
+    resume: RunDir | None = None,
+) -> ConfigT:
+    """A command's settings: defaults, then the file, then flags, then key=value.
+
+    A resumed run keeps its own settings; what is asked for beside them may only say where it runs.
+
+    Raises:
+        SettingsError: an unknown or invalid setting, or one that would change a resumed run.
+    """
+    layers = (flags, parse_overrides(kind, overrides or ()))
+    if resume is None:
+        from_file = read_config_tree(kind, file) if file else {}
+        return make_config(kind, defaults, from_file, *layers)
+    stored = read_config(kind, resume.config_path)
+    config = read_config(kind, resume.config_path, *layers)
+    if changes := changed_settings(stored, config):
+        raise SettingsError(f"run {resume.name} cannot go on with other settings ({'; '.join(changes)}); start a new run")
+    return config
+
+
+def read_config_tree(kind: type[CommandConfig], path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The sections of a settings file; checked when the settings are made.
+
+    Raises:
+        SettingsError: settings of another command.
+    """
+    tree = read_toml(path)
+    expected = kind.__name__.removesuffix("Config").lower()
+    if (command := tree.pop("command", expected)) != expected:
+        raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {expected}'")
+    return tree
+
+
+def as_layer(images: ImageSettings | None) -> Layer:
+    """Image settings taken over from another run."""
+    return {} if images is None else {"images": images.model_dump()}

@@ -1,0 +1,109 @@
+"""`nasproxy search`: score architectures by a proxy."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nasproxy.cli import options
+from nasproxy.cli.printing import print_result
+from nasproxy.cli.talk import Talk
+from nasproxy.config import RECIPES, SearchConfig
+from nasproxy.errors import SettingsError
+from nasproxy.rundir import find_run
+
+FAILED_TRIALS = 3
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("search")(search)
+
+
+def search(
+    proxy: Annotated[
+        str | None, typer.Option(metavar="RUN|NAME", help="A condense run, a .safetensors file, whole, or early-stop.")
+    ] = None,
+    space: Annotated[str | None, typer.Option(help="Name or .toml file of the search space. [convnet720]")] = None,
+    strategy: Annotated[str | None, typer.Option(help="grid, random or tpe. [grid]")] = None,
+    archs: Annotated[str | None, typer.Option(help="all, a file of ids, top:RUN:5% or top:RUN:36. [all]")] = None,
+    num_archs: Annotated[int | None, typer.Option(help="At most so many architectures.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Nets trained for each architecture. [5]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="[200 on a proxy set, 100 on the whole set]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates instead of epochs. [400 for early-stop]")] = None,
+    dataset: options.Dataset = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    val_fraction: options.ValFraction = None,
+    device: options.Device = None,
+    workers: Annotated[int | None, typer.Option(help="Processes side by side. [one a core or GPU share]")] = None,
+    gpus_per_worker: Annotated[float | None, typer.Option(help="GPU share of a worker. [1]")] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Optuna storage URL. [study.db in the run folder]")] = None,
+    seed: options.Seed = None,
+    config: options.Config = None,
+    name: options.Name = None,
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    resume: options.Resume = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: train failed ones again.")] = False,
+    json: options.Json = False,
+    overrides: options.Overrides = None,
+) -> None:
+    """Train every architecture on a proxy and record how well it does.
+
+    A condense run brings its data along: no --dataset is needed.
+    """
+    flags = {
+        "images": options.image_flags(dataset, data_dir, image_size, val_fraction),
+        "search": {
+            "proxy": proxy,
+            "space": _absolute_if_file(space),
+            "strategy": strategy,
+            "archs": _absolute_if_file(archs),
+            "num_archs": num_archs,
+            "seeds": seeds,
+            "storage": storage,
+            "seed": seed,
+        },
+        "recipe": {"epochs": epochs, "steps": steps},
+        "machine": {"device": device, "workers": workers, "gpus_per_worker": gpus_per_worker, "address": address},
+    }
+    resumed = find_run(resume, runs_dir, command="search") if resume else None
+    if resumed is None and proxy is None and config is None:
+        raise SettingsError("no proxy: give --proxy a condense run (e.g. @last), whole or early-stop")
+    from nasproxy.jobs import images_of_proxy, run_search
+
+    defaults: options.Layer = {}
+    if proxy is not None and resumed is None:
+        if proxy == "@last":
+            flags["search"]["proxy"] = proxy = find_run(proxy, runs_dir, command="condense").name
+        defaults = options.as_layer(images_of_proxy(proxy, runs_dir))
+        defaults["recipe"] = RECIPES[proxy if proxy in RECIPES else "proxy-set"].model_dump()
+    settings = options.collect(
+        SearchConfig, defaults=defaults, file=config, flags=flags, overrides=overrides, resume=resumed
+    )
+    with Talk() as talk:
+        run, trials = run_search(
+            settings, root=runs_dir, name=name, resume=resumed, retry_failed=retry_failed, listener=talk
+        )
+    failed = sum(not trial.has_scores for trial in trials)
+    best = trials.ranked()[0]
+    result = {
+        "run": run.name,
+        "num_trials": len(trials),
+        "num_failed": failed,
+        "best": best.arch_id,
+        "best_val_accuracy": f"{best.val_accuracy:.4f}",
+        "trials": str(run.path / "trials.csv"),
+    }
+    next_step = f"nasproxy search --proxy whole --archs top:{run.name}:5% --dataset {settings.images.dataset}"
+    if settings.search.proxy == "whole":
+        next_step = f"nasproxy rank PROXY_RUN --truth {run.name}"
+    print_result(result, as_json=json, next_step=next_step)
+    if failed:
+        raise typer.Exit(FAILED_TRIALS)
+
+
+def _absolute_if_file(text: str | None) -> str | None:
+    """A path of an existing file made absolute, so that the run can be resumed from anywhere."""
+    return str(Path(text).expanduser().resolve()) if text and Path(text).expanduser().is_file() else text

@@ -1,0 +1,32 @@
+"""`nasproxy show`: one run."""
+
+from typing import Annotated
+
+import typer
+
+from nasproxy.cli import options
+from nasproxy.cli.printing import print_json
+from nasproxy.config import read_toml
+from nasproxy.rundir import find_run
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("show")(show)
+
+
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Any run.")] = "@last",
+    runs_dir: options.RunsDir = options.RUNS_DIR,
+    json: options.Json = False,
+) -> None:
+    """Show how a run was made: settings, versions, parents, status, times, files."""
+    found = find_run(run, runs_dir)
+    files = sorted(path.name for path in found.path.iterdir() if not path.name.startswith("."))
+    if json:
+        print_json({"meta": found.meta, "config": read_toml(found.config_path), "files": files})
+        return
+    for key, value in found.meta.items():
+        if value not in (None, {}, []):
+            print(f"{key}: {value}")
+    print(f"files: {', '.join(files)}\n\n{found.config_path.read_text(encoding='utf-8')}", end="")

@@ -1,0 +1,351 @@
+"""The work of each command in its run folder: what is checked first, what is kept when it is cut short, what is left at the end.
+
+A job checks all it can before it makes a folder, so that a refused request leaves nothing behind. Given a `resume` run it
+goes on with that run's own settings.
+"""
+
+import contextlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from nasproxy.condensing import METHODS, condense
+from nasproxy.condensing.condense import check_settings
+from nasproxy.condensing.matching import embedder_arch
+from nasproxy.condensing.state import CondenseState, load_state
+from nasproxy.config import CondenseConfig, EvaluateConfig, ImageSettings, SearchConfig, dump_config, read_config
+from nasproxy.device import describe_device, find_device
+from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError, unknown_name
+from nasproxy.evaluating import Evaluation, evaluate
+from nasproxy.images import ImageData, load_images, save_picture_grid
+from nasproxy.proxyset import ProxySet, load_proxy_set
+from nasproxy.rundir import RunDir, create_run, find_run, write_text
+from nasproxy.searching import PROXIES, make_proxy, plan_search, search
+from nasproxy.searching.schedule import STRATEGIES
+from nasproxy.searching.search import describe_study
+from nasproxy.space import load_space
+from nasproxy.study import StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
+from nasproxy.tables import csv_text, trials_frame
+
+
+class Listener(Protocol):
+    """Whom a job tells what it does."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` of something are done; `note` is the latest about it."""
+
+    def say(self, text: str) -> None:
+        """One line worth reading."""
+
+
+def run_condense(
+    config: CondenseConfig, *, root: Path, name: str | None, resume: RunDir | None, listener: Listener
+) -> tuple[RunDir, ProxySet]:
+    """Makes a proxy set in a run folder: `proxy.safetensors`, `proxy.png`, `metrics.jsonl`.
+
+    Args:
+        config: all settings; those of the run where one is resumed.
+        root: folder of all runs.
+        name: of the run; None: after data and method.
+        resume: the run to go on with.
+        listener: told about progress.
+
+    Raises:
+        NasproxyError: see `load_images`, `condense`, `create_run`.
+    """
+    if resume is not None and resume.meta["status"] == "done":
+        raise RunError(f"run {resume.name} is finished; nothing is left to resume")
+    settings = config.condense
+    device = find_device(config.machine.device)
+    data = load_images(settings=config.images, progress=listener.progress).to(device)
+    check_settings(settings, data.train)
+    if METHODS[settings.method].has_steps:
+        embedder_arch(settings.embedder, data.train)
+    run = resume or create_run(
+        root,
+        name,
+        f"{data.name}-{settings.method}-{settings.images_per_class}",
+        command=config.command,
+        config_text=dump_config(config),
+        parents={"data": data.data_hash, "split": data.split_hash},
+    )
+    _check_same_data(run, data)
+    with run.running():
+        run.update_meta(device=describe_device(device))
+        state = load_state(run.checkpoint_path) if run.checkpoint_path.is_file() else None
+        _log(run, f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}")
+        metrics = _Metrics(run, state)
+
+        def on_step(step: int, loss: float) -> None:
+            metrics.add(step, loss)
+            listener.progress("condensing", step, settings.steps, f"loss a class {loss:.4g}")
+
+        def on_checkpoint(state: CondenseState) -> None:
+            state.save(run.checkpoint_path)
+
+        proxy = condense(data, settings=settings, resume_from=state, on_step=on_step, on_checkpoint=on_checkpoint)
+        proxy.save(run.proxy_path)
+        save_picture_grid(proxy.images, run.picture_path)
+        run.checkpoint_path.unlink(missing_ok=True)
+        _log(run, f"done: {proxy.num_stored_images} images in {proxy.seconds:.1f} s")
+    return run, proxy
+
+
+def run_search(
+    config: SearchConfig,
+    *,
+    root: Path,
+    name: str | None,
+    resume: RunDir | None,
+    retry_failed: bool,
+    listener: Listener,
+) -> tuple[RunDir, Trials]:
+    """Scores architectures in a run folder: `study.db` (or the storage asked for) and `trials.csv`.
+
+    Args:
+        config: all settings; those of the run where one is resumed.
+        root: folder of all runs.
+        name: of the run and of its study; None: after data, space and proxy.
+        resume: the run to go on with: what its study holds is not trained again.
+        retry_failed: failed architectures of the resumed run are trained again.
+        listener: told about progress.
+
+    Raises:
+        NasproxyError: see `load_images`, `find_proxy`, `plan_search`, `search`, `create_run`.
+    """
+    settings = config.search
+    if settings.strategy not in STRATEGIES:
+        raise unknown_name("strategy", settings.strategy, STRATEGIES)
+    device = find_device(config.machine.device)
+    space = load_space(settings.space)
+    data = load_images(settings=config.images, progress=listener.progress)
+    proxy = find_proxy(settings.proxy, root)
+    chosen = make_proxy(proxy, data, config.recipe)
+    plan = plan_search(space, data, config, read_arch_ids(settings.archs, root))
+    for arch_id, reason in list(plan.left_out.items())[:1]:
+        listener.say(f"{len(plan.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
+    run = resume or create_run(
+        root,
+        name,
+        f"{data.name}-{space.name}-{chosen.name}",
+        command=config.command,
+        config_text=dump_config(config),
+        parents={"data": data.data_hash, "split": data.split_hash, "proxy": settings.proxy}
+        | ({"proxy_set": proxy.images.content_hash()} if isinstance(proxy, ProxySet) else {}),
+    )
+    _check_same_data(run, data)
+    with run.running():
+        run.update_meta(device=describe_device(device), left_out=plan.left_out)
+        info = describe_study(run.name, space, chosen, data, config)
+        store = _open_store(run, settings.storage, info, is_new=resume is None)
+        tally = _Tally(list(store.trials()), plan.num_trials, listener)
+        _log(run, f"search {space.name} by {chosen.name}: {plan.num_trials} architectures, {len(tally.trials)} done before")
+        trials = search(
+            space,
+            proxy,
+            data,
+            config=config,
+            plan=plan,
+            store=store,
+            retry_failed=retry_failed,
+            log_path=run.log_path,
+            on_trial=tally.add,
+        )
+        write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
+        _log(run, f"done: {len(trials)} trials")
+    return run, trials
+
+
+def run_evaluate(config: EvaluateConfig, *, root: Path, listener: Listener) -> Evaluation:
+    """Test accuracy of nets trained on a proxy set; a condense run keeps the figures in its `evaluations.jsonl`.
+
+    Raises:
+        NasproxyError: see `find_proxy`, `load_images`, `evaluate`.
+    """
+    settings = config.evaluate
+    device = find_device(config.machine.device)
+    proxy = find_proxy(settings.proxy, root)
+    if not isinstance(proxy, ProxySet):
+        raise SettingsError(f"{settings.proxy!r} is no proxy set; name a condense run or a .safetensors file")
+    data = load_images(settings=config.images, progress=listener.progress).to(device)
+    listener.progress("training nets", 0, settings.num_nets)
+    result = evaluate(
+        proxy, data, config, lambda done: listener.progress("training nets", done, settings.num_nets)
+    )
+    if Path(settings.proxy).suffix != ".safetensors":
+        record = {"net": result.net, "test_accuracies": result.test_accuracies, "recipe": config.recipe.model_dump()}
+        with (find_run(settings.proxy, root).path / "evaluations.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record | {"device": describe_device(device)}) + "\n")
+    return result
+
+
+def find_proxy(reference: str, root: Path) -> ProxySet | str:
+    """What `--proxy` names: a proxy of `PROXIES`, a `.safetensors` file, or a condense run.
+
+    Raises:
+        ProxySetError: the proxy set is unreadable.
+        RunNotFoundError: no run of that name.
+        RunError: a run that is no condense run, or is not finished.
+    """
+    if reference in PROXIES:
+        return reference
+    if Path(reference).suffix == ".safetensors":
+        return load_proxy_set(Path(reference).expanduser())
+    try:
+        run = find_run(reference, root, command="condense")
+    except RunNotFoundError as error:
+        raise RunNotFoundError(f"{error}; proxies that need no run: {', '.join(PROXIES)}") from None
+    if not run.proxy_path.is_file():
+        raise RunError(f"run {run.name} has no proxy set yet; finish it with 'nasproxy condense --resume {run.name}'")
+    return load_proxy_set(run.proxy_path)
+
+
+def images_of_proxy(reference: str, root: Path) -> ImageSettings | None:
+    """The image settings of the condense run that `--proxy` names; None where it names no run."""
+    if reference in PROXIES or Path(reference).suffix == ".safetensors":
+        return None
+    run = find_run(reference, root, command="condense")
+    return read_config(CondenseConfig, run.config_path).images
+
+
+def read_arch_ids(reference: str, root: Path) -> list[str] | None:
+    """Ids that `--archs` names: None for 'all', the best of a search for top:RUN:5% or top:RUN:36, else a file's.
+
+    A file has one id a line, or is a CSV with a column `arch_id`.
+
+    Raises:
+        SettingsError: top:RUN:AMOUNT of another form.
+        InputError: the file or the run cannot be read.
+    """
+    if reference == "all":
+        return None
+    if reference.startswith("top:"):
+        parts = reference.split(":")
+        if len(parts) != 3:
+            raise SettingsError(f"--archs {reference!r}: write top:RUN:5% or top:RUN:36")
+        ids = load_trials(find_run(parts[1], root, command="search")).top(parse_amount(parts[2]))
+    else:
+        try:
+            lines = Path(reference).expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--archs {reference!r}: no such file of architecture ids ({error}); or give top:RUN:5%") from None
+        rows = [line.split(",") for line in lines if line.strip() and not line.startswith("#")]
+        column = rows[0].index("arch_id") if rows and "arch_id" in rows[0] else 0
+        ids = [row[column].strip() for row in rows if row[column].strip() != "arch_id"]
+    if not ids:
+        raise InputError(f"--archs {reference!r} names no architecture; check it")
+    return ids
+
+
+def parse_amount(text: str) -> int | float:
+    """'5%' -> 0.05, '36' -> 36.
+
+    Raises:
+        SettingsError: neither a percentage in (0, 100] nor a whole number above 0.
+    """
+    if text.endswith("%"):
+        return parse_fraction(text)
+    if not text.isdigit() or int(text) == 0:
+        raise SettingsError(f"{text!r} is no amount; write a percentage like 5% or a whole number like 36")
+    return int(text)
+
+
+def parse_fraction(text: str) -> float:
+    """'5%' or '0.05' -> 0.05.
+
+    Raises:
+        SettingsError: nothing in (0, 1].
+    """
+    try:
+        fraction = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        fraction = 0.0
+    if not 0 < fraction <= 1:
+        raise SettingsError(f"{text!r} is no share; write a percentage like 5%, up to 100%")
+    return fraction
+
+
+def load_trials(run: RunDir) -> Trials:
+    """All trials of a search run, finished or not.
+
+    Raises:
+        InputError: the study cannot be read.
+    """
+    return open_store(run.name, storage_url(run)).trials()
+
+
+def storage_url(run: RunDir) -> str:
+    """The Optuna storage of a search run.
+
+    Raises:
+        InputError: the run keeps its study in a file that is not there.
+    """
+    url = read_config(SearchConfig, run.config_path).search.storage
+    if url is None and not run.study_path.is_file():
+        raise InputError(f"run {run.name} has no {run.study_path.name} yet; continue it with --resume {run.name}")
+    return url or sqlite_url(run.study_path)
+
+
+@dataclass
+class _Tally:
+    """Counts trials for the progress line."""
+
+    trials: list[Trial]
+    total: int
+    listener: Listener
+
+    def __post_init__(self) -> None:
+        self._show()
+
+    def add(self, trial: Trial) -> None:
+        self.trials = [*(t for t in self.trials if t.arch_id != trial.arch_id), trial]
+        if not trial.has_scores:
+            self.listener.say(f"failed: {trial.arch_id}: {trial.reason}")
+        self._show()
+
+    def _show(self) -> None:
+        scored = [trial for trial in self.trials if trial.has_scores]
+        best = max(scored, key=lambda trial: trial.val_accuracy, default=None)
+        note = f"best {best.val_accuracy:.1%} {best.arch_id}, " if best else ""
+        self.listener.progress(
+            "searching", len(self.trials), self.total, f"{note}{len(self.trials) - len(scored)} failed"
+        )
+
+
+class _Metrics:
+    """The loss curve of a condensation, one JSON object a line."""
+
+    def __init__(self, run: RunDir, state: CondenseState | None) -> None:
+        self._path = run.metrics_path
+        kept: list[str] = []
+        if state is not None and self._path.is_file():
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= state.step]
+        write_text(self._path, "".join(f"{line}\n" for line in kept))
+
+    def add(self, step: int, loss: float) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "loss_per_class": loss}) + "\n")
+
+
+def _check_same_data(run: RunDir, data: ImageData) -> None:
+    """Refuses to go on with a run when its images or their split have changed since."""
+    parents = run.meta["parents"]
+    if (parents["data"], parents["split"]) != (data.data_hash, data.split_hash):
+        raise RunError(f"run {run.name} was started on other images or another split; start a new run instead")
+
+
+def _open_store(run: RunDir, url: str | None, info: StudyInfo, *, is_new: bool) -> TrialStore:
+    """A new run's new study; a resumed run's own, or a new one where it was stopped before it had one."""
+    url = url or sqlite_url(run.study_path)
+    if not is_new:
+        with contextlib.suppress(StudyNotFoundError):
+            return open_store(run.name, url)
+    return create_store(info, url)
+
+
+def _log(run: RunDir, text: str) -> None:
+    with run.log_path.open("a", encoding="utf-8") as file:
+        file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")

@@ -1,0 +1,132 @@
+"""What runs in a worker process: a Ray Tune trainable that keeps process, data and device for its whole life."""
+
+import os
+import platform
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ray import tune
+
+from nasproxy.config import RecipeSettings
+from nasproxy.device import find_device
+from nasproxy.errors import NasproxyError
+from nasproxy.images import ImageSet
+from nasproxy.scoring import Costs
+from nasproxy.space import Arch
+from nasproxy.study import State, Trial
+from nasproxy.training import SeedScores, train_seeds
+
+RECORD = "record"
+"""Key of a Tune result that holds the `Trial`."""
+METRIC = "val_accuracy"
+"""Key of a Tune result that holds the mean validation accuracy, NaN for a failed trial."""
+TRACEBACK = "traceback"
+"""Key of a Tune result that holds the traceback of a trial that raised, else None."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials of a search share: goes to every worker once."""
+
+    train: ImageSet
+    val: ImageSet
+    test: ImageSet
+    recipe: RecipeSettings
+    num_seeds: int
+    seed: int
+    device: str
+    num_threads: int
+
+
+class ArchTrainer(tune.Trainable):  # type: ignore[misc]
+    """Trains one architecture a `step`; Tune hands the same process the next one through `reset_config`."""
+
+    def setup(self, config: dict[str, Any], job: Job) -> None:
+        """Puts the images on the device, once in the life of the process."""
+        torch.set_num_threads(job.num_threads)
+        device = find_device(job.device)
+        self._job = job
+        self._train, self._val, self._test = (images.to(device) for images in (job.train, job.val, job.test))
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes the next architecture."""
+        self._arch: Arch = new_config["arch"]
+        self._costs: Costs | None = new_config["costs"]
+        self._round: int = new_config["round"]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Trains all seeds of the architecture; what raises is a failed trial, not a dead worker."""
+        try:
+            scores = train_seeds(
+                self._arch,
+                self._train,
+                self._job.recipe,
+                val=self._val,
+                test=self._test,
+                num_seeds=self._job.num_seeds,
+                seed=self._job.seed,
+            )
+        except Exception as error:  # a user's builder may raise anything
+            trace = None if isinstance(error, NasproxyError) else traceback.format_exc()
+            return _as_result(self._failed(error), trace)
+        return _as_result(self._scored(scores), None)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Nothing: a trial is short, and is done again when it is lost."""
+        return {}
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing to load."""
+
+    def _failed(self, error: Exception) -> Trial:
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return make_trial(self._arch, self._costs, State.FAILED, round=self._round, reason=reason, worker=_worker_name())
+
+    def _scored(self, scores: SeedScores) -> Trial:
+        return make_trial(
+            self._arch,
+            self._costs,
+            _judge(scores, num_val=len(self._val), num_classes=self._val.num_classes),
+            val_accuracies=scores.val_accuracies,
+            test_accuracies=scores.test_accuracies,
+            train_seconds=scores.train_seconds,
+            round=self._round,
+            worker=_worker_name(),
+        )
+
+
+def make_trial(arch: Arch, costs: Costs | None, state: State, **values: Any) -> Trial:
+    """The record of an architecture."""
+    return Trial(
+        arch_id=arch.id,
+        factors=arch.factors,
+        state=state,
+        num_params=costs.num_params if costs else None,
+        flops=costs.flops if costs else None,
+        **values,
+    )
+
+
+def _as_result(trial: Trial, trace: str | None) -> dict[str, Any]:
+    return {RECORD: trial, METRIC: trial.val_accuracy, TRACEBACK: trace, "done": True}
+
+
+def _judge(scores: SeedScores, *, num_val: int, num_classes: int) -> State:
+    """Complete, diverged, or no better than guessing (within two standard errors of the mean accuracy)."""
+    if scores.num_diverged:
+        return State.DIVERGED
+    chance = 1 / num_classes
+    num_answers = num_val * len(scores.val_accuracies)
+    mean = sum(scores.val_accuracies) / len(scores.val_accuracies)
+    error = (chance * (1 - chance) / num_answers) ** 0.5
+    return State.AT_CHANCE if mean <= chance + 2 * error else State.COMPLETE
+
+
+def _worker_name() -> str:
+    return f"{platform.node()}:{os.getpid()}"

@@ -1,0 +1,281 @@
+"""Trials as records of an Optuna study: the one place where results are kept.
+
+One Optuna trial an architecture, added in one transaction when all its seeds are done, so there is never half a trial:
+factors as parameters, mean validation accuracy as value, everything else as user attributes. The dashboard, resume, tables
+and samplers all read this record.
+"""
+
+import math
+import socket
+import statistics
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nasproxy.config import without_password
+from nasproxy.errors import InputError, RunError, SettingsError, StudyNotFoundError
+from nasproxy.seeding import derive_seed
+from nasproxy.space import Arch, FactorValue, SearchSpace
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class State(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    DIVERGED = "diverged"
+    """At least one seed's loss became not finite; accuracies are as measured."""
+    AT_CHANCE = "at-chance"
+    """Validation accuracy within two standard errors of guessing."""
+    FAILED = "failed"
+    """It raised, or its process died: no accuracies."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One architecture scored by one proxy, over all its seeds. Accuracies are fractions."""
+
+    arch_id: str
+    factors: Mapping[str, FactorValue]
+    state: State
+    val_accuracies: tuple[float, ...] = ()
+    """One a seed."""
+    test_accuracies: tuple[float, ...] = ()
+    """One a seed."""
+    num_params: int | None = None
+    flops: int | None = None
+    """Of the forward pass of one image; a multiply-add counts as two."""
+    train_seconds: float = 0.0
+    """Of all seeds together."""
+    reason: str | None = None
+    """Why it failed."""
+    round: int = 0
+    """Number of the proposal round, for strategies that learn."""
+    worker: str | None = None
+    """Host and process that trained it."""
+
+    @property
+    def has_scores(self) -> bool:
+        return self.state is not State.FAILED
+
+    @property
+    def val_accuracy(self) -> float:
+        """Mean over seeds; NaN for a failed trial."""
+        return _mean(self.val_accuracies)
+
+    @property
+    def test_accuracy(self) -> float:
+        """Mean over seeds; NaN for a failed trial."""
+        return _mean(self.test_accuracies)
+
+
+@dataclass(frozen=True)
+class StudyInfo:
+    """What all trials of a search have in common."""
+
+    name: str
+    space: str
+    proxy: str
+    dataset: str
+    data_hash: str
+    split_hash: str
+    num_stored_images: int
+    """Images that have to be kept for this proxy."""
+    condense_seconds: float
+    """Wall time to make the proxy set; 0 for the others."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class Trials(Sequence[Trial]):
+    """All trials of a search, and what they have in common."""
+
+    info: StudyInfo
+    items: tuple[Trial, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.items)
+
+    def ranked(self) -> list[Trial]:
+        """Best validation accuracy first, equal ones by id; failed trials last."""
+        return sorted(
+            self.items, key=lambda trial: (-trial.val_accuracy if trial.has_scores else math.inf, trial.arch_id)
+        )
+
+    def top(self, amount: int | float) -> list[str]:
+        """Ids of the best architectures, best first: an int is their number, a float their fraction (rounded up)."""
+        scored = [trial.arch_id for trial in self.ranked() if trial.has_scores]
+        count = math.ceil(amount * len(scored)) if isinstance(amount, float) else amount
+        return scored[:count]
+
+
+class TrialStore:
+    """The Optuna study of one search. Made by `create_store`, opened by `open_store`."""
+
+    def __init__(self, study: optuna.Study, url: str | None) -> None:
+        self._study = study
+        self.url = url
+
+    @property
+    def info(self) -> StudyInfo:
+        return StudyInfo(**self._study.user_attrs["nasproxy"])
+
+    def add(self, trial: Trial, space: SearchSpace) -> None:
+        """Records a trial, in one transaction."""
+        self._study.add_trial(_to_optuna(trial, space))
+
+    def trials(self) -> Trials:
+        """All trials in the order they ended; of an architecture that was tried again, the last."""
+        latest: dict[str, Trial] = {}
+        for frozen in self._study.get_trials(deepcopy=False):
+            if "arch_id" in frozen.user_attrs:
+                trial = _from_optuna(frozen)
+                latest.pop(trial.arch_id, None)
+                latest[trial.arch_id] = trial
+        return Trials(self.info, tuple(latest.values()))
+
+
+def create_store(info: StudyInfo, url: str | None) -> TrialStore:
+    """A new study called `info.name`: in memory, or at an Optuna storage URL.
+
+    Raises:
+        RunError: the storage has a study of this name.
+        InputError: the storage cannot be reached.
+    """
+    try:
+        study = optuna.create_study(study_name=info.name, storage=_storage(url), direction="maximize")
+    except optuna.exceptions.DuplicatedStudyError:
+        raise RunError(f"storage {without_password(url or '')} has a study {info.name!r} already; choose another --name") from None
+    study.set_user_attr("nasproxy", {**vars(info), "recipe": dict(info.recipe)})
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["mean validation accuracy"])
+    return TrialStore(study, url)
+
+
+def open_store(name: str, url: str) -> TrialStore:
+    """The study of an earlier search.
+
+    Raises:
+        StudyNotFoundError: no such study.
+        InputError: the storage cannot be reached.
+    """
+    try:
+        return TrialStore(optuna.load_study(study_name=name, storage=_storage(url)), url)
+    except KeyError:
+        raise StudyNotFoundError(f"storage {without_password(url)} holds no study {name!r}; was the search started?") from None
+
+
+def sqlite_url(path: Path) -> str:
+    """Optuna storage URL of a SQLite file."""
+    return f"sqlite:///{path.resolve()}"
+
+
+def propose_tpe(
+    space: SearchSpace, candidates: Sequence[Arch], history: Iterable[Trial], count: int, seed: int
+) -> list[Arch]:
+    """Up to `count` architectures to try next, by Optuna's TPE on what is known; none that was tried.
+
+    Deterministic in its arguments: trials enter in the order of their ids, whatever order they ended in.
+
+    Args:
+        space: gives the factors.
+        candidates: what may be proposed.
+        history: trials so far.
+        count: how many to propose at once.
+        seed: of the sampler.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=derive_seed(seed) % 2**32, constant_liar=True), direction="maximize")
+    past = sorted(history, key=lambda trial: trial.arch_id)
+    study.add_trials([_to_optuna(trial, space) for trial in past])
+    tried = {trial.arch_id for trial in past}
+    open_archs = {arch.id: arch for arch in candidates if arch.id not in tried}
+    proposed: list[Arch] = []
+    for _ in range(20 * count):
+        if len(proposed) == count or not open_archs:
+            break
+        asked = study.ask(_distributions(space))
+        arch = open_archs.pop(space.arch(asked.params).id, None)
+        if arch is not None:
+            proposed.append(arch)
+    return proposed + list(open_archs.values())[: count - len(proposed)]
+
+
+def serve_dashboard(url: str, port: int) -> None:
+    """Serves the Optuna dashboard on 127.0.0.1 until interrupted."""
+    from optuna_dashboard import run_server
+
+    run_server(_storage(url), host="127.0.0.1", port=port)
+
+
+def find_free_port(wanted: int) -> int:
+    """`wanted` if it is free on 127.0.0.1, else any free port."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SettingsError("no port is free on 127.0.0.1; close some program")
+
+
+def _storage(url: str | None) -> optuna.storages.BaseStorage:
+    if url is None:
+        return optuna.storages.InMemoryStorage()
+    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+    except ImportError as error:
+        raise SettingsError(f"storage {without_password(url)} needs a driver: {error}; pip install nasproxy[postgresql]") from None
+    except Exception as error:  # SQLAlchemy and every driver have trees of their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"cannot open storage {without_password(url)}: {reason}; check the URL and that it is up") from error
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    return {name: CategoricalDistribution(values) for name, values in space.factors.items()}
+
+
+_ATTRIBUTES = (
+    "arch_id", "val_accuracies", "test_accuracies", "num_params", "flops", "train_seconds", "reason", "round", "worker",
+)  # fmt: skip
+
+
+def _to_optuna(trial: Trial, space: SearchSpace) -> FrozenTrial:
+    attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
+    if trial.has_scores:
+        attributes |= {"test_accuracy": trial.test_accuracy}
+    return create_trial(
+        params=dict(trial.factors),
+        distributions=_distributions(space),
+        value=trial.val_accuracy if trial.has_scores else None,
+        state=TrialState.COMPLETE if trial.has_scores else TrialState.FAIL,
+        user_attrs=attributes,
+    )
+
+
+def _from_optuna(frozen: FrozenTrial) -> Trial:
+    attributes = {name: frozen.user_attrs[name] for name in _ATTRIBUTES}
+    for name in ("val_accuracies", "test_accuracies"):
+        attributes[name] = tuple(attributes[name])
+    return Trial(factors=frozen.params, state=State(frozen.user_attrs["state"]), **attributes)
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return statistics.fmean(values) if values else math.nan
