@@ -44,8 +44,34 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = [  # noqa: PLE0604 (names of a literal dict)
-    *_HOME_OF,
+__all__ = [
+    "DATASETS",
+    "METHODS",
+    "PROXIES",
+    "STRATEGIES",
+    "Arch",
+    "Correlation",
+    "Costs",
+    "ImageData",
+    "ImageSet",
+    "NasproxyError",
+    "ProxySet",
+    "Ranking",
+    "SearchSpace",
+    "Trial",
+    "Trials",
+    "build",
+    "condense",
+    "correlate",
+    "evaluate",
+    "load_images",
+    "load_proxy_set",
+    "load_space",
+    "measure_costs",
+    "rank",
+    "search",
+    "trials_frame",
+    "write_table",
 ]
 
 

@@ -1,11 +1,12 @@
 """Differentiable Siamese augmentation (DSA) of normalised images.
 
-Source: Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, section 4.1; used by the
-main paper (eq. 6, appendix A.3). One group of transformations is drawn at a time, not all six.
+Source: Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, section 4.1; used
+by the main paper (eq. 6, appendix A.3). One group of transformations is drawn at a time, not all six.
 
 Notation: N images (or B draws), C channels, H height, W width, K classes, M images a class.
 
-- *Siamese*, while condensing: `augment_classes` draws one group and one set of parameters a class, shared by all M images.
+- *Siamese*, while condensing: `augment_classes` draws one group and one set of parameters a class, shared by all M
+images.
 - *Training*: `augment_batch` draws one group for the batch and parameters for each image.
 
 All draws come from the generator passed in, on the CPU: they are the same on every device. All functions are

@@ -1,7 +1,7 @@
-"""The work of each command in its run folder: what is checked first, what is kept when it is cut short, what is left at the end.
+"""The work of each command in its run folder: checks first, keeps its state when cut short, leaves files behind.
 
-A job checks all it can before it makes a folder, so that a refused request leaves nothing behind. Given a `resume` run it
-goes on with that run's own settings.
+A job checks all it can before it makes a folder, so that a refused request leaves nothing behind. Given a `resume`
+run it goes on with that run's own settings.
 """
 
 import contextlib
@@ -75,7 +75,10 @@ def run_condense(
     with run.running():
         run.update_meta(device=describe_device(device))
         state = load_state(run.checkpoint_path) if run.checkpoint_path.is_file() else None
-        _log(run, f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}")
+        _log(
+            run,
+            f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",
+        )
         metrics = _Metrics(run, state)
 
         def on_step(step: int, loss: float) -> None:
@@ -141,7 +144,10 @@ def run_search(
         info = describe_study(run.name, space, chosen, data, config)
         store = _open_store(run, settings.storage, info, is_new=resume is None)
         tally = _Tally(list(store.trials()), plan.num_trials, listener)
-        _log(run, f"search {space.name} by {chosen.name}: {plan.num_trials} architectures, {len(tally.trials)} done before")
+        _log(
+            run,
+            f"search {space.name} by {chosen.name}: {plan.num_trials} architectures, {len(tally.trials)} done before",
+        )
         trials = search(
             space,
             proxy,
@@ -171,9 +177,7 @@ def run_evaluate(config: EvaluateConfig, *, root: Path, listener: Listener) -> E
         raise SettingsError(f"{settings.proxy!r} is no proxy set; name a condense run or a .safetensors file")
     data = load_images(settings=config.images, progress=listener.progress).to(device)
     listener.progress("training nets", 0, settings.num_nets)
-    result = evaluate(
-        proxy, data, config, lambda done: listener.progress("training nets", done, settings.num_nets)
-    )
+    result = evaluate(proxy, data, config, lambda done: listener.progress("training nets", done, settings.num_nets))
     if Path(settings.proxy).suffix != ".safetensors":
         record = {"net": result.net, "test_accuracies": result.test_accuracies, "recipe": config.recipe.model_dump()}
         with (find_run(settings.proxy, root).path / "evaluations.jsonl").open("a", encoding="utf-8") as file:
@@ -230,7 +234,9 @@ def read_arch_ids(reference: str, root: Path) -> list[str] | None:
         try:
             lines = Path(reference).expanduser().read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"--archs {reference!r}: no such file of architecture ids ({error}); or give top:RUN:5%") from None
+            raise InputError(
+                f"--archs {reference!r}: no such file of architecture ids ({error}); or give top:RUN:5%"
+            ) from None
         rows = [line.split(",") for line in lines if line.strip() and not line.startswith("#")]
         column = rows[0].index("arch_id") if rows and "arch_id" in rows[0] else 0
         ids = [row[column].strip() for row in rows if row[column].strip() != "arch_id"]

@@ -46,8 +46,8 @@ class ProxySet:
         """
         if self.images.classes != data.classes:
             raise ProxySetError(
-                f"the proxy set has the classes {_shorten(self.images.classes)}, {data.name} has {_shorten(data.classes)}; "
-                f"condense {data.name} itself"
+                f"the proxy set has the classes {_shorten(self.images.classes)}, "
+                f"{data.name} has {_shorten(data.classes)}; condense {data.name} itself"
             )
         if self.images.image_shape != data.image_shape:
             raise ProxySetError(
@@ -56,8 +56,9 @@ class ProxySet:
             )
         if self.split_hash != data.split_hash:
             raise ProxySetError(
-                f"the proxy set was made from another split of {self.dataset} than this one of {data.name}: it may have "
-                "seen these validation or test images; use the same data, val_fraction, test_fraction and split_seed"
+                f"the proxy set was made from another split of {self.dataset} than this one of {data.name}: "
+                "it may have seen these validation or test images; "
+                "use the same data, val_fraction, test_fraction and split_seed"
             )
 
 

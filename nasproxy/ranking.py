@@ -41,7 +41,8 @@ class Correlation:
 
 
 def correlate(proxy: ArrayLike, truth: ArrayLike, *, kind: str = "spearman", seed: int = 0) -> Correlation:
-    """Rank correlation between two scores of the same architectures, ties counted as such (Spearman: mean ranks; tau-b).
+    """Rank correlation between two scores of the same architectures, ties counted as such (Spearman: mean ranks;
+    tau-b).
 
     The interval is the percentile bootstrap over architectures (`scipy.stats.bootstrap`, 2,000 paired resamples). A
     resample in which one score is constant carries no evidence of a relation and counts as 0.
@@ -95,7 +96,8 @@ def _spearman(x: Array, y: Array, axis: int = -1) -> Array:
     dx, dy = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (ranks_x, ranks_y))
     covariance = (dx * dy).sum(axis=-1)
     scale = np.sqrt((dx**2).sum(axis=-1) * (dy**2).sum(axis=-1))
-    return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    values: Array = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    return values
 
 
 def _kendall(x: Array, y: Array, axis: int = -1) -> Array:

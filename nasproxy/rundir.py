@@ -1,12 +1,12 @@
 """Run folders: create, lock, resume, and write without leaving half a file.
 
-    runs/NAME/
-      config.toml          complete settings, accepted by --config
-      meta.json            command, versions, device, git commit, parents and their hashes, status, times
-      log.txt              what was said, and Ray's own output
-      proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
-      study.db                                                                 (search)
-      trials.csv, ranking.csv                                                  derived, deletable
+runs/NAME/
+  config.toml          complete settings, accepted by --config
+  meta.json            command, versions, device, git commit, parents and their hashes, status, times
+  log.txt              what was said, and Ray's own output
+  proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
+  study.db                                                                 (search)
+  trials.csv, ranking.csv                                                  derived, deletable
 """
 
 import json
@@ -168,7 +168,9 @@ def find_run(reference: str, root: Path, *, command: str | None = None) -> RunDi
     if reference == "@last":
         runs = [run for run in list_runs(root) if command in (None, run.meta["command"])]
         if not runs:
-            raise RunNotFoundError(f"@last: no {command or ''} run in {root}; start one, or name a path".replace("  ", " "))
+            raise RunNotFoundError(
+                f"@last: no {command or ''} run in {root}; start one, or name a path".replace("  ", " ")
+            )
         return runs[-1]
     for path in (root / reference, Path(reference).expanduser()):
         if (path / "meta.json").is_file():
@@ -179,7 +181,9 @@ def find_run(reference: str, root: Path, *, command: str | None = None) -> RunDi
         raise RunNotFoundError(f"no run {reference!r} in {root}; runs there: {known}")
     made_by = run.meta["command"]
     if command is not None and made_by != command:
-        raise RunError(f"run {reference!r} was made by 'nasproxy {made_by}', not by 'nasproxy {command}'; name another run")
+        raise RunError(
+            f"run {reference!r} was made by 'nasproxy {made_by}', not by 'nasproxy {command}'; name another run"
+        )
     return run
 
 

@@ -1,8 +1,8 @@
 """Trials as records of an Optuna study: the one place where results are kept.
 
 One Optuna trial an architecture, added in one transaction when all its seeds are done, so there is never half a trial:
-factors as parameters, mean validation accuracy as value, everything else as user attributes. The dashboard, resume, tables
-and samplers all read this record.
+factors as parameters, mean validation accuracy as value, everything else as user attributes. The dashboard, resume,
+tables and samplers all read this record.
 """
 
 import math
@@ -160,7 +160,9 @@ def create_store(info: StudyInfo, url: str | None) -> TrialStore:
     try:
         study = optuna.create_study(study_name=info.name, storage=_storage(url), direction="maximize")
     except optuna.exceptions.DuplicatedStudyError:
-        raise RunError(f"storage {without_password(url or '')} has a study {info.name!r} already; choose another --name") from None
+        raise RunError(
+            f"storage {without_password(url or '')} has a study {info.name!r} already; choose another --name"
+        ) from None
     study.set_user_attr("nasproxy", {**vars(info), "recipe": dict(info.recipe)})
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         study.set_metric_names(["mean validation accuracy"])
@@ -177,7 +179,9 @@ def open_store(name: str, url: str) -> TrialStore:
     try:
         return TrialStore(optuna.load_study(study_name=name, storage=_storage(url)), url)
     except KeyError:
-        raise StudyNotFoundError(f"storage {without_password(url)} holds no study {name!r}; was the search started?") from None
+        raise StudyNotFoundError(
+            f"storage {without_password(url)} holds no study {name!r}; was the search started?"
+        ) from None
 
 
 def sqlite_url(path: Path) -> str:
@@ -199,7 +203,9 @@ def propose_tpe(
         count: how many to propose at once.
         seed: of the sampler.
     """
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=derive_seed(seed) % 2**32, constant_liar=True), direction="maximize")
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=derive_seed(seed) % 2**32, constant_liar=True), direction="maximize"
+    )
     past = sorted(history, key=lambda trial: trial.arch_id)
     study.add_trials([_to_optuna(trial, space) for trial in past])
     tried = {trial.arch_id for trial in past}
@@ -242,10 +248,14 @@ def _storage(url: str | None) -> optuna.storages.BaseStorage:
     try:
         return optuna.storages.RDBStorage(url, engine_kwargs=options)
     except ImportError as error:
-        raise SettingsError(f"storage {without_password(url)} needs a driver: {error}; pip install nasproxy[postgresql]") from None
+        raise SettingsError(
+            f"storage {without_password(url)} needs a driver: {error}; pip install nasproxy[postgresql]"
+        ) from None
     except Exception as error:  # SQLAlchemy and every driver have trees of their own
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cannot open storage {without_password(url)}: {reason}; check the URL and that it is up") from error
+        raise InputError(
+            f"cannot open storage {without_password(url)}: {reason}; check the URL and that it is up"
+        ) from error
 
 
 def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

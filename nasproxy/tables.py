@@ -68,8 +68,8 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     if frame.empty:
         raise InputError(f"run {trials.info.name} has no finished trials yet; continue the search with --resume")
-    ranks = pd.array([number + 1 if row["num_seeds"] else None for number, row in enumerate(rows)], dtype="Int64")
-    frame.insert(0, "rank", ranks)
+    ranks = [number + 1 if row["num_seeds"] else None for number, row in enumerate(rows)]
+    frame.insert(0, "rank", pd.Series(ranks, dtype="Int64"))
     if truth is not None:
         true = pd.DataFrame(
             {
@@ -114,8 +114,8 @@ def csv_text(frame: pd.DataFrame) -> str:
 def rank(trials: Trials, truth: Trials, *, top: float = 0.05, seed: int = 0) -> Ranking:
     """Judges a proxy by the truth (main paper, section 3.6 and Table 5).
 
-    Architectures are selected by proxy *validation* accuracy; correlations are between *test* accuracies. The top fraction
-    is taken of all architectures that the proxy scored; of those, the ones with a truth count.
+    Architectures are selected by proxy *validation* accuracy; correlations are between *test* accuracies. The top
+    fraction is taken of all architectures that the proxy scored; of those, the ones with a truth count.
 
     Args:
         trials: of the proxy.

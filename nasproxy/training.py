@@ -1,8 +1,8 @@
 """The one training loop, for proxy sets, early stopping and full training alike.
 
 Source: main paper, section 3.6 and appendix A.3 (`RecipeSettings` has the numbers). Our deviations:
-1. An epoch is cut into ceil(N / batch_size) batches of nearly equal size, so that none is tiny; for 500 or 45,000 images
-   in batches of 250 this is the paper's own.
+1. An epoch is cut into ceil(N / batch_size) batches of nearly equal size, so that none is tiny; for 500 or 45,000
+images in batches of 250 this is the paper's own.
 2. The learning rate drops when exactly half of all updates are done, also where updates, not epochs, are counted.
 
 Notation: N images, C channels, H height, W width, K classes, S seeds.
@@ -71,12 +71,11 @@ def train(net: nn.Module, images: ImageSet, recipe: RecipeSettings, generator: t
     )
     net.train()
     step, loss = 0, 0.0
-    for epoch in _epochs(len(images), recipe.batch_size, num_steps, generator):
+    for epoch in _epochs(images, recipe.batch_size, num_steps, generator):
         losses = []
         for index in epoch:
             if step == num_steps // 2:
                 optimizer.param_groups[0]["lr"] = recipe.lr * 0.1
-            index = index.to(images.device)
             batch = augment_batch(images.normalized(index), groups, generator)
             batch_loss = F.cross_entropy(net(batch), images.labels[index])
             optimizer.zero_grad(set_to_none=True)
@@ -92,7 +91,7 @@ def train(net: nn.Module, images: ImageSet, recipe: RecipeSettings, generator: t
 
 @torch.no_grad()
 def measure_accuracy(net: nn.Module, images: ImageSet) -> float:
-    """Fraction of the images that the net, put in evaluation mode, classifies rightly. Outputs that are NaN are wrong."""
+    """Fraction of the images that the net, put in evaluation mode, classifies rightly; NaN outputs are wrong."""
     net.eval()
     correct = torch.zeros((), dtype=torch.long, device=images.device)
     for start in range(0, len(images), EVAL_BATCH_SIZE):
@@ -162,12 +161,12 @@ def count_steps(recipe: RecipeSettings, num_images: int) -> int:
     return recipe.steps or recipe.epochs * math.ceil(num_images / recipe.batch_size)
 
 
-def _epochs(num_images: int, batch_size: int, num_steps: int, generator: torch.Generator) -> Iterator[list[Tensor]]:
-    """Lists of index batches, a fresh order each, until `num_steps` batches are given out."""
-    num_batches = math.ceil(num_images / batch_size)
+def _epochs(images: ImageSet, batch_size: int, num_steps: int, generator: torch.Generator) -> Iterator[list[Tensor]]:
+    """Lists of index batches on the images' device, a fresh order each, until `num_steps` batches are given out."""
+    num_batches = math.ceil(len(images) / batch_size)
     left = num_steps
     while left > 0:
-        order = torch.randperm(num_images, generator=generator)
+        order = torch.randperm(len(images), generator=generator).to(images.device)
         epoch = list(order.tensor_split(num_batches))[:left]
         left -= len(epoch)
         yield epoch

@@ -22,7 +22,9 @@ def condense(
     ipc: Annotated[int | None, typer.Option(help="Images a class. [50]")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates of the synthetic images. [20000]")] = None,
     init: Annotated[str | None, typer.Option(help="Start from real images or noise. [real]")] = None,
-    embedder: Annotated[str | None, typer.Option(help="ConvNet to embed with, e.g. w128-d3-batch-relu-avg. [auto]")] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="ConvNet to embed with, e.g. w128-d3-batch-relu-avg. [auto]")
+    ] = None,
     data_dir: options.DataDir = None,
     image_size: options.ImageSize = None,
     val_fraction: options.ValFraction = None,

@@ -8,13 +8,13 @@ import typer
 from nasproxy.cli import options
 from nasproxy.cli.rank import print_rankings
 from nasproxy.cli.talk import Talk
-from nasproxy.config import RECIPES, CondenseConfig, SearchConfig, make_config
+from nasproxy.config import RECIPES, CondenseConfig, SearchConfig, Tree, make_config
 
 SPACE = "convnet-mini"
 TOP = 0.5
 CONDENSE = {"images_per_class": 10, "steps": 200, "real_batch_size": 64, "embedder": "w64-d2-instance-relu-avg"}
-PROXY_SEARCH = {"search": {"seeds": 2, "space": SPACE}, "recipe": {"epochs": 100}}
-TRUTH_SEARCH = {"search": {"seeds": 2, "space": SPACE, "proxy": "whole"}, "recipe": {"epochs": 20}}
+PROXY_SEARCH: Tree = {"search": {"seeds": 2, "space": SPACE}, "recipe": {"epochs": 100}}
+TRUTH_SEARCH: Tree = {"search": {"seeds": 2, "space": SPACE, "proxy": "whole"}, "recipe": {"epochs": 20}}
 
 
 def register(app: typer.Typer) -> None:

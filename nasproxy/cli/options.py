@@ -80,7 +80,9 @@ def collect(
     stored = read_config(kind, resume.config_path)
     config = read_config(kind, resume.config_path, *layers)
     if changes := changed_settings(stored, config):
-        raise SettingsError(f"run {resume.name} cannot go on with other settings ({'; '.join(changes)}); start a new run")
+        raise SettingsError(
+            f"run {resume.name} cannot go on with other settings ({'; '.join(changes)}); start a new run"
+        )
     return config
 
 

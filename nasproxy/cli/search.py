@@ -45,7 +45,9 @@ def search(
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: train failed ones again.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="With --resume: train failed ones again.")
+    ] = False,
     json: options.Json = False,
     overrides: options.Overrides = None,
 ) -> None:

@@ -13,4 +13,5 @@ def select_random(task: Task) -> Tensor:
     """Random real images of every class, none twice: (K, I, C, H, W), normalised (main paper, 'Random')."""
     generator = make_generator(task.settings.seed, "select")
     index = task.images.sample_classes(task.settings.images_per_class, generator)
-    return task.images.normalized(index.flatten()).unflatten(0, index.shape)
+    images: Tensor = task.images.normalized(index.flatten()).unflatten(0, index.shape)
+    return images

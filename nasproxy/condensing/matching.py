@@ -8,8 +8,8 @@ with a freshly initialised net at every step, one augmentation a class and step 
 
 Notation: K classes, R real images a class, I synthetic images a class, C channels, H height, W width, F features.
 
-All classes go through the net together. Norms that work image by image give exactly what class by class would; batch norm
-sees the mix of all classes, which is how the paper gets its batch-norm rows.
+All classes go through the net together. Norms that work image by image give exactly what class by class would; batch
+norm sees the mix of all classes, which is how the paper gets its batch-norm rows.
 """
 
 import math
@@ -24,7 +24,7 @@ from nasproxy.condensing.coresets import select_random
 from nasproxy.condensing.state import CondenseState, Task
 from nasproxy.errors import ArchError, DivergedError, SettingsError
 from nasproxy.images import ImageSet, make_generator
-from nasproxy.nets.convnet import default_arch, parse_arch
+from nasproxy.nets.convnet import ConvNet, default_arch, parse_arch
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 from nasproxy.training import make_net
@@ -61,7 +61,7 @@ def match_distributions(task: Task) -> Tensor:
     try:
         while step < settings.steps:
             generator = make_generator(settings.seed, "dm", step)
-            net = make_net(arch, real_set, derive_seed(settings.seed, "embedder", step)).requires_grad_(False)
+            net = _random_embedder(arch, real_set, derive_seed(settings.seed, "embedder", step))
             index = real_set.sample_classes(settings.real_batch_size, generator)
             real = real_set.normalized(index.flatten()).unflatten(0, index.shape)
             real, synthetic = augment_classes((real, images), groups, generator)
@@ -101,7 +101,8 @@ def matching_loss(embed: Embed, real: Tensor, synthetic: Tensor, *, chunk: int |
         features = torch.cat([embed(part) for part in flat.split(chunk or len(flat))])
         real_means = features.unflatten(0, real.shape[:2]).mean(dim=1)
     synthetic_means = embed(synthetic.flatten(0, 1)).unflatten(0, synthetic.shape[:2]).mean(dim=1)
-    return (real_means - synthetic_means).square().sum()
+    loss: Tensor = (real_means - synthetic_means).square().sum()
+    return loss
 
 
 def embedder_arch(name: str, images: ImageSet) -> Arch:
@@ -117,6 +118,12 @@ def embedder_arch(name: str, images: ImageSet) -> Arch:
     except ArchError as error:
         raise SettingsError(f"embedder {error}") from None
     return arch
+
+
+def _random_embedder(arch: Arch, images: ImageSet, seed: int) -> ConvNet:
+    net = make_net(arch, images, seed)
+    assert isinstance(net, ConvNet)  # parse_arch and default_arch name no others
+    return net.requires_grad_(False)
 
 
 def _first_state(task: Task) -> CondenseState:

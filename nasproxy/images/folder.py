@@ -47,7 +47,9 @@ def scan_folder(root: Path) -> dict[str, FolderSplit]:
         splits["test"] = _scan_split(root / "test")
         if splits["test"].classes != splits["train"].classes:
             differ = sorted(set(splits["test"].classes) ^ set(splits["train"].classes))
-            raise DataError(f"{root}: train/ and test/ have different classes ({', '.join(differ)}); make them the same")
+            raise DataError(
+                f"{root}: train/ and test/ have different classes ({', '.join(differ)}); make them the same"
+            )
     return splits
 
 
@@ -60,9 +62,7 @@ def hash_files(splits: dict[str, FolderSplit], root: Path, progress: Progress) -
     return digest.hexdigest()
 
 
-def decode_images(
-    paths: Iterable[Path], *, image_size: int | None, channels: int | None, progress: Progress
-) -> Tensor:
+def decode_images(paths: Iterable[Path], *, image_size: int | None, channels: int | None, progress: Progress) -> Tensor:
     """All images as one tensor (N, C, H, W) uint8.
 
     Args:
@@ -96,7 +96,9 @@ def _scan_split(root: Path) -> FolderSplit:
     paths: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in known and not path.name.startswith("."))
+        files = sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() in known and not path.name.startswith(".")
+        )
         if not files:
             raise DataError(f"class folder {folder} holds no images; add some, or remove the folder")
         paths += files
@@ -128,7 +130,9 @@ def _to_8_bits(picture: Image.Image, path: Path) -> Image.Image:
     if picture.mode.startswith("I"):
         values = np.asarray(picture).astype(np.float64)
         if values.min() < 0 or values.max() > 65535:
-            raise DataError(f"image {path} has values outside 16 bits ({values.min():g} to {values.max():g}); rescale it")
+            raise DataError(
+                f"image {path} has values outside 16 bits ({values.min():g} to {values.max():g}); rescale it"
+            )
         return Image.fromarray((values / 257).round().astype(np.uint8))
     if picture.mode == "F":
         raise DataError(f"image {path} holds floating-point pixels of unknown range; save it with 8 or 16 bits")

@@ -2,8 +2,8 @@
 
 Notation: N images, C channels, H height, W width, K classes, R images a class.
 
-Pixels are kept as uint8 in [0, 255] or as float32 in units of 1/255, never normalised; `normalized` gives what nets see.
-So a saved set can be looked at, and the mean and standard deviation that belong to it travel with it.
+Pixels are kept as uint8 in [0, 255] or as float32 in units of 1/255, never normalised; `normalized` gives what nets
+see. So a saved set can be looked at, and the mean and standard deviation that belong to it travel with it.
 """
 
 import json
@@ -109,7 +109,9 @@ class ImageSet:
 
     def content_hash(self) -> str:
         """32 hex digits that depend on every pixel, label and class name."""
-        digest = blake2b(json.dumps([list(self.classes), list(self.images.shape), str(self.images.dtype)]).encode(), digest_size=16)
+        digest = blake2b(
+            json.dumps([list(self.classes), list(self.images.shape), str(self.images.dtype)]).encode(), digest_size=16
+        )
         digest.update(self.labels.cpu().numpy().tobytes())
         digest.update(self.images.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()

@@ -1,11 +1,13 @@
 """Named data sets and image folders as train, validation and test sets.
 
-The splits depend on the data's own hash and on a seed, never on who asks: condensing, searching and full training see the
-same ones. Normalisation is that of the training split.
+The splits depend on the data's own hash and on a seed, never on who asks: condensing, searching and full training
+see the same ones. Normalisation is that of the training split.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from http.client import HTTPException
 from pathlib import Path
@@ -16,7 +18,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from nasproxy.config import ImageSettings, make_config, CondenseConfig
+from nasproxy.config import CondenseConfig, ImageSettings, make_config
 from nasproxy.errors import DataError, unknown_name
 from nasproxy.images.folder import Progress, decode_images, hash_files, scan_folder
 from nasproxy.images.imageset import ImageSet, load_image_set, save_image_set
@@ -86,7 +88,11 @@ def _silent(what: str, done: int, total: int) -> None:
 
 
 def load_images(
-    dataset: str | Path = "digits", *, settings: ImageSettings | None = None, progress: Progress = _silent, **overrides: Any
+    dataset: str | Path = "digits",
+    *,
+    settings: ImageSettings | None = None,
+    progress: Progress = _silent,
+    **overrides: Any,
 ) -> ImageData:
     """Train, validation and test images of a named data set or an image folder.
 
@@ -109,7 +115,9 @@ def load_images(
     elif folder.is_dir():
         raw, flippable, name = _read_folder(folder, settings, progress), True, folder.resolve().name
     elif "/" in settings.dataset or folder.suffix:
-        raise DataError(f"no folder {settings.dataset}; give a folder with train/CLASS/* or one of {', '.join(DATASETS)}")
+        raise DataError(
+            f"no folder {settings.dataset}; give a folder with train/CLASS/* or one of {', '.join(DATASETS)}"
+        )
     else:
         raise unknown_name("data set (and no folder of that name)", settings.dataset, DATASETS)
     return _split(raw, settings, name, flippable)
@@ -119,7 +127,9 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
     data_hash = _hash_raw(raw)
     train, test = raw.train, raw.test
     if test is None:
-        kept, held = _hold_out(train.labels, settings.test_fraction, derive_seed(settings.split_seed, data_hash, "test"))
+        kept, held = _hold_out(
+            train.labels, settings.test_fraction, derive_seed(settings.split_seed, data_hash, "test")
+        )
         train, test = _take(train, kept), _take(train, held)
     kept, held = _hold_out(train.labels, settings.val_fraction, derive_seed(settings.split_seed, data_hash, "val"))
     train, val = _take(train, kept), _take(train, held)
@@ -229,20 +239,18 @@ def _read_torchvision(class_name: str, data_dir: Path) -> RawData:
     parts = []
     for split in ("train", "test"):
         which = {"split": split} if by_split else {"train": split == "train"}
-        parts.append(_open_or_download(lambda download, which=which: kind(data_dir, download=download, **which), class_name, data_dir))
+        parts.append(_open_or_download(partial(kind, data_dir, **which), class_name, data_dir))
     classes = tuple(getattr(parts[0], "classes", map(str, range(10))))
     train, test = (RawSplit(_as_nchw(part.data), _labels_of(part)) for part in parts)
     return RawData(classes, train, test)
 
 
-def _open_or_download(make: Callable[[bool], Any], name: str, data_dir: Path) -> Any:
-    try:
-        return make(False)
-    except RuntimeError:  # torchvision's word for "not there, or not whole"
-        pass
+def _open_or_download(make: Callable[..., Any], name: str, data_dir: Path) -> Any:
+    with contextlib.suppress(RuntimeError):  # torchvision's word for "not there, or not whole"
+        return make(download=False)
     data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        return make(True)
+        return make(download=True)
     except (OSError, RuntimeError, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import torch
-from torchvision.utils import make_grid
 from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
 
 from nasproxy.images.imageset import ImageSet
 from nasproxy.rundir import write_atomically

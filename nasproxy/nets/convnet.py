@@ -91,7 +91,9 @@ def parse_arch(arch_id: str) -> Arch:
     match = _ARCH_ID_PATTERN.fullmatch(arch_id)
     if match is None:
         raise SettingsError(f"{arch_id!r} is no ConvNet; write it like 'w128-d3-instance-relu-avg'")
-    factors: dict[str, FactorValue] = {name: int(text) if text.isdigit() else text for name, text in match.groupdict().items()}
+    factors: dict[str, FactorValue] = {
+        name: int(text) if text.isdigit() else text for name, text in match.groupdict().items()
+    }
     arch = Arch(id=arch_id, factors=factors, builder=BUILDER)
     side = 2 ** int(factors["depth"])
     try:

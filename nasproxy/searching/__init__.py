@@ -1,4 +1,4 @@
-"""Searching: architectures scored by a proxy on Ray Tune. See `proxies`, `schedule` (which next), `worker`, `search`."""
+"""Searching: architectures scored by a proxy on Ray Tune. See `proxies`, `schedule`, `worker`, `search`."""
 
 from nasproxy.searching.proxies import PROXIES, Proxy, make_proxy
 from nasproxy.searching.schedule import STRATEGIES

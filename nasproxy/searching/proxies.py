@@ -1,7 +1,7 @@
 """Proxies: what nets are trained on, and how, to score their architecture.
 
-A proxy set (condensed or selected) is one; so are the whole training set, which is the truth, and the whole training set
-cut short. One search serves them all.
+A proxy set (condensed or selected) is one; so are the whole training set, which is the truth, and the whole training
+set cut short. One search serves them all.
 """
 
 from collections.abc import Callable

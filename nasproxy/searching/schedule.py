@@ -1,7 +1,7 @@
 """Which architecture next: the strategies of a search, independent of how many workers ask.
 
-'grid' and 'random' are fixed orders. 'tpe' learns: it proposes a round of architectures at a time from the results of the
-earlier rounds only, so the same seed gives the same trials for any number of workers, and again after a resume.
+'grid' and 'random' are fixed orders. 'tpe' learns: it proposes a round of architectures at a time from the results
+of the earlier rounds only, so the same seed gives the same trials for any number of workers, and again after a resume.
 """
 
 from collections import deque

@@ -1,7 +1,7 @@
 """A search: every architecture of a schedule, trained on Ray Tune, recorded in an Optuna study.
 
-The driver asks the schedule for architectures, Tune hands them to workers that live as long as the search, and each ended
-trial is written to the study at once. A search that is cut short goes on from the study alone.
+The driver asks the schedule for architectures, Tune hands them to workers that live as long as the search, and each
+ended trial is written to the study at once. A search that is cut short goes on from the study alone.
 """
 
 import contextlib
@@ -54,7 +54,9 @@ class Plan:
     """How many of `archs` the strategy will try."""
 
 
-def plan_search(space: SearchSpace, data: ImageData, config: SearchConfig, arch_ids: Sequence[str] | None = None) -> Plan:
+def plan_search(
+    space: SearchSpace, data: ImageData, config: SearchConfig, arch_ids: Sequence[str] | None = None
+) -> Plan:
     """Decides which architectures a search is about, and leaves out those that do not fit the images.
 
     Args:
@@ -223,7 +225,7 @@ class _NotSaved:
         return {}
 
 
-class _ScheduleSearcher(_NotSaved, Searcher):  # type: ignore[misc]
+class _ScheduleSearcher(_NotSaved, Searcher):
     """Tune's view of our schedule."""
 
     def __init__(self, schedule: Schedule, costs: dict[str, Costs | None]) -> None:
@@ -247,7 +249,7 @@ class _ScheduleSearcher(_NotSaved, Searcher):  # type: ignore[misc]
         """The study is the only record."""
 
 
-class _Recorder(_NotSaved, tune.Callback):  # type: ignore[misc]
+class _Recorder(_NotSaved, tune.Callback):
     """Writes every trial to the study as it ends, then tells the schedule and the caller."""
 
     def __init__(
@@ -272,9 +274,7 @@ class _Recorder(_NotSaved, tune.Callback):  # type: ignore[misc]
         error = trial.get_pickled_error() or trial.get_error()
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         reason = f"worker process lost: {type(error).__name__}: {first_line}"
-        self._record(
-            make_trial(arch, self._costs[arch.id], State.FAILED, round=trial.config["round"], reason=reason)
-        )
+        self._record(make_trial(arch, self._costs[arch.id], State.FAILED, round=trial.config["round"], reason=reason))
 
     def _record(self, record: Trial) -> None:
         self._store.add(record, self._space)
@@ -293,7 +293,9 @@ def _ray(machine: MachineSettings, num_cpus: int) -> Iterator[None]:
         try:
             ray.init(address=machine.address, **options)
         except (ConnectionError, ValueError) as error:
-            raise SettingsError(f"no Ray cluster at {machine.address!r}: {error}; start one with 'ray start --head'") from None
+            raise SettingsError(
+                f"no Ray cluster at {machine.address!r}: {error}; start one with 'ray start --head'"
+            ) from None
     else:
         ray.init(num_cpus=num_cpus, include_dashboard=False, **options)
     try:
@@ -305,7 +307,7 @@ def _ray(machine: MachineSettings, num_cpus: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _ray_log(path: Path | None) -> Iterator[TextIO]:
     """Sends what Ray prints and logs in this process to a file."""
-    with open(path or os.devnull, "a", buffering=1, encoding="utf-8") as log:
+    with (path or Path(os.devnull)).open("a", buffering=1, encoding="utf-8") as log:
         handler = logging.StreamHandler(log)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data", "ray.train")]

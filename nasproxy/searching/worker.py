@@ -40,10 +40,10 @@ class Job:
     num_threads: int
 
 
-class ArchTrainer(tune.Trainable):  # type: ignore[misc]
+class ArchTrainer(tune.Trainable):
     """Trains one architecture a `step`; Tune hands the same process the next one through `reset_config`."""
 
-    def setup(self, config: dict[str, Any], job: Job) -> None:
+    def setup(self, config: dict[str, Any], job: Job) -> None:  # type: ignore[override] # Tune passes parameters on
         """Puts the images on the device, once in the life of the process."""
         torch.set_num_threads(job.num_threads)
         device = find_device(job.device)
@@ -86,7 +86,9 @@ class ArchTrainer(tune.Trainable):  # type: ignore[misc]
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return make_trial(self._arch, self._costs, State.FAILED, round=self._round, reason=reason, worker=_worker_name())
+        return make_trial(
+            self._arch, self._costs, State.FAILED, round=self._round, reason=reason, worker=_worker_name()
+        )
 
     def _scored(self, scores: SeedScores) -> Trial:
         return make_trial(

@@ -1,0 +1,48 @@
+"""Real small objects that many tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from nasproxy.images import ImageData, ImageSet, load_images
+from nasproxy.space import SearchSpace, load_space
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageData:
+    """scikit-learn's digits, 1x16x16: 1,294 training, 143 validation, 360 test images."""
+    return load_images("digits")
+
+
+@pytest.fixture(scope="session")
+def mini_space() -> SearchSpace:
+    return load_space("convnet-mini")
+
+
+@pytest.fixture
+def tiny_set() -> ImageSet:
+    """12 random colour images, 3x8x8, of 3 classes, 4 each."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (12, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(3).repeat(4)
+    return ImageSet(images, labels, ("a", "b", "c"), (0.5, 0.4, 0.3), (0.25, 0.2, 0.3))
+
+
+def make_image_folder(root: Path, *, num_images: int = 6, size: tuple[int, int] = (8, 8)) -> Path:
+    """An image folder of two classes, 'cat' (dark) and 'dog' (bright), with train/ and test/."""
+    generator = torch.Generator().manual_seed(1)
+    for split in ("train", "test"):
+        for label, name in enumerate(("cat", "dog")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(num_images):
+                pixels = torch.randint(0, 128, (size[1], size[0], 3), generator=generator) + 127 * label
+                Image.fromarray(pixels.to(torch.uint8).numpy()).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    return make_image_folder(tmp_path / "pets")
