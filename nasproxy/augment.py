@@ -60,6 +60,8 @@ def parse_strategy(strategy: str, *, flippable: bool) -> tuple[str, ...]:
     if strategy == "auto":
         return tuple(name for name in DSA.split("_") if flippable or name != "flip")
     names = tuple(strategy.split("_"))
+    if {"auto", "none"} & set(names):
+        raise SettingsError(f"augmentation {strategy!r}: 'auto' and 'none' stand alone; name groups instead")
     for name in names:
         if name not in GROUPS:
             raise unknown_name("augmentation", name, [*GROUPS, "auto", "none"])
@@ -198,7 +200,8 @@ def _draw_rotate(size: int, shape: Shape, generator: torch.Generator) -> Paramet
 
 def _apply_rotate(images: Tensor, parameters: Parameters) -> Tensor:
     cos, sin = parameters["radians"].cos(), parameters["radians"].sin()
-    return _warp(images, [[cos, -sin], [sin, cos]])
+    height, width = _shape_of(images)  # the grid has both sides run from -1 to 1, whatever their lengths
+    return _warp(images, [[cos, -sin * (height / width)], [sin * (width / height), cos]])
 
 
 def _warp(images: Tensor, matrix: list[list[Tensor]]) -> Tensor:

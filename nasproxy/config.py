@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nasproxy.errors import InputError, SettingsError, unknown_name
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 DSA = "color_crop_cutout_flip_scale_rotate"
@@ -205,11 +205,17 @@ def make_config(kind: type[ConfigT], *layers: Mapping[str, Mapping[str, Any]]) -
     Raises:
         SettingsError: an unknown section or key (the nearest is named), or a value that breaks its rule.
     """
-    tree: Tree = {}
+    tree: Tree = {  # a section may have defaults of its own in this command
+        section: field.default.model_dump(exclude_none=True)
+        for section, field in kind.model_fields.items()
+        if isinstance(field.default, Settings)
+    }
     for layer in layers:
         for section, values in layer.items():
             if section not in kind.model_fields:
                 raise unknown_name("section of settings", section, kind.model_fields)
+            if not isinstance(values, Mapping):
+                raise SettingsError(f"[{section}] must be a table of settings, not {values!r}")
             known = _keys_of(kind)[section]
             for key, value in values.items():
                 if key not in known:
@@ -241,7 +247,7 @@ def parse_overrides(kind: type[CommandConfig], overrides: Iterable[str]) -> Tree
             raise unknown_name("setting", dotted, set(every))
         if len(homes) > 1:
             raise SettingsError(f"setting {key!r} is in several sections: write one of {[f'{h}.{key}' for h in homes]}")
-        tree.setdefault(homes[0], {})[key] = _parse_value(text)
+        tree.setdefault(homes[0], {})[key] = _parse_value(text, kind, homes[0], key)
     return tree
 
 
@@ -280,9 +286,12 @@ def dump_config(config: CommandConfig) -> str:
 
 def without_password(url: str) -> str:
     """A storage URL without its password, safe to write down."""
-    scheme, separator, rest = url.partition("://")
+    address, question, query = url.partition("?")
+    scheme, separator, rest = address.partition("://")
     credentials, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{credentials.partition(':')[0]}{at}{host}" if at else url
+    safe = f"{scheme}{separator}{credentials.partition(':')[0]}{at}{host}" if at else address
+    kept = "&".join(part for part in query.split("&") if not part.lower().startswith("password="))
+    return f"{safe}{question}{kept}" if kept else safe
 
 
 def changed_settings(old: CommandConfig, new: CommandConfig) -> list[str]:
@@ -307,11 +316,16 @@ def _keys_of(kind: type[CommandConfig]) -> dict[str, set[str]]:
     }
 
 
-def _parse_value(text: str) -> Any:
+def _parse_value(text: str, kind: type[CommandConfig], section: str, key: str) -> Any:
+    """A TOML value; plain text where it is none, or where the setting is a text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    model = kind.model_fields[section].annotation
+    assert model is not None
+    wants_text = model.model_fields[key].annotation in (str, str | None)
+    return text if wants_text and not isinstance(value, str) else value
 
 
 def _one_line(error: ValidationError) -> str:

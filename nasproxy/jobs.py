@@ -197,10 +197,7 @@ def find_proxy(reference: str, root: Path) -> ProxySet | str:
         return reference
     if Path(reference).suffix == ".safetensors":
         return load_proxy_set(Path(reference).expanduser())
-    try:
-        run = find_run(reference, root, command="condense")
-    except RunNotFoundError as error:
-        raise RunNotFoundError(f"{error}; proxies that need no run: {', '.join(PROXIES)}") from None
+    run = _find_condense_run(reference, root)
     if not run.proxy_path.is_file():
         raise RunError(f"run {run.name} has no proxy set yet; finish it with 'nasproxy condense --resume {run.name}'")
     return load_proxy_set(run.proxy_path)
@@ -210,8 +207,14 @@ def images_of_proxy(reference: str, root: Path) -> ImageSettings | None:
     """The image settings of the condense run that `--proxy` names; None where it names no run."""
     if reference in PROXIES or Path(reference).suffix == ".safetensors":
         return None
-    run = find_run(reference, root, command="condense")
-    return read_config(CondenseConfig, run.config_path).images
+    return read_config(CondenseConfig, _find_condense_run(reference, root).config_path).images
+
+
+def _find_condense_run(reference: str, root: Path) -> RunDir:
+    try:
+        return find_run(reference, root, command="condense")
+    except RunNotFoundError as error:
+        raise RunNotFoundError(f"{error}; proxies that need no run: {', '.join(PROXIES)}") from None
 
 
 def read_arch_ids(reference: str, root: Path) -> list[str] | None:

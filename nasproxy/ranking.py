@@ -86,8 +86,12 @@ def correlate(proxy: ArrayLike, truth: ArrayLike, *, kind: str = "spearman", see
 def select_top(scores: ArrayLike, fraction: float) -> NDArray[np.intp]:
     """Indices of the best `fraction` of (A,) scores, best first, at least one; equal scores in their given order."""
     values = np.asarray(scores, dtype=float)
-    count = max(math.ceil(fraction * len(values)), 1)
-    return np.argsort(-values, kind="stable")[:count]
+    return np.argsort(-values, kind="stable")[: count_of(fraction, len(values))]
+
+
+def count_of(fraction: float, num_archs: int) -> int:
+    """How many a fraction of so many architectures is: rounded up, at least one. 7 % of 100 is 7 in spite of floats."""
+    return max(math.ceil(round(fraction * num_archs, 9)), 1)
 
 
 def _spearman(x: Array, y: Array, axis: int = -1) -> Array:

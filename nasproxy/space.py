@@ -39,7 +39,16 @@ if TYPE_CHECKING:
 FactorValue = str | int | float | bool
 Builder = Callable[["Arch", tuple[int, int, int], int], "nn.Module"]
 
-_SPACE_KEYS = {"name", "size", "builder", "arch_id", "factors", "exclude", "description"}
+_KEYS: dict[str, tuple[type, str]] = {
+    "name": (str, "text"),
+    "description": (str, "text"),
+    "size": (int, "a whole number"),
+    "builder": (str, "text"),
+    "arch_id": (str, "text"),
+    "factors": (dict, "a table of lists"),
+    "exclude": (list, "a list of tables"),
+}
+"""What a space file may hold."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ def load_builder(path: str) -> Builder:
     try:
         module = _import_file(Path(module_name)) if module_name.endswith(".py") else _import_module(module_name)
         builder: Builder = getattr(module, function_name)
-    except (ImportError, OSError, AttributeError, SyntaxError) as error:
+    except Exception as error:  # a user's file may raise anything on import
         raise SpaceError(f"builder {path!r} cannot be imported: {error}; check the path and its imports") from error
     return builder
 
@@ -181,7 +190,10 @@ def _parse_space(content: dict[str, Any], path: Path) -> SearchSpace:
         arch_id=content.get("arch_id", "-".join(f"{name}={{{name}}}" for name in factors)),
         exclude=tuple({name: _as_tuple(value) for name, value in rule.items()} for rule in content.get("exclude", [])),
     )
-    ids = [arch.id for arch in space.archs()]
+    try:
+        ids = [arch.id for arch in space.archs()]
+    except ValueError as error:
+        raise SpaceError(f"search space {path}: arch_id {space.arch_id!r} does not fit its factors: {error}") from None
     if len(set(ids)) < len(ids):
         twice = next(arch_id for arch_id in ids if ids.count(arch_id) > 1)
         raise SpaceError(f"search space {path}: arch_id gives {twice!r} twice; name every factor in arch_id")
@@ -194,8 +206,17 @@ def _parse_space(content: dict[str, Any], path: Path) -> SearchSpace:
 
 
 def _problems_of(content: dict[str, Any]) -> list[str]:
-    problems = [str(unknown_name("key", key, _SPACE_KEYS)) for key in sorted(set(content) - _SPACE_KEYS)]
+    problems = [str(unknown_name("key", key, _KEYS)) for key in sorted(set(content) - set(_KEYS))]
     problems += [f"the key {key!r} is missing" for key in ("size", "builder", "factors") if key not in content]
+    wrong = [
+        f"the key {key!r} must be {what}, not {content[key]!r}"
+        for key, (kind, what) in _KEYS.items()
+        if key in content and not isinstance(content[key], kind)
+    ]
+    if wrong:
+        return problems + wrong
+    if ":" not in content.get("builder", ":"):
+        problems.append(f"builder {content['builder']!r} is no import path: write module:function or file.py:function")
     factors = content.get("factors", {})
     for name, values in factors.items():
         if not isinstance(values, list) or not values:
@@ -208,8 +229,14 @@ def _problems_of(content: dict[str, Any]) -> list[str]:
             twice = next(value for value in values if values.count(value) > 1)
             problems.append(f"factor {name!r} has the value {twice!r} twice; remove one")
     for rule in content.get("exclude", []):
+        if not isinstance(rule, dict):
+            problems.append(f"exclude must hold tables, not {rule!r}")
+            continue
         problems += [str(unknown_name("factor in exclude", name, factors)) for name in rule if name not in factors]
-    fields = {name for _, name, _, _ in Formatter().parse(content.get("arch_id", "")) if name is not None}
+    try:
+        fields = {name for _, name, _, _ in Formatter().parse(content.get("arch_id", "")) if name is not None}
+    except ValueError as error:
+        return [*problems, f"arch_id {content['arch_id']!r} is no format: {error}"]
     problems += [str(unknown_name("factor in arch_id", name, factors)) for name in sorted(fields - set(factors))]
     return problems
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -21,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nasproxy.config import without_password
 from nasproxy.errors import InputError, RunError, SettingsError, StudyNotFoundError
+from nasproxy.ranking import count_of
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, FactorValue, SearchSpace
 
@@ -120,8 +122,7 @@ class Trials(Sequence[Trial]):
     def top(self, amount: int | float) -> list[str]:
         """Ids of the best architectures, best first: an int is their number, a float their fraction (rounded up)."""
         scored = [trial.arch_id for trial in self.ranked() if trial.has_scores]
-        count = math.ceil(amount * len(scored)) if isinstance(amount, float) else amount
-        return scored[:count]
+        return scored[: count_of(amount, len(scored)) if isinstance(amount, float) else amount]
 
 
 class TrialStore:
@@ -186,7 +187,7 @@ def open_store(name: str, url: str) -> TrialStore:
 
 def sqlite_url(path: Path) -> str:
     """Optuna storage URL of a SQLite file."""
-    return f"sqlite:///{path.resolve()}"
+    return f"sqlite:///{quote(str(path.resolve()))}"
 
 
 def propose_tpe(

@@ -92,7 +92,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """
     writers = {
         ".csv": lambda scratch: frame.to_csv(scratch, index=False),
-        ".parquet": lambda scratch: frame.to_parquet(scratch, index=False),
+        ".parquet": lambda scratch: _of_one_type(frame).to_parquet(scratch, index=False),
         ".json": lambda scratch: frame.to_json(scratch, orient="records", indent=1),
     }
     if path.suffix not in writers:
@@ -102,6 +102,12 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         write_atomically(path, writers[path.suffix])
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; choose another place") from None
+
+
+def _of_one_type(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with factors that mix numbers and text as text: a Parquet column has one type."""
+    mixed = [name for name in frame if len({type(value) for value in frame[name].dropna()}) > 1]
+    return frame.astype(dict.fromkeys(mixed, str))
 
 
 def csv_text(frame: pd.DataFrame) -> str:

@@ -10,9 +10,15 @@ from nasproxy.images import ImageData, ImageSet, load_images
 from nasproxy.space import SearchSpace, load_space
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small tensors gain nothing from more threads, and Ray's workers want the cores."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def digits() -> ImageData:
-    """scikit-learn's digits, 1x16x16: 1,294 training, 143 validation, 360 test images."""
+    """scikit-learn's digits, 1x16x16: 1,295 training, 143 validation, 359 test images."""
     return load_images("digits")
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 PLAIN_INTERVAL_SECONDS = 30.0
+MOMENT_SECONDS = 1.0
 
 
 class Talk:
@@ -43,14 +44,15 @@ class Talk:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._live:
+            self._progress.stop()
 
     def say(self, text: str) -> None:
         """One line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Updates the bar of `what`, or prints a line if the last one is 30 seconds old or all is done."""
+        """Updates the bar of `what`, or prints a line if the last is 30 seconds old, and at the end of all but a moment."""
         if what != self._what or done < self._done:
             self._begin(what, done, total)
         self._done = done
@@ -58,7 +60,8 @@ class Talk:
             self._progress.update(self._task, completed=done, note=note, rate=self._rate(done))
             return
         now = time.monotonic()
-        if done == total or now - self._last_line >= PLAIN_INTERVAL_SECONDS:
+        ended = done == total and now - self._started >= MOMENT_SECONDS
+        if ended or now - self._last_line >= PLAIN_INTERVAL_SECONDS:
             self._last_line = now
             self.say(f"{what} {done}/{total} {self._rate(done)} {self._time_left(done, total)} {note}".rstrip())
 

@@ -24,6 +24,10 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and how many there are."""
 
 
+_NO_PICTURES = {".bufr", ".grib", ".h5", ".hdf", ".mpg", ".mpeg"}
+"""Suffixes that Pillow knows the names of, but has no decoder for."""
+
+
 @dataclass(frozen=True)
 class FolderSplit:
     """The image files of one split: K classes and for each file its class."""
@@ -88,7 +92,7 @@ def decode_images(paths: Iterable[Path], *, image_size: int | None, channels: in
 
 
 def _scan_split(root: Path) -> FolderSplit:
-    known = set(Image.registered_extensions())
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN} - _NO_PICTURES
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(folders) < 2:
         found = f"only the class {folders[0].name!r}" if folders else "no class folders"
@@ -119,7 +123,14 @@ def _decode(path: Path, image_size: int | None) -> np.ndarray:
         with Image.open(BytesIO(path.read_bytes())) as opened:
             opened.load()
             picture = _to_8_bits(ImageOps.exif_transpose(opened), path)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        RuntimeError,
+        Image.DecompressionBombError,
+    ) as error:
         raise DataError(f"cannot decode image {path}: {error}; replace or remove the file") from None
     if image_size is not None and picture.size != (image_size, image_size):
         picture = ImageOps.fit(picture, (image_size, image_size), Image.Resampling.BILINEAR)

@@ -127,11 +127,11 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
     data_hash = _hash_raw(raw)
     train, test = raw.train, raw.test
     if test is None:
-        kept, held = _hold_out(
-            train.labels, settings.test_fraction, derive_seed(settings.split_seed, data_hash, "test")
-        )
+        test_seed = derive_seed(settings.split_seed, data_hash, "test")
+        kept, held = _hold_out(train.labels, raw.classes, settings.test_fraction, test_seed)
         train, test = _take(train, kept), _take(train, held)
-    kept, held = _hold_out(train.labels, settings.val_fraction, derive_seed(settings.split_seed, data_hash, "val"))
+    val_seed = derive_seed(settings.split_seed, data_hash, "val")
+    kept, held = _hold_out(train.labels, raw.classes, settings.val_fraction, val_seed)
     train, val = _take(train, kept), _take(train, held)
     mean, std = _mean_std(train.images)
 
@@ -154,16 +154,16 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
     )
 
 
-def _hold_out(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+def _hold_out(labels: Tensor, classes: tuple[str, ...], fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Indices kept and held out: the same fraction of every class, at least one image each way (none at fraction 0)."""
     if fraction == 0:
         return torch.arange(len(labels)), torch.arange(0)
     generator = np.random.default_rng(seed)
     held = []
-    for label in range(int(labels.max()) + 1):
+    for label, name in enumerate(classes):
         index = np.flatnonzero(labels.numpy() == label)
         if len(index) < 2:
-            raise DataError(f"class {label} has {len(index)} training image(s), too few to hold some out; add images")
+            raise DataError(f"class {name!r} has {len(index)} training image(s), too few to hold some out; add images")
         count = min(max(round(len(index) * fraction), 1), len(index) - 1)
         held.append(generator.permutation(index)[:count])
     chosen = np.zeros(len(labels), dtype=bool)
@@ -207,9 +207,10 @@ def _read_folder(folder: Path, settings: ImageSettings, progress: Progress) -> R
     cache_path = settings.data_dir.expanduser() / "decoded" / f"{key}.safetensors"
     classes = splits["train"].classes
     num_train = len(splits["train"].paths)
-    if cache_path.is_file():
+    images = None
+    with contextlib.suppress(DataError):  # no cache, or a damaged one: decode
         images = load_image_set(cache_path)[0].images
-    else:
+    if images is None:
         paths = [path for split in splits.values() for path in split.paths]
         images = decode_images(paths, image_size=settings.image_size, channels=settings.channels, progress=progress)
         labels = torch.tensor([label for split in splits.values() for label in split.labels])
@@ -246,15 +247,19 @@ def _read_torchvision(class_name: str, data_dir: Path) -> RawData:
 
 
 def _open_or_download(make: Callable[..., Any], name: str, data_dir: Path) -> Any:
-    with contextlib.suppress(RuntimeError):  # torchvision's word for "not there, or not whole"
+    try:
         return make(download=False)
+    except RuntimeError:  # torchvision's word for "not there, or not whole"
+        pass
+    except (ValueError, TypeError, KeyError, AssertionError, EOFError) as error:
+        raise DataError(f"the files of {name} in {data_dir} are damaged ({error}); remove them and try again") from None
     data_dir.mkdir(parents=True, exist_ok=True)
     try:
         return make(download=True)
     except (OSError, RuntimeError, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{name} is not in {data_dir} and cannot be downloaded ({reason}); connect to the network, "
+            f"{name} is not, or not whole, in {data_dir} and cannot be downloaded ({reason}); connect to the network, "
             "or put the files there as torchvision would (--data-dir)"
         ) from None
 

@@ -95,7 +95,9 @@ def parse_arch(arch_id: str) -> Arch:
         name: int(text) if text.isdigit() else text for name, text in match.groupdict().items()
     }
     arch = Arch(id=arch_id, factors=factors, builder=BUILDER)
-    side = 2 ** int(factors["depth"])
+    if min(int(factors["width"]), int(factors["depth"])) < 1:
+        raise SettingsError(f"{arch_id!r} is no ConvNet: width and depth must be at least 1")
+    side = 1 if factors["pooling"] == "none" else 2 ** int(factors["depth"])
     try:
         with torch.device("meta"):
             build(arch, (3, side, side), num_classes=2)

@@ -1,0 +1,144 @@
+"""The shape of the package: imports flow down, each heavy library has one owner, the public names are pinned."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import nasproxy
+
+PACKAGE = Path(nasproxy.__file__).parent
+
+LAYERS = [
+    {"errors", "seeding"},
+    {"config", "space", "rundir"},
+    {"images", "augment", "nets", "ranking", "device"},
+    {"training", "scoring", "proxyset"},
+    {"condensing", "evaluating"},
+    {"study", "searching"},
+    {"tables"},
+    {"jobs"},
+    {"cli"},
+]
+LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
+ENTRY_POINTS = {"__init__", "__main__"}
+"""Not part of the layers: the lazy list of public names, and `python -m nasproxy`."""
+APART = {"condensing": {"searching"}, "searching": {"condensing"}}
+"""Stages that meet through files and records only."""
+OWNERS = {
+    "torchvision": {"images"},
+    "PIL": {"images"},
+    "sklearn": {"images"},
+    "optuna": {"study"},
+    "optuna_dashboard": {"study"},
+    "ray": {"searching"},
+    "scipy": {"ranking"},
+    "pandas": {"tables"},
+    "pydantic": {"config"},
+    "tomli_w": {"config"},
+    "filelock": {"rundir"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "safetensors": {"images", "condensing"},
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def top_of(path: Path) -> str:
+    """Name of the top-level module or subpackage that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Dotted names of all modules that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            if node.module == "nasproxy":
+                yield from (f"nasproxy.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def own_imports(path: Path) -> set[str]:
+    """Top-level modules of nasproxy that a file imports, its own not counted."""
+    names = (name.split(".") for name in imports_of(path))
+    return {name[1] for name in names if name[0] == "nasproxy" and len(name) > 1} - {top_of(path)}
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {top_of(path) for path in MODULES} - ENTRY_POINTS == set(LAYER_OF)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_flow_down(path: Path) -> None:
+    if top_of(path) in ENTRY_POINTS:
+        pytest.skip("an entry point")
+    layer = LAYER_OF[top_of(path)]
+    assert {name for name in own_imports(path) if LAYER_OF[name] > layer} == set()
+    assert own_imports(path) & APART.get(top_of(path), set()) == set()
+
+
+def test_no_import_cycle() -> None:
+    edges: dict[str, set[str]] = {name: set() for name in LAYER_OF}
+    for path in MODULES:
+        if top_of(path) not in ENTRY_POINTS:
+            edges[top_of(path)] |= own_imports(path)
+    while leaves := {name for name, targets in edges.items() if not targets}:
+        edges = {name: targets - leaves for name, targets in edges.items() if name not in leaves}
+    assert edges == {}
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_a_heavy_library_is_imported_by_its_owner_only(library: str) -> None:
+    users = {top_of(path) for path in MODULES if library in {name.split(".")[0] for name in imports_of(path)}}
+    assert users == OWNERS[library]
+
+
+PUBLIC_NAMES = {
+    *("Arch", "Correlation", "Costs", "DATASETS", "ImageData", "ImageSet", "METHODS", "NasproxyError", "PROXIES"),
+    *("ProxySet", "Ranking", "STRATEGIES", "SearchSpace", "Trial", "Trials", "build", "condense", "correlate"),
+    *("evaluate", "load_images", "load_proxy_set", "load_space", "measure_costs", "rank", "search", "trials_frame"),
+    "write_table",
+}
+
+
+def test_the_public_names_are_pinned_and_importable() -> None:
+    assert set(nasproxy.__all__) == PUBLIC_NAMES
+    for name in nasproxy.__all__:
+        assert getattr(nasproxy, name) is not None
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="serch"):
+        nasproxy.__getattr__("serch")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level modules in memory after a statement, in a fresh process."""
+    code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "torchvision", "ray", "optuna", "pandas", "scipy", "sklearn"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import nasproxy", "import nasproxy.cli", "from nasproxy import load_space; load_space('convnet720').archs()"],
+)
+def test_light_work_imports_nothing_heavy(statement: str) -> None:
+    assert loaded_by(statement) & HEAVY == set()
+
+
+def test_the_modules_of_a_search_do_not_pull_in_condensing() -> None:
+    assert "torch" in loaded_by("import nasproxy.searching")
+    code = "import sys, nasproxy.searching\nassert not [name for name in sys.modules if 'condensing' in name]"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,304 @@
+"""The command line in real processes: the whole job, what it prints, and what it says to bad input."""
+
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+
+from nasproxy.images import DATASETS, ImageData
+from nasproxy.jobs import load_trials
+from nasproxy.rundir import RunDir
+from tests.conftest import make_image_folder
+
+PROGRAM = [sys.executable, "-m", "nasproxy"]
+SMALL = ["images_per_class=4", "real_batch_size=8", "embedder=w8-d2-instance-relu-avg", "steps=20"]
+QUICK = ["--space", "convnet-mini", "--seeds", "1", "--epochs", "2", "threads_per_worker=1"]
+
+
+class Shell:
+    """Runs nasproxy in a folder of its own."""
+
+    def __init__(self, cwd: Path) -> None:
+        self.cwd = cwd
+        self.env = os.environ | {"COLUMNS": "200"}
+        self.env.pop("NASPROXY_RUNS", None)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*PROGRAM, *arguments],
+            cwd=self.cwd, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [*PROGRAM, *arguments], cwd=self.cwd, env=self.env, text=True, capture_output=True, timeout=300, check=False
+        )
+        assert done.returncode == expect, done.stderr
+        return done
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def run_dir(self, name: str) -> RunDir:
+        return RunDir(self.cwd / "runs" / name)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder where the whole job was done: condense, search by proxy, search by truth."""
+    shell = Shell(tmp_path_factory.mktemp("finished"))
+    shell.run("condense", *SMALL, "--name", "few")
+    shell.run("search", "--proxy", "few", *QUICK, "--num-archs", "8", "--name", "by-proxy")
+    archs = ["--archs", "top:by-proxy:6"]
+    shell.run("search", "--proxy", "whole", *QUICK, *archs, "--name", "truth")
+    return shell
+
+
+def test_a_condense_run_leaves_the_documented_files(finished: Shell) -> None:
+    run = finished.run_dir("few")
+    names = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
+    assert names == {"config.toml", "meta.json", "proxy.safetensors", "proxy.png", "metrics.jsonl", "log.txt"}
+    assert [json.loads(line)["step"] for line in run.metrics_path.read_text().splitlines()] == [10, 20]
+    assert run.meta["status"] == "done"
+    assert run.meta["versions"]["torch"]
+    with safe_open(run.proxy_path, framework="pt") as file:
+        assert file.get_tensor("images").shape == (40, 1, 16, 16)
+        assert json.loads(file.metadata()["method"]) == "dm"
+
+
+def test_a_runs_own_config_makes_the_same_proxy_set_again(finished: Shell) -> None:
+    finished.run("condense", "--config", str(finished.run_dir("few").config_path), "--name", "few-again")
+    for name in ("images", "labels"):
+        with (
+            safe_open(finished.run_dir("few").proxy_path, framework="pt") as one,
+            safe_open(finished.run_dir("few-again").proxy_path, framework="pt") as two,
+        ):
+            assert one.get_tensor(name).equal(two.get_tensor(name))
+
+
+def test_a_search_takes_its_data_from_the_condense_run(finished: Shell) -> None:
+    shown = finished.json("show", "by-proxy")
+    assert shown["config"]["search"]["proxy"] == "few"
+    assert shown["config"]["images"]["dataset"] == "digits"
+    assert shown["config"]["recipe"]["epochs"] == 2
+    assert shown["meta"]["parents"]["data"] == finished.json("show", "few")["meta"]["parents"]["data"]
+
+
+def test_the_truth_covers_the_best_by_proxy(finished: Shell) -> None:
+    by_proxy, truth = (load_trials(finished.run_dir(name)) for name in ("by-proxy", "truth"))
+    assert len(by_proxy) == 8
+    assert sorted(trial.arch_id for trial in truth) == sorted(by_proxy.top(6))
+
+
+def test_rank_prints_the_rows_of_table_5_and_keeps_them(finished: Shell) -> None:
+    done = finished.run("rank", "by-proxy", "--truth", "truth", "--top", "50%")
+    for row in ("selected net", "Spearman rho, top 50 %", "Kendall tau-b, all", "condensing, minutes", "stored images"):
+        assert row in done.stdout
+    (row,) = finished.json("rank", "by-proxy", "--truth", "truth", "--top", "50%")
+    assert (row["num_archs"], row["top_spearman_num_archs"], row["num_stored_images"]) == (6, 4, 40)
+    assert row["spearman_low"] <= row["spearman_value"] <= row["spearman_high"]
+    with (finished.run_dir("by-proxy").path / "ranking.csv").open() as file:
+        assert next(csv.DictReader(file))["selected"] == row["selected"]
+
+
+def test_rank_says_when_there_are_too_few(finished: Shell) -> None:
+    assert "too few" in finished.run("rank", "by-proxy", "--truth", "truth").stdout
+
+
+def test_export_writes_ranked_architectures(finished: Shell) -> None:
+    rows = list(csv.DictReader(finished.run("export", "by-proxy", "--truth", "truth").stdout.splitlines()))
+    assert [row["rank"] for row in rows] == [str(number) for number in range(1, 9)]
+    accuracies = [float(row["val_accuracy"]) for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert sum(row["truth_rank"] != "" for row in rows) == 6
+    for suffix in (".csv", ".parquet", ".json"):
+        finished.run("export", "by-proxy", "-o", f"out/table{suffix}")
+        assert (finished.cwd / f"out/table{suffix}").stat().st_size > 0
+
+
+def test_evaluate_reports_test_accuracy_and_keeps_it(finished: Shell) -> None:
+    result = finished.json("evaluate", "few", "--net", "w16-d1-instance-relu-avg", "--num-nets", "2", "--epochs", "40")
+    assert len(result["test_accuracies"]) == 2
+    assert result["mean"] > 0.4
+    kept = json.loads((finished.run_dir("few").path / "evaluations.jsonl").read_text().splitlines()[-1])
+    assert kept["test_accuracies"] == result["test_accuracies"]
+
+
+def test_ls_lists_runs_and_families(finished: Shell) -> None:
+    assert {"few", "by-proxy", "truth"} <= {row["name"] for row in finished.json("ls")}
+    assert {row["name"] for row in finished.json("ls", "datasets")} == set(DATASETS)
+    assert "convnet720" in finished.run("ls", "spaces").stdout
+
+
+def test_the_dashboard_answers_on_this_machine_only(finished: Shell) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = finished.start("dashboard", "by-proxy", "--port", str(port))
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            assert url.startswith("http://127.0.0.1:")
+            assert f":{port}/" not in url
+            studies = fetch_json(f"{url}api/studies")["study_summaries"]
+            assert [study["study_name"] for study in studies] == ["by-proxy"]
+            details = fetch_json(f"{url}api/studies/{studies[0]['study_id']}?after=0")
+            assert len(details["trials"]) == 8
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+def fetch_json(url: str, *, patience_seconds: float = 30) -> Any:
+    """What a server answers that may still be starting."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def test_a_killed_search_goes_on_without_loss_or_repetition(shell: Shell) -> None:
+    shell.run("condense", "--method", "random", "--ipc", "5", "--name", "few")
+    arguments = ["search", "--proxy", "few", *QUICK, "--name", "s", "epochs=40"]
+    process = shell.start(*arguments)
+    wait_for_trials(shell.run_dir("s"), 4, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = {trial.arch_id: trial for trial in load_trials(shell.run_dir("s"))}
+    assert 4 <= len(before) < 24
+
+    shell.run("search", "--resume", "s")
+    after = load_trials(shell.run_dir("s"))
+    ids = [trial.arch_id for trial in after]
+    assert len(ids) == len(set(ids)) == 24
+    assert {trial.arch_id: trial for trial in after if trial.arch_id in before} == before
+    assert count_records(shell.run_dir("s")) == 24
+    assert shell.run_dir("s").meta["status"] == "done"
+
+
+def wait_for_trials(run: RunDir, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if run.study_path.is_file() and count_records(run) >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the search did not get that far")
+
+
+def count_records(run: RunDir) -> int:
+    """Rows of Optuna's own table of trials: a repetition would show here."""
+    import sqlite3
+
+    try:
+        with sqlite3.connect(f"file:{run.study_path}?mode=ro", uri=True, timeout=30) as database:
+            return int(database.execute("select count(*) from trials").fetchone()[0])
+    except sqlite3.OperationalError:  # the tables are still being made
+        return 0
+
+
+def test_an_interrupted_condensation_goes_on_bit_for_bit(shell: Shell) -> None:
+    settings = [*SMALL, "steps=400", "checkpoint_every=20"]
+    shell.run("condense", *settings, "--name", "whole")
+    process = shell.start("condense", *settings, "--name", "cut")
+    wait_for_file(shell.run_dir("cut").checkpoint_path, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert shell.run_dir("cut").meta["status"] == "interrupted"
+    assert not shell.run_dir("cut").proxy_path.exists()
+
+    shell.run("condense", "--resume", "cut")
+    contents = []
+    for name in ("whole", "cut"):
+        with safe_open(shell.run_dir(name).proxy_path, framework="pt") as file:
+            contents.append(file.get_tensor("images"))
+        steps = [json.loads(line)["step"] for line in shell.run_dir(name).metrics_path.read_text().splitlines()]
+        assert steps == list(range(10, 401, 10))
+    assert contents[0].equal(contents[1])
+    assert "finished" in shell.run("condense", "--resume", "cut", expect=2).stderr
+
+
+def wait_for_file(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "it ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_folder_of_images_goes_all_the_way(shell: Shell, tmp_path: Path) -> None:
+    make_image_folder(tmp_path / "pets")
+    shell.run("condense", "--dataset", "pets", "--data-dir", "cache", *SMALL, "images_per_class=2", "--name", "p")
+    space = ["--space", "convnet-mini", "--num-archs", "24"]
+    done = shell.run("search", "--proxy", "p", *QUICK, *space, "--name", "s", "epochs=1")
+    assert json.loads(shell.run("export", "s", "--json").stdout)[0]["rank"] == 1
+    assert "left out" not in done.stderr
+
+
+def test_archs_too_deep_for_the_images_are_left_out_with_a_count(shell: Shell, tmp_path: Path) -> None:
+    make_image_folder(tmp_path / "pets", size=(4, 4))
+    arguments = ["--dataset", "pets", "--data-dir", "cache", "--proxy", "whole", "--name", "s"]
+    done = shell.run("search", *arguments, *QUICK, "epochs=1")
+    assert "8 architecture(s) left out, e.g. w32-d3-none-sigmoid-max" in done.stderr
+    assert len(load_trials(shell.run_dir("s"))) == 16
+
+
+def test_a_failed_trial_ends_a_search_with_exit_code_3(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text(
+        "from torch import nn\n"
+        "def build(arch, image_shape, num_classes):\n"
+        "    if arch.factors['kind'] == 'bad':\n"
+        "        raise ValueError('no such layer')\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(256, num_classes))\n"
+    )
+    (tmp_path / "s.toml").write_text('size = 2\nbuilder = "b.py:build"\n[factors]\nkind = ["bad", "good"]\n')
+    arguments = ["--proxy", "whole", "--space", "s.toml", "--seeds", "1", "--epochs", "1", "--name", "s"]
+    done = shell.run("search", *arguments, expect=3)
+    assert "failed: kind=bad: ValueError: no such layer" in done.stderr
+    assert [trial.arch_id for trial in load_trials(shell.run_dir("s")).ranked()] == ["kind=good", "kind=bad"]
+
+
+def test_a_run_in_use_is_refused(finished: Shell) -> None:
+    from nasproxy.rundir import hold
+
+    with hold(finished.run_dir("by-proxy").path):
+        done = finished.run("search", "--resume", "by-proxy", expect=2)
+    assert "in use by a live process" in done.stderr
+
+
+def test_help_is_instant_and_lists_every_command(shell: Shell) -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = shell.run("--help")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+    for command in ("condense", "evaluate", "search", "rank", "export", "dashboard", "ls", "show", "demo"):
+        assert command in done.stdout
+
+
+def test_data_goes_to_stdout_and_talk_to_stderr(finished: Shell, digits: ImageData) -> None:
+    done = finished.run("condense", "--method", "random", "--ipc", "2", "--json")
+    result = json.loads(done.stdout)
+    assert result["num_stored_images"] == 2 * digits.num_classes

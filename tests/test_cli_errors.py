@@ -1,0 +1,101 @@
+"""What the command line says to bad input: one line, the right exit code, nothing half-written."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from nasproxy.cli.app import app
+from tests.conftest import make_image_folder
+
+SMALL = ["images_per_class=2", "real_batch_size=4", "embedder=w8-d1-instance-relu-avg", "steps=2"]
+
+
+def run(*arguments: str) -> Result:
+    """The program in this process."""
+    return CliRunner().invoke(app, list(arguments))
+
+
+def assert_one_line(result: Result, exit_code: int, message: str) -> None:
+    assert result.exit_code == exit_code, result.output
+    assert result.stdout == ""
+    assert message in result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NASPROXY_RUNS", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["condense", "--dataset", "digit"], 2, "did you mean 'digits'"),
+        (["condense", "--dataset", "./nowhere"], 4, "no folder ./nowhere"),
+        (["condense", "--method", "dmm"], 2, "did you mean 'dm'"),
+        (["condense", "--ipc", "1000"], 2, "--ipc 1000 is more than class"),
+        (["condense", "--ipc", "0"], 2, "condense.images_per_class=0"),
+        (["condense", "image_lrr=3"], 2, "did you mean 'image_lr'"),
+        (["condense", "oops"], 2, "settings are given as key=value"),
+        (["condense", "--device", "cuda:99"], 2, "device 'cuda:99' is not there: this machine has"),
+        (["condense", "--device", "tpu"], 2, "choose from auto, cpu, cuda"),
+        (["condense", "--resume", "nothing"], 4, "no run 'nothing'"),
+        (["condense", "--config", "nothing.toml"], 4, "cannot read nothing.toml"),
+        (["condense", "--name", "../up"], 2, "no plain folder name"),
+        (["search"], 2, "no proxy: give --proxy"),
+        (["search", "--proxy", "hole"], 4, "proxies that need no run: whole, early-stop"),
+        (["search", "--proxy", "whole", "--space", "convnet72"], 2, "did you mean 'convnet720'"),
+        (["search", "--proxy", "whole", "--val-fraction", "0"], 2, "no validation images"),
+        (["search", "--proxy", "whole", "--strategy", "rnadom"], 2, "did you mean 'random'"),
+        (["search", "--proxy", "whole", "--archs", "top:x"], 2, "write top:RUN:5%"),
+        (["search", "--proxy", "whole", "--archs", "ids.txt"], 4, "no such file of architecture ids"),
+        (["search", "--proxy", "whole", "--space", "size.toml"], 2, "declares size = 3 but its factors span 2"),
+        (["search", "--proxy", "whole", "--space", "twice.toml"], 2, "has the value 'a' twice"),
+        (["rank", "x"], 2, "give --truth"),
+        (["rank", "x", "--truth", "y"], 4, "no run 'y'"),
+        (["rank", "x", "--truth", "y", "--top", "0%"], 2, "is no share"),
+        (["export", "@last"], 4, "@last: no search run"),
+        (["evaluate", "x.safetensors"], 4, "x.safetensors"),
+        (["search", "--proxy", "bad.safetensors"], 4, "bad.safetensors is no image set of nasproxy"),
+        (["condense", "--dataset", "pets"], 4, "only the class 'cat'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    folder: Path, arguments: list[str], exit_code: int, message: str
+) -> None:
+    (folder / "size.toml").write_text('size = 3\nbuilder = "m:f"\n[factors]\nkind = ["a", "b"]\n')
+    (folder / "twice.toml").write_text('size = 2\nbuilder = "m:f"\n[factors]\nkind = ["a", "a"]\n')
+    (folder / "bad.safetensors").write_bytes(b"\x00" * 100)
+    (folder / "pets" / "train" / "cat").mkdir(parents=True)
+    assert_one_line(run(*arguments), exit_code, message)
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["condense", *SMALL, "--name", "few"], 2, "exists already"),
+        (["condense", "--resume", "few"], 2, "is finished; nothing is left to resume"),
+        (["condense", "--resume", "few", "--seed", "4"], 2, "condense.seed: 0 -> 4"),
+        (["search", "--resume", "few"], 2, "was made by 'nasproxy condense'"),
+        (["search", "--proxy", "few", "--dataset", "pets"], 4, "condense pets itself"),
+        (["search", "--proxy", "few", "split_seed=9"], 4, "may have seen these validation or test images"),
+        (["export", "few"], 2, "was made by 'nasproxy condense'"),
+        (["search", "--config", "runs/few/config.toml"], 2, "holds settings of 'nasproxy condense'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_runs_are_not_overwritten_mixed_up_or_changed(
+    folder: Path, arguments: list[str], exit_code: int, message: str
+) -> None:
+    make_image_folder(folder / "pets")
+    assert run("condense", *SMALL, "--name", "few").exit_code == 0
+    assert_one_line(run(*arguments), exit_code, message)
+    assert [path.name for path in (folder / "runs").iterdir()] == ["few"]

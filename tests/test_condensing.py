@@ -1,0 +1,196 @@
+"""Condensing against references written straight from the equations, and its promises: seeded, resumable, honest."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nasproxy.augment import GROUPS, augment_classes
+from nasproxy.condensing import METHODS, condense
+from nasproxy.condensing.matching import matching_loss
+from nasproxy.condensing.state import CondenseState, load_state
+from nasproxy.errors import DivergedError, InputError, SettingsError
+from nasproxy.images import ImageData, ImageSet, make_generator
+from nasproxy.nets.convnet import ConvNet, parse_arch
+from nasproxy.seeding import derive_seed
+from nasproxy.training import make_net
+
+SMALL: dict[str, Any] = {"images_per_class": 3, "real_batch_size": 8, "embedder": "w8-d2-instance-relu-avg"}
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    return float((value - reference).detach().norm() / reference.detach().norm())
+
+
+def naive_loss(net: ConvNet, real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
+    """Equation 5 as it stands: class by class, the squared distance of the two mean embeddings, summed."""
+    total = torch.zeros(())
+    for real_batch, synthetic_batch in zip(real, synthetic, strict=True):
+        mean_real = torch.stack([net.embed(image[None])[0] for image in real_batch]).mean(dim=0)
+        mean_synthetic = torch.stack([net.embed(image[None])[0] for image in synthetic_batch]).mean(dim=0)
+        total = total + ((mean_real - mean_synthetic) ** 2).sum()
+    return total
+
+
+def make_embedder(arch_id: str, images: ImageSet, seed: int = 0) -> ConvNet:
+    net = make_net(parse_arch(arch_id), images, seed)
+    assert isinstance(net, ConvNet)
+    return net
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("norm", ["instance", "layer", "none"])
+def test_loss_and_image_gradient_agree_with_the_naive_reference(tiny_set: ImageSet, norm: str, group: str) -> None:
+    net = make_embedder(f"w8-d2-{norm}-relu-avg", tiny_set)
+    real = tiny_set.normalized().unflatten(0, (4, 3)).transpose(0, 1)
+    start = torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
+
+    images = start.clone().requires_grad_()
+    pair = augment_classes((real, images), (group,), make_generator(3))
+    loss = matching_loss(net.embed, *pair, chunk=5)
+    (gradient,) = torch.autograd.grad(loss, images)
+
+    reference_images = start.clone().requires_grad_()
+    real_augmented, synthetic = augment_classes((real, reference_images), (group,), make_generator(3))
+    reference = naive_loss(net, list(real_augmented), list(synthetic))
+    (reference_gradient,) = torch.autograd.grad(reference, reference_images)
+
+    assert relative_error(loss, reference) < 1e-4
+    assert relative_error(gradient, reference_gradient) < 1e-4
+
+
+def test_batch_norm_embeds_all_classes_as_one_batch(tiny_set: ImageSet) -> None:
+    net = make_embedder("w8-d1-batch-relu-avg", tiny_set)
+    real = tiny_set.normalized().unflatten(0, (4, 3)).transpose(0, 1)
+    synthetic = torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
+    features_real = net.embed(real.flatten(0, 1)).view(3, 4, -1)
+    features_synthetic = net.embed(synthetic.flatten(0, 1)).view(3, 2, -1)
+    reference = torch.zeros(())
+    for k in range(3):
+        reference = reference + ((features_real[k].mean(0) - features_synthetic[k].mean(0)) ** 2).sum()
+    assert relative_error(matching_loss(net.embed, real, synthetic), reference) < 1e-4
+
+
+def test_steps_agree_with_algorithm_1_written_naively(tiny_set: ImageSet) -> None:
+    steps, per_class, real_batch = 4, 2, 3
+    data = ImageData("tiny", tiny_set, tiny_set.subset(torch.arange(0)), tiny_set, "hash", "split")
+    settings: dict[str, Any] = {
+        "images_per_class": per_class,
+        "real_batch_size": real_batch,
+        "seed": 5,
+        "image_lr": 0.3,
+    }
+    result = condense(data, "dm", **settings, steps=steps, embedder="w8-d2-instance-relu-avg")
+
+    start = condense(data, "dm", **settings, steps=0, embedder="w8-d2-instance-relu-avg")
+    images = start.images.normalized().clone().requires_grad_()
+    optimizer = torch.optim.SGD([images], lr=0.3, momentum=0.5)
+    for step in range(steps):
+        net = make_embedder("w8-d2-instance-relu-avg", tiny_set, derive_seed(5, "embedder", step))
+        generator = make_generator(5, "dm", step)
+        index = tiny_set.sample_classes(real_batch, generator)
+        real = tiny_set.normalized(index.flatten()).unflatten(0, index.shape)
+        groups = ("color", "crop", "cutout", "flip", "scale", "rotate")
+        real, synthetic = augment_classes((real, images.unflatten(0, (3, per_class))), groups, generator)
+        optimizer.zero_grad()
+        naive_loss(net, list(real), list(synthetic)).backward()
+        optimizer.step()
+    assert relative_error(result.images.normalized(), images.detach()) < 1e-4
+
+
+def test_matching_lowers_the_distance_to_the_real_images(digits: ImageData) -> None:
+    real = digits.train.normalized(digits.train.sample_classes(100, make_generator(0)).flatten()).unflatten(
+        0, (10, 100)
+    )
+    embedders = [make_embedder("w8-d2-instance-relu-avg", digits.train, seed) for seed in range(100, 105)]
+
+    def distance(steps: int) -> float:
+        proxy = condense(digits, "dm", **SMALL, init="noise", augmentation="none", steps=steps)
+        synthetic = proxy.images.normalized().unflatten(0, (10, 3))
+        return sum(float(matching_loss(net.embed, real, synthetic).detach()) for net in embedders)
+
+    assert distance(80) < 0.5 * distance(0)
+
+
+@pytest.mark.parametrize("init", ["real", "noise"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_proxy_set_is_balanced_finite_and_decided_by_the_seed(digits: ImageData, method: str, init: str) -> None:
+    before = digits.train.content_hash()
+    first, again, other = (condense(digits, method, **SMALL, init=init, steps=3, seed=seed) for seed in (1, 1, 2))
+    assert first.images.images.shape == (30, 1, 16, 16)
+    assert first.images.labels.bincount().tolist() == [3] * 10
+    assert bool(first.images.images.isfinite().all())
+    assert torch.equal(first.images.images, again.images.images)
+    assert not torch.equal(first.images.images, other.images.images)
+    assert digits.train.content_hash() == before
+
+
+def test_random_takes_training_images_none_twice(digits: ImageData) -> None:
+    proxy = condense(digits, "random", images_per_class=20)
+    chosen = {image.numpy().tobytes() for image in (proxy.images.images * 255).round().to(torch.uint8)}
+    available = {image.numpy().tobytes() for image in digits.train.images}
+    assert len(chosen) == 200
+    assert chosen <= available
+
+
+def test_real_initialisation_starts_from_training_images_of_the_class(digits: ImageData) -> None:
+    start = condense(digits, "dm", **SMALL, steps=0)
+    for image, label in zip(start.images.images, start.images.labels, strict=True):
+        same_class = digits.train.images[digits.train.labels == label].float() / 255
+        assert float((same_class - image).abs().amax(dim=(1, 2, 3)).min()) < 1e-5
+
+
+def test_a_run_cut_short_goes_on_bit_for_bit(digits: ImageData, tmp_path: Path) -> None:
+    whole = condense(digits, "dm", **SMALL, steps=30)
+    kept: list[CondenseState] = []
+
+    def interrupt_at_20(step: int, loss: float) -> None:
+        if step == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        condense(digits, "dm", **SMALL, steps=30, on_step=interrupt_at_20, on_checkpoint=kept.append)
+    kept[-1].save(tmp_path / "checkpoint.safetensors")
+    state = load_state(tmp_path / "checkpoint.safetensors")
+    rest = condense(digits, "dm", **SMALL, steps=30, resume_from=state)
+    assert state.step == 20
+    assert torch.equal(rest.images.images, whole.images.images)
+
+
+def test_checkpoints_come_every_so_many_steps(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    condense(digits, "dm", **SMALL, steps=9, checkpoint_every=4, on_checkpoint=kept.append)
+    assert [state.step for state in kept] == [4, 8]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    with pytest.raises(DivergedError, match="smaller image_lr"):
+        condense(digits, "dm", **SMALL, steps=50, image_lr=1e38, on_checkpoint=kept.append)
+    assert bool(kept[-1].images.isfinite().all())
+
+
+def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="remove it to start over"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "dn"}, "did you mean 'dm'"),
+        ({"images_per_class": 500}, "--ipc 500 is more than class"),
+        ({"embedder": "resnet"}, "is no ConvNet"),
+        ({"embedder": "w8-d9-instance-relu-avg"}, "leaves no pixel"),
+        ({"augmentation": "color_crob"}, "did you mean 'crop'"),
+        ({"stepz": 3}, "did you mean 'steps'"),
+        ({"steps": -1}, "condense.steps=-1"),
+    ],
+)
+def test_wrong_settings_are_refused(digits: ImageData, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        condense(digits, **{"method": "dm", "steps": 1, **settings})

@@ -1,0 +1,421 @@
+"""Image folders: layouts, file formats, sizes, the decoded cache, errors."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, features
+from torch import Tensor
+
+from nasproxy.errors import DataError
+from nasproxy.images import ImageData, ImageSet, load_images
+from tests.conftest import make_image_folder
+
+
+def _load(folder: Path, **settings: Any) -> ImageData:
+    """The images of a folder in the order of their names, cached beside it."""
+    return load_images(folder, **{"val_fraction": 0, "data_dir": folder.parent / "cache", **settings})
+
+
+def _noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _save(picture: Image.Image, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return path
+
+
+def _folder_of(root: Path, **pictures: Image.Image) -> Path:
+    """A folder of classes 'a' (one file for each picture, named and ordered as given) and 'b' (a copy), no test/."""
+    for number, (name, picture) in enumerate(pictures.items()):
+        for class_name in ("a", "b"):
+            _save(picture, root / "train" / class_name / f"{number}-{name.replace('_', '.')}")
+            _save(picture, root / "test" / class_name / f"{number}-{name.replace('_', '.')}")
+    return root
+
+
+def _counts(images: ImageSet) -> list[int]:
+    return torch.bincount(images.labels, minlength=images.num_classes).tolist()
+
+
+def _contents(*splits: ImageSet) -> Counter[tuple[bytes, int]]:
+    return Counter(
+        (image.numpy().tobytes(), int(label))
+        for split in splits
+        for image, label in zip(split.images, split.labels, strict=True)
+    )
+
+
+def _expected(folder: Path) -> Tensor:
+    """(N, C, H, W) of all PNG files below a folder, by name."""
+    return torch.stack([_tensor(np.asarray(Image.open(path))) for path in sorted(folder.rglob("*.png"))])
+
+
+def _tensor(pixels: np.ndarray) -> Tensor:
+    """(C, H, W) of (H, W, C)."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+
+def test_train_and_test_folders_are_the_splits(image_folder: Path) -> None:
+    data = _load(image_folder)
+    assert torch.equal(data.train.images, _expected(image_folder / "train"))
+    assert torch.equal(data.test.images, _expected(image_folder / "test"))
+    assert data.train.labels.tolist() == data.test.labels.tolist() == [0] * 6 + [1] * 6
+    assert (data.classes, data.name, len(data.val)) == (("cat", "dog"), "pets", 0)
+
+
+def test_folder_images_are_bytes_that_may_be_mirrored(image_folder: Path) -> None:
+    data = _load(image_folder)
+    assert data.train.images.dtype == torch.uint8
+    assert data.train.flippable
+
+
+def test_validation_is_held_out_from_train_alone(image_folder: Path) -> None:
+    data = _load(image_folder, val_fraction=0.34)
+    assert (_counts(data.train), _counts(data.val), _counts(data.test)) == ([4, 4], [2, 2], [6, 6])
+    assert _contents(data.train, data.val) == _contents(_load(image_folder).train)
+
+
+def test_without_a_test_folder_a_split_is_held_out(image_folder: Path) -> None:
+    whole = _load(image_folder)
+    shutil.rmtree(image_folder / "test")
+    data = _load(image_folder, test_fraction=0.34)
+    assert (_counts(data.train), _counts(data.test)) == ([4, 4], [2, 2])
+    assert _contents(data.train, data.test) == _contents(whole.train)
+
+
+def test_class_folders_may_lie_directly_in_the_folder(image_folder: Path) -> None:
+    whole = _load(image_folder)
+    data = _load(image_folder / "train", data_dir=image_folder.parent / "cache", test_fraction=0.5)
+    assert data.classes == ("cat", "dog")
+    assert (_counts(data.train), _counts(data.test)) == ([3, 3], [3, 3])
+    assert _contents(data.train, data.test) == _contents(whole.train)
+
+
+def test_images_in_folders_below_a_class_folder_belong_to_the_class(image_folder: Path) -> None:
+    _save(Image.fromarray(_noise(8, 8, 3)), image_folder / "train" / "dog" / "more" / "one.png")
+    assert _counts(_load(image_folder).train) == [6, 7]
+
+
+def test_folder_may_be_given_as_text_and_from_home(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(image_folder.parent))
+    data = load_images("~/pets", data_dir="~/cache")
+    assert data.data_hash == _load(image_folder).data_hash
+    assert (image_folder.parent / "cache" / "decoded").is_dir()
+
+
+def test_non_square_images_are_channels_height_width(tmp_path: Path) -> None:
+    folder = make_image_folder(tmp_path / "wide", size=(12, 8))
+    data = _load(folder)
+    assert data.image_shape == (3, 8, 12)
+    assert torch.equal(data.train.images, _expected(folder / "train"))
+
+
+COLOUR = (200, 100, 50)
+
+
+def _palette_picture() -> Image.Image:
+    picture = Image.new("P", (8, 8), 1)
+    picture.putpalette([0, 0, 0, *COLOUR])
+    return picture
+
+
+def _palette_picture_with_transparency() -> Image.Image:
+    picture = _palette_picture()
+    picture.info["transparency"] = bytes([0, 128])
+    return picture
+
+
+def _picture_of_16_bits(value: int) -> Image.Image:
+    return Image.fromarray(np.full((8, 8), value, dtype=np.uint16))
+
+
+KINDS: list[tuple[str, Image.Image, tuple[int, int, int]]] = [
+    ("colour_png", Image.new("RGB", (8, 8), COLOUR), COLOUR),
+    ("grey_png", Image.new("L", (8, 8), 77), (77, 77, 77)),
+    ("transparent_png", Image.new("RGBA", (8, 8), (*COLOUR, 128)), COLOUR),
+    ("palette_png", _palette_picture(), COLOUR),
+    ("palettetransparency_png", _palette_picture_with_transparency(), COLOUR),
+    ("palette_gif", _palette_picture(), COLOUR),
+    ("greytransparent_png", Image.new("LA", (8, 8), (77, 128)), (77, 77, 77)),
+    ("blackwhite_png", Image.new("1", (8, 8), 1), (255, 255, 255)),
+    ("16bitwhite_png", _picture_of_16_bits(65535), (255, 255, 255)),
+    ("16bitblack_png", _picture_of_16_bits(0), (0, 0, 0)),
+    ("16bitgrey_png", _picture_of_16_bits(100 * 257), (100, 100, 100)),
+    ("16bitdark_tiff", _picture_of_16_bits(257), (1, 1, 1)),
+    ("32bit_tiff", Image.new("I", (8, 8), 65535), (255, 255, 255)),
+    ("cmyk_tiff", Image.new("CMYK", (8, 8), (0, 255, 255, 0)), (255, 0, 0)),
+    ("cmykwhite_jpg", Image.new("CMYK", (8, 8), (0, 0, 0, 0)), (255, 255, 255)),
+    ("colour_bmp", Image.new("RGB", (8, 8), COLOUR), COLOUR),
+    ("grey_pgm", Image.new("L", (8, 8), 77), (77, 77, 77)),
+    ("capitals_PNG", Image.new("RGB", (8, 8), COLOUR), COLOUR),
+]
+
+
+@pytest.mark.parametrize(("name", "picture", "colour"), KINDS, ids=[kind[0] for kind in KINDS])
+def test_every_kind_of_image_becomes_8_bit_colour(
+    tmp_path: Path, name: str, picture: Image.Image, colour: tuple[int, int, int]
+) -> None:
+    data = _load(_folder_of(tmp_path / "kinds", **{name: picture}), channels=3)
+    expected = torch.tensor(colour, dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 8, 8)
+    assert data.train.images.dtype == torch.uint8
+    assert torch.equal(data.train.images, expected)
+
+
+def test_kinds_mixed_in_one_folder_become_colour(tmp_path: Path) -> None:
+    data = _load(_folder_of(tmp_path / "kinds", **{name: picture for name, picture, _ in KINDS}))
+    found = {path.name: number for number, path in enumerate(sorted((tmp_path / "kinds" / "train" / "a").iterdir()))}
+    expected = {f"{n}-{name.replace('_', '.')}": list(colour) for n, (name, _, colour) in enumerate(KINDS)}
+    assert data.train.images.shape == (2 * len(KINDS), 3, 8, 8)
+    assert {name: data.train.images[number, :, 0, 0].tolist() for name, number in found.items()} == expected
+
+
+@pytest.mark.parametrize("name", ["grey_png", "greytransparent_png", "blackwhite_png", "16bitgrey_png", "grey_pgm"])
+def test_all_grey_images_have_one_channel(tmp_path: Path, name: str) -> None:
+    picture, colour = {kind[0]: kind[1:] for kind in KINDS}[name]
+    data = _load(_folder_of(tmp_path / "greys", grey_png=Image.new("L", (8, 8), 3), **{f"x{name}": picture}))
+    assert data.image_shape == (1, 8, 8)
+    assert data.train.images[:, 0, 0, 0].tolist() == [3, colour[0]] * 2
+    assert len(data.train.mean) == len(data.train.std) == 1
+
+
+def test_one_coloured_image_makes_all_coloured(tmp_path: Path) -> None:
+    folder = _folder_of(tmp_path / "greys", a_png=Image.new("L", (8, 8), 3))
+    _save(Image.new("RGB", (8, 8), COLOUR), folder / "test" / "b" / "9.png")
+    assert _load(folder).image_shape == (3, 8, 8)
+
+
+def test_channels_1_makes_coloured_images_grey(tmp_path: Path) -> None:
+    data = _load(_folder_of(tmp_path / "kinds", a_png=Image.new("RGB", (8, 8), COLOUR)), channels=1)
+    luma = 0.299 * COLOUR[0] + 0.587 * COLOUR[1] + 0.114 * COLOUR[2]
+    assert data.image_shape == (1, 8, 8)
+    assert (data.train.images.float() - luma).abs().max() <= 1
+
+
+def test_16_bit_grey_is_rounded_to_8_bits(tmp_path: Path) -> None:
+    values = np.array([[0, 128, 129, 257], [32767, 32768, 65406, 65407]], dtype=np.uint16)
+    data = _load(_folder_of(tmp_path / "deep", a_png=Image.fromarray(values)))
+    assert data.train.images[0, 0].tolist() == [[0, 0, 1, 1], [127, 128, 254, 255]]
+
+
+def test_rotation_written_by_a_camera_is_applied(tmp_path: Path) -> None:
+    pixels = _noise(6, 8, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    folder = _folder_of(tmp_path / "plain", a_png=Image.fromarray(pixels))
+    for path in sorted(folder.rglob("*.png")):
+        Image.fromarray(pixels).save(path, exif=exif)
+    data = _load(folder)
+    assert data.image_shape == (3, 8, 6)
+    assert torch.equal(data.train.images[0], torch.rot90(_tensor(pixels), -1, (1, 2)))
+
+
+def test_mixed_sizes_are_resized_to_one(tmp_path: Path) -> None:
+    sizes = ((8, 8), (16, 16), (20, 10), (5, 9))
+    pictures = {f"n{n}_png": Image.new("RGB", size, COLOUR) for n, size in enumerate(sizes)}
+    data = _load(_folder_of(tmp_path / "sizes", **pictures), image_size=8)
+    expected = torch.tensor(COLOUR, dtype=torch.uint8).view(1, 3, 1, 1).expand(8, 3, 8, 8)
+    assert torch.equal(data.train.images, expected)
+
+
+def test_images_of_the_wanted_size_keep_their_pixels(image_folder: Path) -> None:
+    assert torch.equal(_load(image_folder, image_size=8).train.images, _load(image_folder).train.images)
+
+
+def test_resizing_keeps_the_middle(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 24, 3), dtype=np.uint8)
+    pixels[:, 8:16] = COLOUR
+    data = _load(_folder_of(tmp_path / "wide", a_png=Image.fromarray(pixels)), image_size=8)
+    assert torch.equal(data.train.images[0], _tensor(pixels[:, 8:16]))
+
+
+def test_shrinking_averages_the_pixels(tmp_path: Path) -> None:
+    chequered = (np.indices((16, 16)).sum(axis=0) % 2 * 254).astype(np.uint8)
+    data = _load(_folder_of(tmp_path / "large", a_png=Image.fromarray(chequered)), image_size=8)
+    inner = data.train.images[:, :, 1:-1, 1:-1].float()
+    torch.testing.assert_close(inner, torch.full((2, 1, 6, 6), 127.0), atol=2, rtol=0)
+
+
+def test_mixed_sizes_without_image_size_are_refused(tmp_path: Path) -> None:
+    folder = _folder_of(tmp_path / "sizes", small_png=Image.new("L", (8, 6), 0), large_png=Image.new("L", (16, 12), 0))
+    with pytest.raises(DataError, match=r"2 sizes .*8x6: .*small\.png, 16x12: .*large\.png.*give --image-size"):
+        _load(folder)
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.95])
+def test_truncated_jpeg_is_refused_by_name(image_folder: Path, part: float) -> None:
+    path = _save(Image.fromarray(_noise(64, 64, 3)), image_folder / "train" / "cat" / "half.jpg")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(DataError, match=rf"cannot decode image {path}: .*; replace or remove the file"):
+        _load(image_folder, image_size=8)
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _spoil_pixels_of_avif(content: bytes) -> bytes:
+    start = content.index(b"mdat") + 4
+    return content[:start] + bytes(len(content) - start)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "spoil"),
+    [
+        pytest.param(".png", _cut, id="cut-png"),
+        pytest.param(".gif", _cut, id="cut-gif"),
+        pytest.param(".bmp", _cut, id="cut-bmp"),
+        pytest.param(".jpg", lambda content: b"", id="empty-jpg"),
+        pytest.param(".jpg", lambda content: b"no picture", id="text-as-jpg"),
+        pytest.param(
+            ".webp",
+            _cut,
+            id="cut-webp",
+            marks=pytest.mark.skipif(not features.check("webp"), reason="Pillow without WebP"),
+        ),
+        pytest.param(
+            ".avif",
+            _spoil_pixels_of_avif,
+            id="spoilt-avif",
+            marks=pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF"),
+        ),
+    ],
+)
+def test_damaged_file_is_refused_by_name(image_folder: Path, suffix: str, spoil: Any) -> None:
+    path = _save(Image.fromarray(_noise(32, 32, 3)), image_folder / "train" / "cat" / f"bad{suffix}")
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(DataError, match=f"cannot decode image {path}: "):
+        _load(image_folder, image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        pytest.param(Image.new("I", (8, 8), 70000), "outside 16 bits", id="above-16-bits"),
+        pytest.param(Image.new("I", (8, 8), -1), "outside 16 bits", id="negative"),
+        pytest.param(Image.new("F", (8, 8), 0.5), "floating-point pixels", id="float"),
+    ],
+)
+def test_pixels_of_unknown_range_are_refused_by_name(image_folder: Path, picture: Image.Image, message: str) -> None:
+    path = _save(picture, image_folder / "train" / "cat" / "odd.tiff")
+    with pytest.raises(DataError, match=f"image {path} .*{message}|image {path} holds {message}"):
+        _load(image_folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "labels.csv", "Thumbs.db", ".DS_Store", ".hidden.png", "README", "licence.pdf", "data.h5"]
+)
+def test_other_files_in_a_class_folder_are_ignored(image_folder: Path, name: str) -> None:
+    before = _load(image_folder)
+    (image_folder / "train" / "cat" / name).write_bytes(b"no picture")
+    after = _load(image_folder)
+    assert after.data_hash == before.data_hash
+    assert len(after.train) == 12
+
+
+@pytest.mark.parametrize("where", ["", "train"])
+def test_files_and_hidden_folders_beside_class_folders_are_ignored(image_folder: Path, where: str) -> None:
+    before = _load(image_folder)
+    (image_folder / where / ".cache").mkdir()
+    _save(Image.new("RGB", (8, 8)), image_folder / where / "overview.png")
+    after = _load(image_folder)
+    assert (after.data_hash, after.classes) == (before.data_hash, ("cat", "dog"))
+
+
+def test_empty_class_folder_is_refused_by_name(image_folder: Path) -> None:
+    (image_folder / "train" / "emu").mkdir()
+    (image_folder / "train" / "emu" / "notes.txt").write_text("none yet")
+    with pytest.raises(DataError, match=r"class folder .*train/emu holds no images; add some, or remove"):
+        _load(image_folder)
+
+
+def test_one_class_alone_is_refused(image_folder: Path) -> None:
+    shutil.rmtree(image_folder / "train" / "dog")
+    with pytest.raises(DataError, match=r"pets/train has only the class 'cat'; .*at least two classes"):
+        _load(image_folder)
+
+
+def test_folder_without_class_folders_is_refused(tmp_path: Path) -> None:
+    _save(Image.new("L", (8, 8)), tmp_path / "flat" / "one.png")
+    with pytest.raises(DataError, match=r"flat has no class folders; .*at least two classes"):
+        _load(tmp_path / "flat")
+
+
+def test_test_folder_of_other_classes_is_refused(image_folder: Path) -> None:
+    (image_folder / "test" / "dog").rename(image_folder / "test" / "emu")
+    with pytest.raises(DataError, match=r"train/ and test/ have different classes \(dog, emu\)"):
+        _load(image_folder)
+
+
+def test_class_too_small_to_hold_out_from_is_refused(tmp_path: Path) -> None:
+    folder = make_image_folder(tmp_path / "few", num_images=1)
+    with pytest.raises(DataError, match="too few to hold some out; add images"):
+        _load(folder, val_fraction=0.1)
+
+
+def _decoded(folder: Path) -> list[Path]:
+    return sorted((folder.parent / "cache" / "decoded").iterdir())
+
+
+def test_second_load_reads_the_decoded_cache(image_folder: Path) -> None:
+    steps: list[tuple[str, int, int]] = []
+    first = _load(image_folder, progress=lambda *step: steps.append(step))
+    assert len(_decoded(image_folder)) == 1
+    assert steps == [(what, done, 24) for what in ("reading", "decoding") for done in range(1, 25)]
+    steps.clear()
+    second = _load(image_folder, progress=lambda *step: steps.append(step))
+    assert {what for what, _, _ in steps} == {"reading"}
+    assert len(_decoded(image_folder)) == 1
+    assert (second.data_hash, second.split_hash) == (first.data_hash, first.split_hash)
+    assert second.train.content_hash() == first.train.content_hash()
+    assert second.test.content_hash() == first.test.content_hash()
+    assert (second.train.mean, second.train.std) == (first.train.mean, first.train.std)
+
+
+def test_cache_serves_a_copy_of_the_folder(image_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(image_folder, tmp_path / "copy")
+    first, second = _load(image_folder), _load(tmp_path / "copy")
+    assert len(_decoded(image_folder)) == 1
+    assert first.split_hash == second.split_hash
+
+
+def test_changed_image_is_decoded_again(image_folder: Path) -> None:
+    before = _load(image_folder)
+    pixels = _noise(8, 8, 3)
+    _save(Image.fromarray(pixels), image_folder / "train" / "cat" / "3.png")
+    after = _load(image_folder)
+    assert after.data_hash != before.data_hash
+    assert after.split_hash != before.split_hash
+    assert torch.equal(after.train.images[3], _tensor(pixels))
+    assert len(_decoded(image_folder)) == 2
+
+
+def test_renamed_class_changes_the_data_hash(image_folder: Path) -> None:
+    before = _load(image_folder)
+    for split in ("train", "test"):
+        (image_folder / split / "cat").rename(image_folder / split / "cow")
+    after = _load(image_folder)
+    assert after.classes == ("cow", "dog")
+    assert after.data_hash != before.data_hash
+
+
+@pytest.mark.parametrize("setting", [{"image_size": 4}, {"channels": 1}])
+def test_other_decoding_is_cached_apart(image_folder: Path, setting: dict[str, int]) -> None:
+    before, after = _load(image_folder), _load(image_folder, **setting)
+    assert after.data_hash != before.data_hash
+    assert len(_decoded(image_folder)) == 2
+    assert torch.equal(_load(image_folder).train.images, before.train.images)
+
+
+def test_damaged_cache_is_decoded_again(image_folder: Path) -> None:
+    before = _load(image_folder)
+    (cached,) = _decoded(image_folder)
+    cached.write_bytes(cached.read_bytes()[:100])
+    assert _load(image_folder).data_hash == before.data_hash

@@ -1,0 +1,299 @@
+"""Named data sets: reading, splitting, errors. Image folders are in test_image_folder."""
+
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from nasproxy.config import ImageSettings
+from nasproxy.errors import DataError, SettingsError
+from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
+
+FASHION_CLASSES = 10
+
+
+def _counts(images: ImageSet) -> list[int]:
+    return torch.bincount(images.labels, minlength=images.num_classes).tolist()
+
+
+def _contents(*splits: ImageSet) -> Counter[tuple[bytes, int]]:
+    """How often each (pixels, label) occurs."""
+    return Counter(
+        (image.numpy().tobytes(), int(label))
+        for split in splits
+        for image, label in zip(split.images, split.labels, strict=True)
+    )
+
+
+def _whole_counts() -> Tensor:
+    return torch.bincount(torch.from_numpy(load_digits().target))
+
+
+def test_digits_have_the_known_sizes(digits: ImageData) -> None:
+    assert (len(digits.train), len(digits.val), len(digits.test)) == (1295, 143, 359)
+    assert (digits.image_shape, digits.num_classes, digits.name) == ((1, 16, 16), 10, "digits")
+    assert digits.classes == tuple("0123456789")
+
+
+def test_digits_are_bytes_that_must_not_be_mirrored(digits: ImageData) -> None:
+    assert digits.train.images.dtype == torch.uint8
+    assert digits.train.labels.dtype == torch.int64
+    assert digits.train.images.max() == 255
+    assert not digits.train.flippable
+
+
+def test_digits_are_those_of_scikit_learn(digits: ImageData) -> None:
+    # The corner of an image up-sampled by 2 is the corner of the small one, sixteenths become 255ths.
+    whole = load_digits()
+    small = torch.from_numpy(whole.images[:, [0, 0, 7, 7], [0, 7, 0, 7]]).mul(255 / 16).round()
+    expected = Counter((tuple(corner), label) for corner, label in zip(small.int().tolist(), whole.target, strict=True))
+    splits = (digits.train, digits.val, digits.test)
+    images, labels = torch.cat([split.images for split in splits]), torch.cat([split.labels for split in splits])
+    corners = images[:, 0, [0, 0, 15, 15], [0, 15, 0, 15]].int().tolist()
+    assert Counter((tuple(corner), label) for corner, label in zip(corners, labels.tolist(), strict=True)) == expected
+
+
+def test_digits_splits_are_disjoint_and_together_the_whole(digits: ImageData) -> None:
+    contents = _contents(digits.train, digits.val, digits.test)
+    assert contents.total() == 1797
+    assert len(contents) == 1797  # no two of scikit-learn's digits are equal, so no image is in two splits
+
+
+def test_digits_test_split_holds_a_fifth_of_each_class(digits: ImageData) -> None:
+    assert _counts(digits.test) == [round(0.2 * count) for count in _whole_counts().tolist()]
+
+
+def test_digits_validation_split_holds_a_tenth_of_what_is_left_of_each_class(digits: ImageData) -> None:
+    left = (_whole_counts() - torch.tensor(_counts(digits.test))).tolist()
+    assert _counts(digits.val) == [round(0.1 * count) for count in left]
+    assert [val + train for val, train in zip(_counts(digits.val), _counts(digits.train), strict=True)] == left
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_splits_are_the_same_for_the_same_seed(digits: ImageData, split: str) -> None:
+    again: ImageSet = getattr(load_images("digits", split_seed=0), split)
+    assert again.content_hash() == getattr(digits, split).content_hash()
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_splits_are_others_for_another_seed(digits: ImageData, split: str) -> None:
+    other: ImageSet = getattr(load_images("digits", split_seed=1), split)
+    assert _counts(other) == _counts(getattr(digits, split))
+    assert _contents(other) != _contents(getattr(digits, split))
+
+
+def test_test_split_does_not_depend_on_the_validation_fraction(digits: ImageData) -> None:
+    other = load_images("digits", val_fraction=0.3)
+    assert other.test.content_hash() == digits.test.content_hash()
+    assert len(other.val) > 2 * len(digits.val)
+
+
+@pytest.mark.parametrize(
+    ("setting", "changes"),
+    [
+        ({"split_seed": 1}, True),
+        ({"val_fraction": 0.2}, True),
+        ({"test_fraction": 0.3}, True),
+        ({"train_per_class": 5}, False),
+        ({"data_dir": "/nowhere"}, False),
+    ],
+)
+def test_split_hash_depends_on_what_decides_the_splits(
+    digits: ImageData, setting: dict[str, Any], changes: bool
+) -> None:
+    other = load_images("digits", **setting)
+    assert (other.split_hash != digits.split_hash) is changes
+    assert other.data_hash == digits.data_hash
+
+
+def test_validation_fraction_0_leaves_no_validation_images(digits: ImageData) -> None:
+    data = load_images("digits", val_fraction=0)
+    assert (len(data.train), len(data.val), len(data.test)) == (1438, 0, 359)
+    assert data.val.images.shape == (0, 1, 16, 16)
+    assert _contents(data.train) == _contents(digits.train, digits.val)
+
+
+def test_train_per_class_limits_only_the_training_images(digits: ImageData) -> None:
+    data = load_images("digits", train_per_class=7)
+    assert _counts(data.train) == [7] * 10
+    assert not _contents(data.train) - _contents(digits.train)
+    assert data.val.content_hash() == digits.val.content_hash()
+    assert data.test.content_hash() == digits.test.content_hash()
+
+
+def test_train_per_class_keeps_mean_and_deviation(digits: ImageData) -> None:
+    data = load_images("digits", train_per_class=7)
+    assert (data.train.mean, data.train.std) == (digits.train.mean, digits.train.std)
+
+
+def test_train_per_class_takes_more_of_the_same(digits: ImageData) -> None:
+    few, more = (load_images("digits", train_per_class=count).train for count in (5, 20))
+    assert not _contents(few) - _contents(more)
+
+
+def test_train_per_class_above_the_class_size_takes_all(digits: ImageData) -> None:
+    assert load_images("digits", train_per_class=100_000).train.content_hash() == digits.train.content_hash()
+
+
+def test_all_splits_are_normalised_like_the_training_split(digits: ImageData) -> None:
+    pixels = digits.train.images.double() / 255
+    assert digits.train.mean == pytest.approx([pixels.mean().item()])
+    assert digits.train.std == pytest.approx([pixels.std(correction=0).item()])
+    assert digits.train.mean == digits.val.mean == digits.test.mean
+    assert digits.train.std == digits.val.std == digits.test.std
+
+
+def test_settings_at_once_are_the_same_as_one_by_one() -> None:
+    at_once = load_images(settings=ImageSettings(dataset="digits", split_seed=2, train_per_class=3))
+    one_by_one = load_images("digits", split_seed=2, train_per_class=3)
+    assert at_once.split_hash == one_by_one.split_hash
+    assert at_once.train.content_hash() == one_by_one.train.content_hash()
+
+
+def test_loading_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    load_images("digits")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_data_moves_to_a_device_as_a_whole(digits: ImageData) -> None:
+    moved = digits.to("meta")
+    assert {split.device.type for split in (moved.train, moved.val, moved.test)} == {"meta"}
+    assert (moved.name, moved.data_hash, moved.split_hash) == (digits.name, digits.data_hash, digits.split_hash)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "nearest"), [("digit", "digits"), ("cifar-10", "cifar10"), ("fashionmnist", "fashion-mnist")]
+)
+def test_unknown_data_set_names_the_nearest(dataset: str, nearest: str) -> None:
+    with pytest.raises(SettingsError, match=rf"unknown data set .*'{dataset}': did you mean '{nearest}'\?"):
+        load_images(dataset)
+
+
+def test_unknown_data_set_lists_all() -> None:
+    with pytest.raises(SettingsError, match=f"choose from {', '.join(sorted(DATASETS))}"):
+        load_images("zzz")
+
+
+def test_unknown_setting_names_the_nearest() -> None:
+    with pytest.raises(SettingsError, match=r"'val_fractoin': did you mean 'val_fraction'\?"):
+        load_images("digits", val_fractoin=0.2)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"val_fraction": 1.0}, {"val_fraction": -0.1}, {"test_fraction": 0}, {"train_per_class": 0}]
+)
+def test_setting_out_of_range_is_named(setting: dict[str, Any]) -> None:
+    (name,) = setting
+    with pytest.raises(SettingsError, match=rf"invalid setting images\.{name}="):
+        load_images("digits", **setting)
+
+
+@pytest.mark.parametrize("missing", ["{tmp}/pets", "{tmp}/pets.v2"])
+def test_missing_folder_is_refused_by_name(tmp_path: Path, missing: str) -> None:
+    folder = missing.format(tmp=tmp_path)
+    with pytest.raises(DataError, match=rf"no folder {folder}; give a folder with train/CLASS/\* or one of digits"):
+        load_images(folder)
+
+
+def _write_idx(path: Path, values: Tensor) -> None:
+    """An idx-ubyte file: magic 0x0000080N for N axes, their sizes, then the bytes; all big-endian."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = struct.pack(f">{1 + values.ndim}I", 0x00000800 + values.ndim, *values.shape)
+    path.write_bytes(header + values.to(torch.uint8).numpy().tobytes())
+
+
+def _fashion_images(per_class: int, seed: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(FASHION_CLASSES).repeat(per_class)
+    return torch.randint(0, 256, (len(labels), 28, 28), generator=generator), labels
+
+
+@pytest.fixture
+def fashion_dir(tmp_path: Path) -> Path:
+    """Fashion-MNIST as torchvision keeps it, in small: 20 training images a class, 3 test images a class."""
+    raw = tmp_path / "FashionMNIST" / "raw"
+    for prefix, per_class, seed in (("train", 20, 0), ("t10k", 3, 1)):
+        images, labels = _fashion_images(per_class, seed)
+        _write_idx(raw / f"{prefix}-images-idx3-ubyte", images)
+        _write_idx(raw / f"{prefix}-labels-idx1-ubyte", labels)
+    return tmp_path
+
+
+def test_fashion_mnist_is_read_from_its_files(fashion_dir: Path) -> None:
+    data = load_images("fashion-mnist", data_dir=fashion_dir, val_fraction=0)
+    for split, per_class, seed in ((data.train, 20, 0), (data.test, 3, 1)):
+        images, labels = _fashion_images(per_class, seed)
+        assert torch.equal(split.images, images.to(torch.uint8).unsqueeze(1))
+        assert torch.equal(split.labels, labels)
+    assert (data.image_shape, data.name, data.train.flippable) == ((1, 28, 28), "fashion-mnist", True)
+    assert data.classes[0] == "T-shirt/top"
+    assert len(data.classes) == FASHION_CLASSES
+
+
+def test_fashion_mnist_validation_comes_from_the_training_images(fashion_dir: Path) -> None:
+    whole = load_images("fashion-mnist", data_dir=fashion_dir, val_fraction=0)
+    data = load_images("fashion-mnist", data_dir=fashion_dir)
+    assert _counts(data.train) == [18] * FASHION_CLASSES
+    assert _counts(data.val) == [2] * FASHION_CLASSES
+    assert _contents(data.train, data.val) == _contents(whole.train)
+    assert data.test.content_hash() == whole.test.content_hash()
+
+
+def test_test_fraction_is_without_effect_where_there_is_a_test_split(fashion_dir: Path) -> None:
+    data, other = (
+        load_images("fashion-mnist", data_dir=fashion_dir, test_fraction=fraction) for fraction in (0.2, 0.5)
+    )
+    assert data.split_hash == other.split_hash
+    assert data.train.content_hash() == other.train.content_hash()
+
+
+def test_data_hash_depends_on_the_test_images(fashion_dir: Path) -> None:
+    before = load_images("fashion-mnist", data_dir=fashion_dir)
+    images, _ = _fashion_images(3, seed=2)
+    _write_idx(fashion_dir / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte", images)
+    after = load_images("fashion-mnist", data_dir=fashion_dir)
+    assert after.data_hash != before.data_hash
+    assert after.split_hash != before.split_hash
+
+
+def test_class_too_small_to_hold_out_from_is_refused(fashion_dir: Path) -> None:
+    _, labels = _fashion_images(20, seed=0)
+    labels[labels == 4] = torch.tensor([4, *[5] * 19])
+    _write_idx(fashion_dir / "FashionMNIST" / "raw" / "train-labels-idx1-ubyte", labels)
+    with pytest.raises(DataError, match=r"class 'Coat' has 1 training image\(s\), too few to hold some out"):
+        load_images("fashion-mnist", data_dir=fashion_dir)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads of this process go to a local port that nobody listens on, with or without a network."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize(
+    "kept", [pytest.param(0, id="empty"), pytest.param(10, id="in-the-header"), pytest.param(5000, id="in-the-pixels")]
+)
+def test_cut_off_data_set_file_is_refused_with_its_folder(fashion_dir: Path, kept: int) -> None:
+    path = fashion_dir / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match=f"FashionMNIST.*{fashion_dir}"):
+        load_images("fashion-mnist", data_dir=fashion_dir)
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("dataset", ["cifar10", "fashion-mnist"])
+def test_failed_download_names_the_folder_and_a_remedy(tmp_path: Path, dataset: str) -> None:
+    with pytest.raises(
+        DataError, match=rf"is not, or not whole, in {tmp_path}/data and cannot be downloaded .*connect .*--data-dir"
+    ):
+        load_images(dataset, data_dir=tmp_path / "data")

@@ -1,0 +1,210 @@
+"""Searches on a real Ray: the same trials for any number of workers, failures kept as rows, resume, strategies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+
+from nasproxy.condensing import condense
+from nasproxy.config import MachineSettings, RecipeSettings
+from nasproxy.errors import ProxySetError, SettingsError
+from nasproxy.images import ImageData, load_images
+from nasproxy.proxyset import ProxySet
+from nasproxy.searching import PROXIES, make_proxy, search
+from nasproxy.searching.search import count_workers
+from nasproxy.space import SearchSpace, build, load_space
+from nasproxy.study import State, Trial, Trials, create_store, sqlite_url
+
+QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "threads_per_worker": 1}
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """One Ray for all tests of this file: a search uses the Ray that is there."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def proxy(digits: ImageData) -> ProxySet:
+    return condense(digits, "random", images_per_class=5)
+
+
+def scores(trials: Trials) -> dict[str, tuple[object, ...]]:
+    """What must not depend on who computed it."""
+    return {trial.arch_id: (trial.state, trial.val_accuracies, trial.test_accuracies) for trial in trials}
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_trials_do_not_depend_on_the_number_of_workers(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    one, two = (search(mini_space, proxy, digits, **QUICK, num_archs=6, workers=workers) for workers in (1, 2))
+    assert scores(one) == scores(two)
+    assert [len(trials) for trials in (one, two)] == [6, 6]
+    assert len({trial.worker for trial in one}) == 1
+    assert all(trial.num_params and trial.flops and trial.train_seconds > 0 for trial in one)
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("name", PROXIES)
+def test_every_named_proxy_scores_archs_on_the_whole_set(name: str, mini_space: SearchSpace, digits: ImageData) -> None:
+    archs = ["w32-d1-none-relu-avg"]
+    trials = search(mini_space, name, digits, archs=archs, seeds=1, steps=12)
+    assert trials.info.num_stored_images == len(digits.train)
+    assert trials.top(1) == archs
+    assert trials[0].val_accuracy > 0.3
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_tpe_tries_what_it_is_told_to_and_nothing_twice(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    settings: dict[str, Any] = {
+        "seeds": 1,
+        "epochs": 1,
+        "strategy": "tpe",
+        "num_archs": 7,
+        "round_size": 3,
+        "threads_per_worker": 1,
+    }
+    one, two = (search(mini_space, proxy, digits, **settings, workers=workers) for workers in (1, 2))
+    assert len(one) == 7
+    assert scores(one) == scores(two)
+    assert sorted(trial.round for trial in one) == [0, 0, 0, 1, 1, 1, 2]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_search_goes_on_where_its_study_ends(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData, tmp_path: Path
+) -> None:
+    whole = search(mini_space, proxy, digits, **QUICK, num_archs=5)
+    store = create_store(whole.info, sqlite_url(tmp_path / "study.db"))
+    for trial in whole.items[:2]:
+        store.add(trial, mini_space)
+    trained: list[Trial] = []
+    resumed = search(mini_space, proxy, digits, **QUICK, num_archs=5, store=store, on_trial=trained.append)
+    assert {trial.arch_id for trial in trained} == {trial.arch_id for trial in whole.items[2:]}
+    assert scores(resumed) == scores(whole)
+
+
+BROKEN_BUILDER = """
+import os
+from torch import nn
+from nasproxy.errors import ArchError
+
+def build(arch, image_shape, num_classes):
+    kind = arch.factors["kind"]
+    if kind == "misfit":
+        raise ArchError("misfit: too deep for the image; use larger images")
+    if kind == "raises":
+        raise ValueError("two\\nlines")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], num_classes))
+    if kind == "dies" and net[1].weight.device.type != "meta":
+        os._exit(1)
+    return net
+"""
+
+
+@pytest.fixture
+def broken_space(tmp_path: Path) -> SearchSpace:
+    (tmp_path / "builder.py").write_text(BROKEN_BUILDER)
+    (tmp_path / "space.toml").write_text(
+        'size = 4\nbuilder = "builder.py:build"\narch_id = "{kind}"\n'
+        '[factors]\nkind = ["raises", "dies", "misfit", "fine"]\n'
+    )
+    return load_space(tmp_path / "space.toml")
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_failures_are_rows_and_the_rest_goes_on(
+    broken_space: SearchSpace, proxy: ProxySet, digits: ImageData, tmp_path: Path
+) -> None:
+    log_path = tmp_path / "log.txt"
+    trials = {
+        trial.arch_id: trial for trial in search(broken_space, proxy, digits, **QUICK, workers=1, log_path=log_path)
+    }
+    assert set(trials) == {"raises", "dies", "fine"}
+    assert trials["fine"].has_scores
+    assert trials["raises"].state is State.FAILED
+    assert trials["raises"].reason == "ValueError: two lines"
+    assert "worker process lost" in str(trials["dies"].reason)
+    assert 'raise ValueError("two\\nlines")' in log_path.read_text()
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_failed_archs_are_trained_again_only_when_asked(
+    broken_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    first = search(broken_space, proxy, digits, **QUICK, archs=["raises", "fine"])
+    for retry_failed, expected in ((False, []), (True, ["raises"])):
+        store = create_store(first.info, None)
+        for trial in first:
+            store.add(trial, broken_space)
+        again: list[Trial] = []
+        search(
+            broken_space, proxy, digits, **QUICK, archs=["raises", "fine"],
+            store=store, retry_failed=retry_failed, on_trial=again.append,
+        )  # fmt: skip
+        assert [trial.arch_id for trial in again] == expected
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_diverged_and_clueless_nets_are_flagged(mini_space: SearchSpace, proxy: ProxySet, digits: ImageData) -> None:
+    archs = ["w32-d1-none-relu-avg", "w32-d3-none-sigmoid-avg"]
+    diverged = search(mini_space, proxy, digits, archs=archs[:1], seeds=1, epochs=3, lr=1e20, augmentation="none")
+    clueless = search(mini_space, proxy, digits, archs=archs[1:], seeds=1, epochs=1)
+    assert diverged[0].state is State.DIVERGED
+    assert clueless[0].state is State.AT_CHANCE
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_example_space_of_torchvision_nets_is_searched(proxy: ProxySet, digits: ImageData) -> None:
+    space = load_space("mobilenet-v3-small")
+    assert len(space) == 16
+    for arch in space.archs():
+        build(arch, (3, 32, 32), 10)
+    trials = search(space, proxy, digits, archs=[space.archs()[0].id], seeds=1, epochs=1)
+    assert trials[0].has_scores
+
+
+def test_a_proxy_set_of_other_data_is_refused(mini_space: SearchSpace, proxy: ProxySet) -> None:
+    other_split = load_images("digits", split_seed=1)
+    with pytest.raises(ProxySetError, match="split_seed"):
+        search(mini_space, proxy, other_split)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"archs": ["w32-d1-none-relu-agv"]}, "did you mean 'w32-d1-none-relu-avg'"),
+        ({"strategy": "gird"}, "did you mean 'grid'"),
+        ({"sedes": 1}, "did you mean 'seeds'"),
+        ({"epochs": 0}, "recipe.epochs=0"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    settings: dict[str, Any], message: str, mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        search(mini_space, proxy, digits, **settings)
+
+
+def test_an_unknown_proxy_names_the_nearest(digits: ImageData) -> None:
+    with pytest.raises(SettingsError, match="did you mean 'whole'"):
+        make_proxy("hole", digits, RecipeSettings())
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (MachineSettings(workers=3, threads_per_worker=2), (3, 2)),
+        (MachineSettings(address="auto", workers=7), (7, 1)),
+    ],
+)
+def test_workers_and_threads_are_as_asked(machine: MachineSettings, expected: tuple[int, int]) -> None:
+    assert count_workers(machine, torch.device("cpu")) == expected

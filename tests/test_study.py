@@ -1,0 +1,207 @@
+import math
+import socket
+from pathlib import Path
+
+import pytest
+
+from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
+from nasproxy.space import Arch, SearchSpace
+from nasproxy.study import (
+    State,
+    StudyInfo,
+    Trial,
+    Trials,
+    create_store,
+    find_free_port,
+    open_store,
+    propose_tpe,
+    sqlite_url,
+)
+
+INFO = StudyInfo(
+    name="digits-search",
+    space="convnet-mini",
+    proxy="digits-dm",
+    dataset="digits",
+    data_hash="aa",
+    split_hash="bb",
+    num_stored_images=500,
+    condense_seconds=1.5,
+    recipe={"epochs": 200, "steps": None, "lr": 0.01, "augmentation": "auto"},
+    device="cpu",
+)
+
+
+def _trial(arch: Arch, val: float = 0.5, state: State = State.COMPLETE, round: int = 0) -> Trial:
+    scores = () if state is State.FAILED else (val, val)
+    return Trial(arch.id, arch.factors, state, scores, scores, round=round)
+
+
+def _trials(*items: tuple[str, float | None]) -> Trials:
+    return Trials(
+        INFO,
+        tuple(
+            Trial(arch_id, {}, State.FAILED if val is None else State.COMPLETE, () if val is None else (val,))
+            for arch_id, val in items
+        ),
+    )
+
+
+def test_trials_are_read_back_from_sqlite_as_they_were(mini_space: SearchSpace, tmp_path: Path) -> None:
+    archs = mini_space.archs()
+    trials = (
+        Trial(
+            archs[5].id, archs[5].factors, State.COMPLETE, (0.1, 0.1 + 0.2), (0.3, 1 / 3), 123, 2**40, 1.25, None, 3,
+            "host:17",
+        ),
+        Trial(archs[0].id, archs[0].factors, State.DIVERGED, (0.1,), (0.09,), 5, 6, 0.5, "loss is nan", 0, None),
+        Trial(archs[7].id, archs[7].factors, State.AT_CHANCE, (0.1,), (0.11,), 5, 6, 0.5),
+        Trial(archs[1].id, archs[1].factors, State.FAILED, reason="ArchError: too deep", worker="host:18"),
+    )  # fmt: skip
+    url = sqlite_url(tmp_path / "study.db")
+    store = create_store(INFO, url)
+    for trial in trials:
+        store.add(trial, mini_space)
+    opened = open_store("digits-search", url)
+    assert opened.info == INFO
+    assert opened.trials().items == trials
+    assert [type(value) for value in opened.trials().items[0].factors.values()] == [int, int, str, str, str]
+
+
+def test_store_without_url_lives_in_memory(mini_space: SearchSpace) -> None:
+    store = create_store(INFO, None)
+    assert store.trials() == Trials(INFO, ())
+    store.add(_trial(mini_space.archs()[0]), mini_space)
+    assert len(store.trials()) == 1
+    create_store(INFO, None)
+
+
+@pytest.mark.parametrize("folder", ["with space", "100%", "50%25", "what?", "é#@:"])
+def test_sqlite_url_reaches_the_file_in_any_folder(folder: str, tmp_path: Path) -> None:
+    path = tmp_path / folder / "study.db"
+    path.parent.mkdir()
+    create_store(INFO, sqlite_url(path))
+    assert path.is_file()
+    assert open_store(INFO.name, sqlite_url(path)).info == INFO
+
+
+def test_latest_trial_of_a_retried_arch_wins(mini_space: SearchSpace) -> None:
+    first, second = mini_space.archs()[:2]
+    store = create_store(INFO, None)
+    retried = _trial(first, 0.9)
+    for trial in (_trial(first, state=State.FAILED), _trial(second, 0.2), retried):
+        store.add(trial, mini_space)
+    assert store.trials().items == (_trial(second, 0.2), retried)
+
+
+def test_study_name_that_exists_is_a_run_error(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    create_store(INFO, url)
+    with pytest.raises(RunError, match="has a study 'digits-search' already; choose another --name"):
+        create_store(INFO, url)
+
+
+def test_unknown_study_is_an_error(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    create_store(INFO, url)
+    with pytest.raises(StudyNotFoundError, match="holds no study 'other'; was the search started"):
+        open_store("other", url)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "problem"),
+    [
+        ("sqlite:////no/such/folder/study.db", InputError, "unable to open database file"),
+        ("no url", InputError, "Could not parse"),
+        ("nosuchdb://anna:s3cret@h/db", InputError, "nosuchdb"),
+        ("postgresql+nodriver://anna:s3cret@h/db", NasproxyError, "postgresql"),
+    ],
+)
+def test_storage_that_cannot_be_opened_is_one_line_without_password(
+    url: str, kind: type[NasproxyError], problem: str
+) -> None:
+    with pytest.raises(kind, match=problem) as caught:
+        open_store("any", url)
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_storage_without_its_driver_says_what_to_install() -> None:
+    problem = r"^storage postgresql\+pg8000://anna@h/db needs a driver: .*; pip install nasproxy\[postgresql\]$"
+    with pytest.raises(SettingsError, match=problem) as caught:
+        open_store("any", "postgresql+pg8000://anna:s3cret@h/db")
+    assert "\n" not in str(caught.value)
+
+
+def test_accuracies_are_means_over_seeds_and_nan_for_failed() -> None:
+    trial = Trial("a", {}, State.DIVERGED, (0.25, 0.75), (0.5, 0.25))
+    assert (trial.val_accuracy, trial.test_accuracy, trial.has_scores) == (0.5, 0.375, True)
+    failed = Trial("a", {}, State.FAILED)
+    assert math.isnan(failed.val_accuracy)
+    assert math.isnan(failed.test_accuracy)
+    assert not failed.has_scores
+
+
+def test_ranked_is_best_first_ties_by_id_and_failures_last() -> None:
+    trials = _trials(("f", None), ("b", 0.5), ("c", 0.9), ("a", 0.5), ("e", None), ("d", 0.0))
+    assert [trial.arch_id for trial in trials.ranked()] == ["c", "a", "b", "d", "e", "f"]
+    assert [trial.arch_id for trial in trials] == ["f", "b", "c", "a", "e", "d"]
+
+
+@pytest.mark.parametrize(
+    ("amount", "ids"),
+    [(1, ["c"]), (3, ["c", "a", "b"]), (9, ["c", "a", "b", "d"]), (0.5, ["c", "a"]), (0.51, ["c", "a", "b"]),
+     (0.01, ["c"]), (1.0, ["c", "a", "b", "d"])],
+)  # fmt: skip
+def test_top_takes_a_number_or_a_fraction_of_the_scored(amount: float, ids: list[str]) -> None:
+    assert _trials(("f", None), ("b", 0.5), ("c", 0.9), ("a", 0.5), ("d", 0.0)).top(amount) == ids
+
+
+@pytest.mark.parametrize(("percent", "total"), [(5, 720), (7, 100), (14, 100), (5, 140), (55, 100)])
+def test_top_of_a_whole_number_of_archs_is_not_rounded_up(percent: int, total: int) -> None:
+    trials = _trials(*((f"{number:03}", number / 1000) for number in range(total)))
+    assert len(trials.top(percent / 100)) == percent * total // 100
+
+
+def test_tpe_is_deterministic_and_independent_of_the_order_of_history(mini_space: SearchSpace) -> None:
+    archs = mini_space.archs()
+    history = [_trial(arch, number / 24) for number, arch in enumerate(archs[:14])]
+    history[3] = _trial(archs[3], state=State.FAILED)
+    first = propose_tpe(mini_space, archs, history, 4, seed=1)
+    assert first == propose_tpe(mini_space, archs, history, 4, seed=1)
+    assert first == propose_tpe(mini_space, archs, history[::-1], 4, seed=1)
+    assert len(first) == 4
+
+
+def test_tpe_depends_on_its_seed(mini_space: SearchSpace) -> None:
+    archs = mini_space.archs()
+    assert propose_tpe(mini_space, archs, [], 6, seed=1) != propose_tpe(mini_space, archs, [], 6, seed=2)
+
+
+def test_tpe_learns_from_history(mini_space: SearchSpace) -> None:
+    """Where relu is always better than sigmoid, relu nets are proposed first, whatever the seed."""
+    archs = mini_space.archs()
+    history = [_trial(arch, 0.9 if arch.factors["activation"] == "relu" else 0.1) for arch in archs[:12]]
+    proposed = [arch for seed in range(5) for arch in propose_tpe(mini_space, archs, history, 2, seed=seed)]
+    assert sum(arch.factors["activation"] == "relu" for arch in proposed) >= 8
+
+
+def test_tpe_proposes_only_untried_candidates_until_none_is_left(mini_space: SearchSpace) -> None:
+    candidates = mini_space.shuffled(3)[:11]
+    history: list[Trial] = []
+    while proposed := propose_tpe(mini_space, candidates, history, 3, seed=len(history)):
+        ids = [arch.id for arch in proposed]
+        assert len(ids) == len(set(ids)) == min(3, 11 - len(history))
+        assert not set(ids) & {trial.arch_id for trial in history}
+        history += [_trial(arch, len(arch.id) / 100) for arch in proposed]
+    assert sorted(trial.arch_id for trial in history) == sorted(arch.id for arch in candidates)
+
+
+def test_free_port_is_the_wanted_one_unless_it_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        other = find_free_port(port)
+        assert other not in (0, port)
+    assert find_free_port(other) == other
