@@ -6,15 +6,17 @@ tables and samplers all read this record.
 """
 
 import math
-import socket
 import statistics
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from socketserver import ThreadingMixIn
+from typing import Any, Self
 from urllib.parse import quote
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -180,9 +182,11 @@ def open_store(name: str, url: str) -> TrialStore:
     try:
         return TrialStore(optuna.load_study(study_name=name, storage=_storage(url)), url)
     except KeyError:
-        raise StudyNotFoundError(
-            f"storage {without_password(url)} holds no study {name!r}; was the search started?"
-        ) from None
+        raise _no_study(name, url) from None
+
+
+def _no_study(name: str, url: str) -> StudyNotFoundError:
+    return StudyNotFoundError(f"storage {without_password(url)} holds no study {name!r}; was the search started?")
 
 
 def sqlite_url(path: Path) -> str:
@@ -222,24 +226,63 @@ def propose_tpe(
     return proposed + list(open_archs.values())[: count - len(proposed)]
 
 
-def serve_dashboard(url: str, port: int) -> None:
-    """Serves the Optuna dashboard on 127.0.0.1 until interrupted."""
-    from optuna_dashboard import run_server
+class Dashboard:
+    """The Optuna dashboard of one study on 127.0.0.1, as a context: made, it listens; left, it is closed.
 
-    run_server(_storage(url), host="127.0.0.1", port=port)
+    Not optuna-dashboard's own server: that one loses a Ctrl-C which comes while it answers, and answers one at a time.
+    """
+
+    def __init__(self, name: str, url: str, wanted_port: int) -> None:
+        """Listens on `wanted_port`, or on any free port if that is taken.
+
+        Raises:
+            StudyNotFoundError: no such study.
+            InputError: the storage cannot be reached.
+        """
+        import optuna_dashboard  # a second to import, for this alone
+
+        storage = _storage(url)
+        try:
+            self._study_id = storage.get_study_id_from_name(name)
+        except KeyError:
+            raise _no_study(name, url) from None
+        self._server = _listen(optuna_dashboard.wsgi(storage), wanted_port)
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds the study."""
+        return f"http://127.0.0.1:{self._server.server_port}/dashboard/studies/{self._study_id}"
+
+    def serve(self) -> None:
+        """Answers until interrupted."""
+        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            thread.join()
+        finally:
+            self._server.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._server.server_close()
 
 
-def find_free_port(wanted: int) -> int:
-    """`wanted` if it is free on 127.0.0.1, else any free port."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise SettingsError("no port is free on 127.0.0.1; close some program")
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """A line for every request of a page that polls is noise."""
+
+
+def _listen(app: Any, wanted_port: int) -> WSGIServer:
+    try:
+        return make_server("127.0.0.1", wanted_port, app, _Server, _SilentHandler)
+    except OSError:
+        return make_server("127.0.0.1", 0, app, _Server, _SilentHandler)
 
 
 def _storage(url: str | None) -> optuna.storages.BaseStorage:

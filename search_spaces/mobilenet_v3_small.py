@@ -1,8 +1,8 @@
 """Builder of the space `mobilenet-v3-small.toml`: an example to copy for nets of your own.
 
-A builder is one function. It gets the architecture (`arch.factors` has the values of the TOML file), the shape of an image
-and the number of classes, and returns any `torch.nn.Module` that maps (N, C, H, W) images to (N, K) logits. Initialise as
-you like: the search seeds torch before it calls.
+A builder is one function. It gets the architecture (`arch.factors` has the values of the TOML file), the shape of an
+image and the number of classes, and returns any `torch.nn.Module` that maps (N, C, H, W) images to (N, K) logits.
+Initialise as you like: the search seeds torch before it calls.
 """
 
 from torch import nn
@@ -26,14 +26,22 @@ BLOCKS = [
 
 
 def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """The first `depth` blocks, with this kernel, channels times `width_mult`, with or without squeeze-and-excitation."""
+    """The first `depth` blocks, with this kernel, channels times `width_mult`, maybe with squeeze-and-excitation."""
     width, depth, kernel = float(arch.factors["width_mult"]), int(arch.factors["depth"]), int(arch.factors["kernel"])
     squeeze_excite = bool(arch.factors["squeeze_excite"])
     blocks, channels = [], 16
     for expanded, out_channels, activation, stride in BLOCKS[:depth]:
         blocks.append(
             InvertedResidualConfig(
-                channels, kernel, expanded, out_channels, squeeze_excite, activation, stride, dilation=1, width_mult=width
+                channels,
+                kernel,
+                expanded,
+                out_channels,
+                squeeze_excite,
+                activation,
+                stride,
+                dilation=1,
+                width_mult=width,
             )
         )
         channels = out_channels

@@ -154,15 +154,17 @@ def test_the_dashboard_answers_on_this_machine_only(finished: Shell) -> None:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
-            assert url.startswith("http://127.0.0.1:")
-            assert f":{port}/" not in url
-            studies = fetch_json(f"{url}api/studies")["study_summaries"]
-            assert [study["study_name"] for study in studies] == ["by-proxy"]
-            details = fetch_json(f"{url}api/studies/{studies[0]['study_id']}?after=0")
+            base, _, study_id = url.partition("/dashboard/studies/")
+            assert base.startswith("http://127.0.0.1:")
+            assert not base.endswith(f":{port}")
+            studies = fetch_json(f"{base}/api/studies")["study_summaries"]
+            assert [(study["study_name"], str(study["study_id"])) for study in studies] == [("by-proxy", study_id)]
+            details = fetch_json(f"{base}/api/studies/{study_id}?after=0")
             assert len(details["trials"]) == 8
         finally:
             process.terminate()
             process.communicate(timeout=30)
+        assert process.returncode == 0
 
 
 def fetch_json(url: str, *, patience_seconds: float = 30) -> Any:

@@ -1,5 +1,4 @@
 import math
-import socket
 from pathlib import Path
 
 import pytest
@@ -7,12 +6,12 @@ import pytest
 from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.study import (
+    Dashboard,
     State,
     StudyInfo,
     Trial,
     Trials,
     create_store,
-    find_free_port,
     open_store,
     propose_tpe,
     sqlite_url,
@@ -197,11 +196,20 @@ def test_tpe_proposes_only_untried_candidates_until_none_is_left(mini_space: Sea
     assert sorted(trial.arch_id for trial in history) == sorted(arch.id for arch in candidates)
 
 
-def test_free_port_is_the_wanted_one_unless_it_is_taken() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        other = find_free_port(port)
-        assert other not in (0, port)
-    assert find_free_port(other) == other
+def test_dashboard_listens_on_the_wanted_port_unless_it_is_taken(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    create_store(INFO, url)
+    with Dashboard(INFO.name, url, 0) as first:
+        taken = int(first.address.split(":")[2].split("/")[0])
+        with Dashboard(INFO.name, url, taken) as second:
+            assert second.address.startswith("http://127.0.0.1:")
+            assert second.address != first.address
+    with Dashboard(INFO.name, url, taken) as third:
+        assert third.address == first.address
+
+
+def test_dashboard_of_an_unknown_study_is_refused(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    create_store(INFO, url)
+    with pytest.raises(StudyNotFoundError, match="no study 'other'"):
+        Dashboard("other", url, 0)

@@ -1,5 +1,6 @@
 """`nasproxy dashboard`: the Optuna dashboard on a search, also while it runs."""
 
+import contextlib
 import sys
 from typing import Annotated
 
@@ -23,10 +24,10 @@ def dashboard(
 ) -> None:
     """Serve the Optuna dashboard of a search on this machine until Ctrl-C."""
     from nasproxy.jobs import storage_url
-    from nasproxy.study import find_free_port, serve_dashboard
+    from nasproxy.study import Dashboard
 
-    url = storage_url(find_run(run, runs_dir, command="search"))
-    port = find_free_port(port)
-    print(f"http://127.0.0.1:{port}/", flush=True)
-    print("Ctrl-C stops the dashboard", file=sys.stderr)
-    serve_dashboard(url, port)
+    found = find_run(run, runs_dir, command="search")
+    with contextlib.suppress(KeyboardInterrupt), Dashboard(found.name, storage_url(found), port) as server:
+        print(server.address, flush=True)
+        print("Ctrl-C stops the dashboard", file=sys.stderr)
+        server.serve()

@@ -52,7 +52,7 @@ class Talk:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Updates the bar of `what`, or prints a line if the last is 30 seconds old, and at the end of all but a moment."""
+        """Updates the bar of `what`; off a terminal, prints a line every 30 seconds and when all is done."""
         if what != self._what or done < self._done:
             self._begin(what, done, total)
         self._done = done
