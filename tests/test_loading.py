@@ -1,5 +1,6 @@
 """Named data sets: reading, splitting, errors. Image folders are in test_image_folder."""
 
+import gzip
 import struct
 from collections import Counter
 from pathlib import Path
@@ -234,6 +235,22 @@ def test_fashion_mnist_is_read_from_its_files(fashion_dir: Path) -> None:
     assert (data.image_shape, data.name, data.train.flippable) == ((1, 28, 28), "fashion-mnist", True)
     assert data.classes[0] == "T-shirt/top"
     assert len(data.classes) == FASHION_CLASSES
+
+
+def test_fashion_mnist_is_read_from_packed_files(fashion_dir: Path) -> None:
+    unpacked = load_images("fashion-mnist", data_dir=fashion_dir)
+    for path in list((fashion_dir / "FashionMNIST" / "raw").iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert load_images("fashion-mnist", data_dir=fashion_dir).data_hash == unpacked.data_hash
+
+
+def test_damaged_packed_file_is_named(fashion_dir: Path) -> None:
+    raw = fashion_dir / "FashionMNIST" / "raw"
+    (raw / "train-labels-idx1-ubyte").unlink()
+    (raw / "train-labels-idx1-ubyte.gz").write_bytes(b"no gzip at all")
+    with pytest.raises(DataError, match=r"cannot unpack .*train-labels-idx1-ubyte\.gz"):
+        load_images("fashion-mnist", data_dir=fashion_dir)
 
 
 def test_fashion_mnist_validation_comes_from_the_training_images(fashion_dir: Path) -> None:

@@ -5,6 +5,8 @@ see the same ones. Normalisation is that of the training split.
 """
 
 import contextlib
+import gzip
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +24,7 @@ from nasproxy.config import CondenseConfig, ImageSettings, make_config
 from nasproxy.errors import DataError, unknown_name
 from nasproxy.images.folder import Progress, decode_images, hash_files, scan_folder
 from nasproxy.images.imageset import ImageSet, load_image_set, save_image_set
+from nasproxy.rundir import write_atomically
 from nasproxy.seeding import derive_seed
 
 
@@ -235,6 +238,7 @@ def _read_digits(data_dir: Path) -> RawData:
 
 
 def _read_torchvision(class_name: str, data_dir: Path) -> RawData:
+    _unpack_idx_files(data_dir / class_name / "raw")
     kind = getattr(torchvision.datasets, class_name)
     by_split = class_name == "SVHN"
     parts = []
@@ -244,6 +248,21 @@ def _read_torchvision(class_name: str, data_dir: Path) -> RawData:
     classes = tuple(getattr(parts[0], "classes", map(str, range(10))))
     train, test = (RawSplit(_as_nchw(part.data), _labels_of(part)) for part in parts)
     return RawData(classes, train, test)
+
+
+def _unpack_idx_files(folder: Path) -> None:
+    """Unpacks idx files that came compressed some other way than torchvision's downloads (e.g. in a Debian package)."""
+    for packed in folder.glob("*-ubyte.gz"):
+        if not packed.with_suffix("").exists():
+            _unpack(packed)
+
+
+def _unpack(packed: Path) -> None:
+    try:
+        content = gzip.decompress(packed.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot unpack {packed}: {error}; remove it and try again") from None
+    write_atomically(packed.with_suffix(""), lambda scratch: scratch.write_bytes(content))
 
 
 def _open_or_download(make: Callable[..., Any], name: str, data_dir: Path) -> Any:
