@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -65,6 +66,10 @@ class Trial:
     """Number of the proposal round, for strategies that learn."""
     worker: str | None = None
     """Host and process that trained it."""
+    started: datetime | None = field(default=None, compare=False)
+    """With a time zone; when it was recorded, where that is not known."""
+    ended: datetime | None = field(default=None, compare=False)
+    """With a time zone; when it was recorded, where that is not known."""
 
     @property
     def has_scores(self) -> bool:
@@ -315,20 +320,30 @@ def _to_optuna(trial: Trial, space: SearchSpace) -> FrozenTrial:
     attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
     if trial.has_scores:
         attributes |= {"test_accuracy": trial.test_accuracy}
-    return create_trial(
+    frozen = create_trial(
         params=dict(trial.factors),
         distributions=_distributions(space),
         value=trial.val_accuracy if trial.has_scores else None,
         state=TrialState.COMPLETE if trial.has_scores else TrialState.FAIL,
         user_attrs=attributes,
     )
+    if trial.started is not None and trial.ended is not None:  # Optuna keeps local times without a zone
+        frozen.datetime_start = trial.started.astimezone().replace(tzinfo=None)
+        frozen.datetime_complete = trial.ended.astimezone().replace(tzinfo=None)
+    return frozen
 
 
 def _from_optuna(frozen: FrozenTrial) -> Trial:
     attributes = {name: frozen.user_attrs[name] for name in _ATTRIBUTES}
     for name in ("val_accuracies", "test_accuracies"):
         attributes[name] = tuple(attributes[name])
-    return Trial(factors=frozen.params, state=State(frozen.user_attrs["state"]), **attributes)
+    return Trial(
+        factors=frozen.params,
+        state=State(frozen.user_attrs["state"]),
+        started=frozen.datetime_start and frozen.datetime_start.astimezone(UTC),
+        ended=frozen.datetime_complete and frozen.datetime_complete.astimezone(UTC),
+        **attributes,
+    )
 
 
 def _mean(values: tuple[float, ...]) -> float:

@@ -32,7 +32,7 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import Costs, measure_costs
 from nasproxy.searching.proxies import Proxy, default_recipe, make_proxy
 from nasproxy.searching.schedule import Schedule, Signal, make_schedule
-from nasproxy.searching.worker import METRIC, RECORD, TRACEBACK, ArchTrainer, Job, make_trial
+from nasproxy.searching.worker import ASSIGNMENT, METRIC, RECORD, TRACEBACK, ArchTrainer, Assignment, Job
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.study import State, StudyInfo, Trial, Trials, TrialStore, create_store
 
@@ -151,7 +151,7 @@ def search(
         device=device.type,
         num_threads=threads,
     )
-    recorder = _Recorder(store, space, schedule, on_trial, plan.costs)
+    recorder = _Recorder(store, space, schedule, on_trial)
     with _ray_log(log_path) as log, _ray(config.machine, workers * threads):
         recorder.log = log
         resources = {"cpu": threads, "gpu": config.machine.gpus_per_worker if device.type == "cuda" else 0}
@@ -236,7 +236,7 @@ class _ScheduleSearcher(_NotSaved, Searcher):
     def suggest(self, trial_id: str) -> Any:
         answer = self._schedule.next()
         if isinstance(answer, Arch):
-            return {"arch": answer, "costs": self._costs[answer.id], "round": self._schedule.round}
+            return {ASSIGNMENT: Assignment(answer, self._costs[answer.id], self._schedule.round)}
         return Searcher.FINISHED if answer is Signal.END else None
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
@@ -252,16 +252,8 @@ class _ScheduleSearcher(_NotSaved, Searcher):
 class _Recorder(_NotSaved, tune.Callback):
     """Writes every trial to the study as it ends, then tells the schedule and the caller."""
 
-    def __init__(
-        self,
-        store: TrialStore,
-        space: SearchSpace,
-        schedule: Schedule,
-        on_trial: OnTrial,
-        costs: dict[str, Costs | None],
-    ) -> None:
+    def __init__(self, store: TrialStore, space: SearchSpace, schedule: Schedule, on_trial: OnTrial) -> None:
         self._store, self._space, self._schedule, self._on_trial = store, space, schedule, on_trial
-        self._costs = costs
         self.log: TextIO | None = None
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -270,11 +262,11 @@ class _Recorder(_NotSaved, tune.Callback):
         self._record(trial.last_result[RECORD])
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        arch: Arch = trial.config["arch"]
+        assignment: Assignment = trial.config[ASSIGNMENT]
         error = trial.get_pickled_error() or trial.get_error()
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
         reason = f"worker process lost: {type(error).__name__}: {first_line}"
-        self._record(make_trial(arch, self._costs[arch.id], State.FAILED, round=trial.config["round"], reason=reason))
+        self._record(assignment.record(State.FAILED, reason=reason))
 
     def _record(self, record: Trial) -> None:
         self._store.add(record, self._space)

@@ -4,6 +4,7 @@ import os
 import platform
 import traceback
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from nasproxy.space import Arch
 from nasproxy.study import State, Trial
 from nasproxy.training import SeedScores, train_seeds
 
+ASSIGNMENT = "assignment"
+"""Key of a Tune configuration that holds the `Assignment`."""
 RECORD = "record"
 """Key of a Tune result that holds the `Trial`."""
 METRIC = "val_accuracy"
@@ -40,6 +43,28 @@ class Job:
     num_threads: int
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """One architecture to train."""
+
+    arch: Arch
+    costs: Costs | None
+    """None where the builder does not run on the meta device."""
+    round: int
+
+    def record(self, state: State, **values: Any) -> Trial:
+        """How it ended: `values` are further fields of the trial."""
+        return Trial(
+            arch_id=self.arch.id,
+            factors=self.arch.factors,
+            state=state,
+            num_params=self.costs.num_params if self.costs else None,
+            flops=self.costs.flops if self.costs else None,
+            round=self.round,
+            **values,
+        )
+
+
 class ArchTrainer(tune.Trainable):
     """Trains one architecture a `step`; Tune hands the same process the next one through `reset_config`."""
 
@@ -53,16 +78,15 @@ class ArchTrainer(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes the next architecture."""
-        self._arch: Arch = new_config["arch"]
-        self._costs: Costs | None = new_config["costs"]
-        self._round: int = new_config["round"]
+        self._assignment: Assignment = new_config[ASSIGNMENT]
         return True
 
     def step(self) -> dict[str, Any]:
         """Trains all seeds of the architecture; what raises is a failed trial, not a dead worker."""
+        self._started = datetime.now(UTC)
         try:
             scores = train_seeds(
-                self._arch,
+                self._assignment.arch,
                 self._train,
                 self._job.recipe,
                 val=self._val,
@@ -86,33 +110,20 @@ class ArchTrainer(tune.Trainable):
         if isinstance(error, torch.OutOfMemoryError):
             torch.cuda.empty_cache()
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return make_trial(
-            self._arch, self._costs, State.FAILED, round=self._round, reason=reason, worker=_worker_name()
-        )
+        return self._assignment.record(State.FAILED, reason=reason, **self._circumstances())
 
     def _scored(self, scores: SeedScores) -> Trial:
-        return make_trial(
-            self._arch,
-            self._costs,
+        return self._assignment.record(
             _judge(scores, num_val=len(self._val), num_classes=self._val.num_classes),
             val_accuracies=scores.val_accuracies,
             test_accuracies=scores.test_accuracies,
             train_seconds=scores.train_seconds,
-            round=self._round,
-            worker=_worker_name(),
+            **self._circumstances(),
         )
 
-
-def make_trial(arch: Arch, costs: Costs | None, state: State, **values: Any) -> Trial:
-    """The record of an architecture."""
-    return Trial(
-        arch_id=arch.id,
-        factors=arch.factors,
-        state=state,
-        num_params=costs.num_params if costs else None,
-        flops=costs.flops if costs else None,
-        **values,
-    )
+    def _circumstances(self) -> dict[str, Any]:
+        worker = f"{platform.node()}:{os.getpid()}"
+        return {"worker": worker, "started": self._started, "ended": datetime.now(UTC)}
 
 
 def _as_result(trial: Trial, trace: str | None) -> dict[str, Any]:
@@ -128,7 +139,3 @@ def _judge(scores: SeedScores, *, num_val: int, num_classes: int) -> State:
     mean = sum(scores.val_accuracies) / len(scores.val_accuracies)
     error = (chance * (1 - chance) / num_answers) ** 0.5
     return State.AT_CHANCE if mean <= chance + 2 * error else State.COMPLETE
-
-
-def _worker_name() -> str:
-    return f"{platform.node()}:{os.getpid()}"
