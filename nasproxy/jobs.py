@@ -6,6 +6,7 @@ run it goes on with that run's own settings.
 
 import contextlib
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,19 @@ from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import check_settings
 from nasproxy.condensing.matching import embedder_arch
 from nasproxy.condensing.state import CondenseState, load_state
-from nasproxy.config import CondenseConfig, EvaluateConfig, ImageSettings, SearchConfig, dump_config, read_config
+from nasproxy.config import RECIPES, CondenseConfig, EvaluateConfig, SearchConfig, Tree, dump_config, read_config
 from nasproxy.device import describe_device, find_device
-from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError, unknown_name
+from nasproxy.errors import (
+    InputError,
+    NasproxyError,
+    RunError,
+    RunNotFoundError,
+    SettingsError,
+    StudyNotFoundError,
+    unknown_name,
+)
 from nasproxy.evaluating import Evaluation, evaluate
-from nasproxy.images import ImageData, load_images, save_picture_grid
+from nasproxy.images import load_images, save_picture_grid
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import RunDir, create_run, find_run, write_text
 from nasproxy.searching import PROXIES, make_proxy, plan_search, search
@@ -28,6 +37,10 @@ from nasproxy.searching.search import describe_study
 from nasproxy.space import load_space
 from nasproxy.study import StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
+
+LAST = "@last"
+ARCHS_FILE = "archs.txt"
+"""File of a search run: the ids that it was asked for, where not the whole space."""
 
 
 class Listener(Protocol):
@@ -63,15 +76,16 @@ def run_condense(
     check_settings(settings, data.train)
     if METHODS[settings.method].has_steps:
         embedder_arch(settings.embedder, data.train)
+    parents = {"data": data.data_hash, "split": data.split_hash}
     run = resume or create_run(
         root,
         name,
         f"{data.name}-{settings.method}-{settings.images_per_class}",
         command=config.command,
         config_text=dump_config(config),
-        parents={"data": data.data_hash, "split": data.split_hash},
+        parents=parents,
     )
-    _check_same_data(run, data)
+    _check_same_parents(run, parents)
     with run.running():
         run.update_meta(device=describe_device(device))
         state = load_state(run.checkpoint_path) if run.checkpoint_path.is_file() else None
@@ -126,23 +140,29 @@ def run_search(
     data = load_images(settings=config.images, progress=listener.progress)
     proxy = find_proxy(settings.proxy, root)
     chosen = make_proxy(proxy, data, config.recipe)
-    plan = plan_search(space, data, config, read_arch_ids(settings.archs, root))
+    ids_path = resume.path / ARCHS_FILE if resume else None
+    arch_ids = read_arch_ids(str(ids_path) if ids_path and ids_path.is_file() else settings.archs, root)
+    plan = plan_search(space, data, config, arch_ids)
     for arch_id, reason in list(plan.left_out.items())[:1]:
         listener.say(f"{len(plan.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
+    parents = {"data": data.data_hash, "split": data.split_hash, "space": space.content_hash()}
+    if isinstance(proxy, ProxySet):
+        parents["proxy_set"] = proxy.images.content_hash()
     run = resume or create_run(
         root,
         name,
         f"{data.name}-{space.name}-{chosen.name}",
         command=config.command,
         config_text=dump_config(config),
-        parents={"data": data.data_hash, "split": data.split_hash, "proxy": settings.proxy}
-        | ({"proxy_set": proxy.images.content_hash()} if isinstance(proxy, ProxySet) else {}),
+        parents=parents,
     )
-    _check_same_data(run, data)
+    _check_same_parents(run, parents)
+    info = describe_study(run.name, space, chosen, data, config)
+    store = _open_store(run, settings.storage, info, is_new=resume is None)
     with run.running():
         run.update_meta(device=describe_device(device), left_out=plan.left_out)
-        info = describe_study(run.name, space, chosen, data, config)
-        store = _open_store(run, settings.storage, info, is_new=resume is None)
+        if arch_ids is not None:  # the run that they were the best of may go on
+            write_text(run.path / ARCHS_FILE, "".join(f"{arch_id}\n" for arch_id in arch_ids))
         tally = _Tally(list(store.trials()), plan.num_trials, listener)
         _log(
             run,
@@ -203,11 +223,38 @@ def find_proxy(reference: str, root: Path) -> ProxySet | str:
     return load_proxy_set(run.proxy_path)
 
 
-def images_of_proxy(reference: str, root: Path) -> ImageSettings | None:
-    """The image settings of the condense run that `--proxy` names; None where it names no run."""
-    if reference in PROXIES or Path(reference).suffix == ".safetensors":
-        return None
-    return read_config(CondenseConfig, _find_condense_run(reference, root).config_path).images
+def name_runs(proxy: str | None, archs: str | None, root: Path) -> dict[str, str]:
+    """`--proxy` and `--archs` with @last replaced by the run's name: what is written down must mean the same later."""
+    named: dict[str, str] = {}
+    if proxy == LAST:
+        named["proxy"] = find_run(LAST, root, command="condense").name
+    if archs is not None and archs.startswith(f"top:{LAST}:"):
+        named["archs"] = archs.replace(LAST, find_run(LAST, root, command="search").name, 1)
+    return named
+
+
+def proxy_defaults(proxy: str, root: Path) -> Tree:
+    """The images of the condense run that `--proxy` names, as settings to start from; none where it names no run."""
+    if proxy in PROXIES or Path(proxy).suffix == ".safetensors":
+        return {}
+    config = read_config(CondenseConfig, _find_condense_run(proxy, root).config_path)
+    return {"images": config.images.model_dump()}
+
+
+def search_defaults(proxy: str | None, archs: str | None, root: Path) -> Tree:
+    """What a search starts from before it is told anything else.
+
+    The recipe is that of the proxy's kind; images and space are those of the run that `--archs top:RUN:AMOUNT` names;
+    images are those of the condense run that `--proxy` names.
+    """
+    defaults: Tree = {}
+    if archs is not None and archs.startswith("top:"):
+        config = read_config(SearchConfig, find_run(_split_top(archs)[0], root, command="search").config_path)
+        defaults |= {"images": config.images.model_dump(), "search": {"space": config.search.space}}
+    if proxy is not None:
+        recipe = RECIPES[proxy if proxy in RECIPES else "proxy-set"]
+        defaults |= {"recipe": recipe.model_dump()} | proxy_defaults(proxy, root)
+    return defaults
 
 
 def _find_condense_run(reference: str, root: Path) -> RunDir:
@@ -229,10 +276,8 @@ def read_arch_ids(reference: str, root: Path) -> list[str] | None:
     if reference == "all":
         return None
     if reference.startswith("top:"):
-        parts = reference.split(":")
-        if len(parts) != 3:
-            raise SettingsError(f"--archs {reference!r}: write top:RUN:5% or top:RUN:36")
-        ids = load_trials(find_run(parts[1], root, command="search")).top(parse_amount(parts[2]))
+        name, amount = _split_top(reference)
+        ids = load_trials(find_run(name, root, command="search")).top(parse_amount(amount))
     else:
         try:
             lines = Path(reference).expanduser().read_text(encoding="utf-8").splitlines()
@@ -246,6 +291,14 @@ def read_arch_ids(reference: str, root: Path) -> list[str] | None:
     if not ids:
         raise InputError(f"--archs {reference!r} names no architecture; check it")
     return ids
+
+
+def _split_top(reference: str) -> tuple[str, str]:
+    """RUN and AMOUNT of top:RUN:AMOUNT."""
+    run, _, amount = reference.removeprefix("top:").rpartition(":")
+    if not run or not amount:
+        raise SettingsError(f"--archs {reference!r}: write top:RUN:5% or top:RUN:36")
+    return run, amount
 
 
 def parse_amount(text: str) -> int | float:
@@ -339,20 +392,29 @@ class _Metrics:
             file.write(json.dumps({"step": step, "loss_per_class": loss}) + "\n")
 
 
-def _check_same_data(run: RunDir, data: ImageData) -> None:
-    """Refuses to go on with a run when its images or their split have changed since."""
-    parents = run.meta["parents"]
-    if (parents["data"], parents["split"]) != (data.data_hash, data.split_hash):
-        raise RunError(f"run {run.name} was started on other images or another split; start a new run instead")
+def _check_same_parents(run: RunDir, parents: dict[str, str]) -> None:
+    """Refuses to go on with a run when what it is made from has changed since."""
+    before = run.meta["parents"]
+    changed = [what for what, content in parents.items() if before.get(what) != content]
+    if changed:
+        raise RunError(f"run {run.name} was started on another {' and '.join(changed)}; start a new run instead")
 
 
 def _open_store(run: RunDir, url: str | None, info: StudyInfo, *, is_new: bool) -> TrialStore:
-    """A new run's new study; a resumed run's own, or a new one where it was stopped before it had one."""
+    """A new run's new study; a resumed run's own, or a new one where it was stopped before it had one.
+
+    A new run whose study cannot be made leaves no folder.
+    """
     url = url or sqlite_url(run.study_path)
     if not is_new:
         with contextlib.suppress(StudyNotFoundError):
             return open_store(run.name, url)
-    return create_store(info, url)
+    try:
+        return create_store(info, url)
+    except NasproxyError:
+        if is_new:
+            shutil.rmtree(run.path)
+        raise
 
 
 def _log(run: RunDir, text: str) -> None:

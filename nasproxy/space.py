@@ -99,6 +99,11 @@ class SearchSpace:
         Random(derive_seed(seed, "space", self.name)).shuffle(archs)
         return archs
 
+    def content_hash(self) -> str:
+        """32 hex digits that depend on every architecture and on the builder's name, not on where the files are."""
+        content = [Path(self.builder).name, *(arch.id for arch in self.archs())]
+        return blake2b("\n".join(content).encode(), digest_size=16).hexdigest()
+
     def __len__(self) -> int:
         return len(self.archs())
 

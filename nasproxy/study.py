@@ -293,6 +293,8 @@ def _listen(app: Any, wanted_port: int) -> WSGIServer:
 def _storage(url: str | None) -> optuna.storages.BaseStorage:
     if url is None:
         return optuna.storages.InMemoryStorage()
+    if url.startswith("postgresql://"):  # SQLAlchemy's own default is an older driver than the one we ask for
+        url = url.replace("://", "+psycopg://", 1)
     options: dict[str, Any] = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     try:
         return optuna.storages.RDBStorage(url, engine_kwargs=options)

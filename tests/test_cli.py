@@ -64,8 +64,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     shell = Shell(tmp_path_factory.mktemp("finished"))
     shell.run("condense", *SMALL, "--name", "few")
     shell.run("search", "--proxy", "few", *QUICK, "--num-archs", "8", "--name", "by-proxy")
-    archs = ["--archs", "top:by-proxy:6"]
-    shell.run("search", "--proxy", "whole", *QUICK, *archs, "--name", "truth")
+    archs = ["--archs", "top:@last:6"]
+    shell.run("search", "--proxy", "whole", *archs, "--seeds", "1", "--epochs", "2", "--name", "truth")
     return shell
 
 
@@ -103,6 +103,14 @@ def test_the_truth_covers_the_best_by_proxy(finished: Shell) -> None:
     by_proxy, truth = (load_trials(finished.run_dir(name)) for name in ("by-proxy", "truth"))
     assert len(by_proxy) == 8
     assert sorted(trial.arch_id for trial in truth) == sorted(by_proxy.top(6))
+    assert (finished.run_dir("truth").path / "archs.txt").read_text().split() == by_proxy.top(6)
+
+
+def test_the_best_of_a_search_bring_its_data_and_space_along(finished: Shell) -> None:
+    config = finished.json("show", "truth")["config"]
+    assert config["search"]["archs"] == "top:by-proxy:6"
+    assert config["search"]["space"] == "convnet-mini"
+    assert config["images"] == finished.json("show", "by-proxy")["config"]["images"]
 
 
 def test_rank_prints_the_rows_of_table_5_and_keeps_them(finished: Shell) -> None:

@@ -57,6 +57,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["search", "--proxy", "whole", "--archs", "ids.txt"], 4, "no such file of architecture ids"),
         (["search", "--proxy", "whole", "--space", "size.toml"], 2, "declares size = 3 but its factors span 2"),
         (["search", "--proxy", "whole", "--space", "twice.toml"], 2, "has the value 'a' twice"),
+        (["search", "--proxy", "whole", "--storage", "sqlite:////nowhere/s.db"], 4, "cannot open storage"),
+        (["search", "--proxy", "whole", "--archs", "top:x:0"], 4, "no run 'x'"),
         (["rank", "x"], 2, "give --truth"),
         (["rank", "x", "--truth", "y"], 4, "no run 'y'"),
         (["rank", "x", "--truth", "y", "--top", "0%"], 2, "is no share"),

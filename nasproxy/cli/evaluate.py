@@ -33,7 +33,7 @@ def evaluate(
     overrides: options.Overrides = None,
 ) -> None:
     """Train nets on a proxy set and report their test accuracy, mean and standard deviation over nets."""
-    from nasproxy.jobs import images_of_proxy, run_evaluate
+    from nasproxy.jobs import proxy_defaults, run_evaluate
 
     if run == "@last":
         run = find_run(run, runs_dir, command="condense").name
@@ -43,8 +43,9 @@ def evaluate(
         "recipe": {"epochs": epochs},
         "machine": {"device": device},
     }
-    defaults = options.as_layer(images_of_proxy(run, runs_dir))
-    settings = options.collect(EvaluateConfig, defaults=defaults, file=config, flags=flags, overrides=overrides)
+    settings = options.collect(
+        EvaluateConfig, defaults=proxy_defaults(run, runs_dir), file=config, flags=flags, overrides=overrides
+    )
     with Talk() as talk:
         result = run_evaluate(settings, root=runs_dir, listener=talk)
     if json:

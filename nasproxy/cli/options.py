@@ -8,7 +8,7 @@ import typer
 
 from nasproxy.config import (
     CommandConfig,
-    ImageSettings,
+    Tree,
     changed_settings,
     make_config,
     parse_overrides,
@@ -19,7 +19,6 @@ from nasproxy.errors import SettingsError
 from nasproxy.rundir import RunDir
 
 ConfigT = TypeVar("ConfigT", bound=CommandConfig)
-Layer = dict[str, dict[str, Any]]
 
 Dataset = Annotated[
     str | None,
@@ -60,9 +59,9 @@ def image_flags(
 def collect(
     kind: type[ConfigT],
     *,
-    defaults: Layer,
+    defaults: Tree,
     file: Path | None,
-    flags: Layer,
+    flags: Tree,
     overrides: list[str] | None,
     resume: RunDir | None = None,
 ) -> ConfigT:
@@ -97,8 +96,3 @@ def read_config_tree(kind: type[CommandConfig], path: Path) -> Mapping[str, Mapp
     if (command := tree.pop("command", expected)) != expected:
         raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {expected}'")
     return tree
-
-
-def as_layer(images: ImageSettings | None) -> Layer:
-    """Image settings taken over from another run."""
-    return {} if images is None else {"images": images.model_dump()}

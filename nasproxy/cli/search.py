@@ -8,7 +8,7 @@ import typer
 from nasproxy.cli import options
 from nasproxy.cli.printing import print_result
 from nasproxy.cli.talk import Talk
-from nasproxy.config import RECIPES, SearchConfig
+from nasproxy.config import SearchConfig, Tree
 from nasproxy.errors import SettingsError
 from nasproxy.rundir import find_run
 
@@ -53,7 +53,7 @@ def search(
 ) -> None:
     """Train every architecture on a proxy and record how well it does.
 
-    A condense run brings its data along: no --dataset is needed.
+    A condense run brings its data along, and --archs top:RUN:5% that run's data and space: no --dataset is needed.
     """
     flags = {
         "images": options.image_flags(dataset, data_dir, image_size, val_fraction),
@@ -73,14 +73,12 @@ def search(
     resumed = find_run(resume, runs_dir, command="search") if resume else None
     if resumed is None and proxy is None and config is None:
         raise SettingsError("no proxy: give --proxy a condense run (e.g. @last), whole or early-stop")
-    from nasproxy.jobs import images_of_proxy, run_search
+    from nasproxy.jobs import name_runs, run_search, search_defaults
 
-    defaults: options.Layer = {}
-    if proxy is not None and resumed is None:
-        if proxy == "@last":
-            flags["search"]["proxy"] = proxy = find_run(proxy, runs_dir, command="condense").name
-        defaults = options.as_layer(images_of_proxy(proxy, runs_dir))
-        defaults["recipe"] = RECIPES[proxy if proxy in RECIPES else "proxy-set"].model_dump()
+    defaults: Tree = {}
+    if resumed is None:
+        flags["search"] |= name_runs(proxy, flags["search"]["archs"], runs_dir)
+        defaults = search_defaults(flags["search"]["proxy"], flags["search"]["archs"], runs_dir)
     settings = options.collect(
         SearchConfig, defaults=defaults, file=config, flags=flags, overrides=overrides, resume=resumed
     )
@@ -98,7 +96,7 @@ def search(
         "best_val_accuracy": f"{best.val_accuracy:.4f}",
         "trials": str(run.path / "trials.csv"),
     }
-    next_step = f"nasproxy search --proxy whole --archs top:{run.name}:5% --dataset {settings.images.dataset}"
+    next_step = f"nasproxy search --proxy whole --archs top:{run.name}:5%"
     if settings.search.proxy == "whole":
         next_step = f"nasproxy rank PROXY_RUN --truth {run.name}"
     print_result(result, as_json=json, next_step=next_step)
