@@ -205,23 +205,17 @@ def make_config(kind: type[ConfigT], *layers: Mapping[str, Mapping[str, Any]]) -
     Raises:
         SettingsError: an unknown section or key (the nearest is named), or a value that breaks its rule.
     """
-    tree: Tree = {  # a section may have defaults of its own in this command
-        section: field.default.model_dump(exclude_none=True)
-        for section, field in kind.model_fields.items()
-        if isinstance(field.default, Settings)
-    }
-    for layer in layers:
-        for section, values in layer.items():
-            if section not in kind.model_fields:
-                raise unknown_name("section of settings", section, kind.model_fields)
-            if not isinstance(values, Mapping):
-                raise SettingsError(f"[{section}] must be a table of settings, not {values!r}")
-            known = _keys_of(kind)[section]
-            for key, value in values.items():
-                if key not in known:
-                    raise unknown_name(f"setting of [{section}]", key, known)
-                if value is not None:
-                    tree.setdefault(section, {})[key] = value
+    given = merge_layers(*layers)
+    sections = _keys_of(kind)
+    for section, values in given.items():
+        if section not in sections:
+            raise unknown_name("section of settings", section, sections)
+        for key in values:
+            if key not in sections[section]:
+                raise unknown_name(f"setting of [{section}]", key, sections[section])
+    # a section may have defaults of its own in this command
+    own = {name: field.default for name, field in kind.model_fields.items() if isinstance(field.default, Settings)}
+    tree = merge_layers({name: settings.model_dump() for name, settings in own.items()}, given)
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
@@ -267,12 +261,36 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def read_config(kind: type[ConfigT], path: Path, *layers: Mapping[str, Mapping[str, Any]]) -> ConfigT:
     """Settings from a `config.toml`, with further layers over it (see `make_config`)."""
+    return make_config(kind, read_sections(kind, path), *layers)
+
+
+def read_sections(kind: type[CommandConfig], path: Path) -> Tree:
+    """The sections of a settings file; their keys and values are checked by `make_config`.
+
+    Raises:
+        InputError: the file cannot be read.
+        SettingsError: settings of another command.
+    """
     tree = read_toml(path)
-    command = tree.pop("command", None)
     expected = kind.__name__.removesuffix("Config").lower()
-    if command not in (None, expected):
+    if (command := tree.pop("command", expected)) != expected:
         raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {expected}'")
-    return make_config(kind, tree, *layers)
+    return tree
+
+
+def merge_layers(*layers: Mapping[str, Mapping[str, Any]]) -> Tree:
+    """One {section: {key: value}} of several, later ones winning; None means 'not given'.
+
+    Raises:
+        SettingsError: a section that is no table.
+    """
+    tree: Tree = {}
+    for layer in layers:
+        for section, values in layer.items():
+            if not isinstance(values, Mapping):
+                raise SettingsError(f"[{section}] must be a table of settings, not {values!r}")
+            tree.setdefault(section, {}).update({key: value for key, value in values.items() if value is not None})
+    return tree
 
 
 def dump_config(config: CommandConfig) -> str:
@@ -295,10 +313,11 @@ def without_password(url: str) -> str:
 
 
 def changed_settings(old: CommandConfig, new: CommandConfig) -> list[str]:
-    """`section.key: old -> new` of every setting that would change results; [machine] does not."""
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    """`section.key: old -> new` of all that a resumed run may not change: everything but [machine] and passwords."""
+    before, after = (config.model_dump(mode="json") for config in (old, new))
     for tree in (before, after):
-        tree.get("search", {}).pop("storage", None)
+        if storage := tree.get("search", {}).get("storage"):
+            tree["search"]["storage"] = without_password(storage)
     return [
         f"{section}.{key}: {before[section][key]} -> {value}"
         for section, values in after.items()

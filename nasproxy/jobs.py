@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from nasproxy.condensing import METHODS, condense
+from nasproxy.condensing import condense
 from nasproxy.condensing.condense import check_settings
-from nasproxy.condensing.matching import embedder_arch
 from nasproxy.condensing.state import CondenseState, load_state
-from nasproxy.config import RECIPES, CondenseConfig, EvaluateConfig, SearchConfig, Tree, dump_config, read_config
+from nasproxy.config import CondenseConfig, EvaluateConfig, SearchConfig, Tree, dump_config, make_config, read_config
 from nasproxy.device import describe_device, find_device
 from nasproxy.errors import (
     InputError,
@@ -25,15 +24,13 @@ from nasproxy.errors import (
     RunNotFoundError,
     SettingsError,
     StudyNotFoundError,
-    unknown_name,
 )
 from nasproxy.evaluating import Evaluation, evaluate
 from nasproxy.images import load_images, save_picture_grid
 from nasproxy.proxyset import ProxySet, load_proxy_set
-from nasproxy.rundir import RunDir, create_run, find_run, write_text
-from nasproxy.searching import PROXIES, make_proxy, plan_search, search
-from nasproxy.searching.schedule import STRATEGIES
-from nasproxy.searching.search import describe_study
+from nasproxy.rundir import RunDir, create_run, find_run, versions, write_text
+from nasproxy.searching import PROXIES, plan_search, run_plan
+from nasproxy.searching.proxies import default_recipe
 from nasproxy.space import load_space
 from nasproxy.study import StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
@@ -74,8 +71,8 @@ def run_condense(
     device = find_device(config.machine.device)
     data = load_images(settings=config.images, progress=listener.progress).to(device)
     check_settings(settings, data.train)
-    if METHODS[settings.method].has_steps:
-        embedder_arch(settings.embedder, data.train)
+    if name in PROXIES:
+        raise RunError(f"run name {name!r} means a proxy of its own in 'search --proxy'; choose another --name")
     parents = {"data": data.data_hash, "split": data.split_hash}
     run = resume or create_run(
         root,
@@ -133,16 +130,11 @@ def run_search(
         NasproxyError: see `load_images`, `find_proxy`, `plan_search`, `search`, `create_run`.
     """
     settings = config.search
-    if settings.strategy not in STRATEGIES:
-        raise unknown_name("strategy", settings.strategy, STRATEGIES)
-    device = find_device(config.machine.device)
     space = load_space(settings.space)
     data = load_images(settings=config.images, progress=listener.progress)
     proxy = find_proxy(settings.proxy, root)
-    chosen = make_proxy(proxy, data, config.recipe)
-    ids_path = resume.path / ARCHS_FILE if resume else None
-    arch_ids = read_arch_ids(str(ids_path) if ids_path and ids_path.is_file() else settings.archs, root)
-    plan = plan_search(space, data, config, arch_ids)
+    arch_ids = read_arch_ids(_archs_of(resume) or settings.archs, root)
+    plan = plan_search(space, proxy, data, config, arch_ids)
     for arch_id, reason in list(plan.left_out.items())[:1]:
         listener.say(f"{len(plan.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
     parents = {"data": data.data_hash, "split": data.split_hash, "space": space.content_hash()}
@@ -151,34 +143,23 @@ def run_search(
     run = resume or create_run(
         root,
         name,
-        f"{data.name}-{space.name}-{chosen.name}",
+        f"{data.name}-{space.name}-{plan.proxy.name}",
         command=config.command,
         config_text=dump_config(config),
         parents=parents,
     )
     _check_same_parents(run, parents)
-    info = describe_study(run.name, space, chosen, data, config)
-    store = _open_store(run, settings.storage, info, is_new=resume is None)
+    store = _open_store(run, settings.storage, plan.describe(run.name), is_new=resume is None)
     with run.running():
-        run.update_meta(device=describe_device(device), left_out=plan.left_out)
+        workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
+        run.update_meta(device=plan.workforce.device_name, workforce=workforce, left_out=plan.left_out)
         if arch_ids is not None:  # the run that they were the best of may go on
             write_text(run.path / ARCHS_FILE, "".join(f"{arch_id}\n" for arch_id in arch_ids))
         tally = _Tally(list(store.trials()), plan.num_trials, listener)
         _log(
-            run,
-            f"search {space.name} by {chosen.name}: {plan.num_trials} architectures, {len(tally.trials)} done before",
+            run, f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(tally.trials)} done before"
         )
-        trials = search(
-            space,
-            proxy,
-            data,
-            config=config,
-            plan=plan,
-            store=store,
-            retry_failed=retry_failed,
-            log_path=run.log_path,
-            on_trial=tally.add,
-        )
+        trials = run_plan(plan, store, retry_failed=retry_failed, log_path=run.log_path, on_trial=tally.add)
         write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
         _log(run, f"done: {len(trials)} trials")
     return run, trials
@@ -199,9 +180,15 @@ def run_evaluate(config: EvaluateConfig, *, root: Path, listener: Listener) -> E
     listener.progress("training nets", 0, settings.num_nets)
     result = evaluate(proxy, data, config, lambda done: listener.progress("training nets", done, settings.num_nets))
     if Path(settings.proxy).suffix != ".safetensors":
-        record = {"net": result.net, "test_accuracies": result.test_accuracies, "recipe": config.recipe.model_dump()}
+        record = {
+            "net": result.net,
+            "test_accuracies": result.test_accuracies,
+            "settings": config.model_dump(mode="json"),
+            "device": describe_device(device),
+            "versions": versions(),
+        }
         with (find_run(settings.proxy, root).path / "evaluations.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record | {"device": describe_device(device)}) + "\n")
+            file.write(json.dumps(record) + "\n")
     return result
 
 
@@ -223,16 +210,6 @@ def find_proxy(reference: str, root: Path) -> ProxySet | str:
     return load_proxy_set(run.proxy_path)
 
 
-def name_runs(proxy: str | None, archs: str | None, root: Path) -> dict[str, str]:
-    """`--proxy` and `--archs` with @last replaced by the run's name: what is written down must mean the same later."""
-    named: dict[str, str] = {}
-    if proxy == LAST:
-        named["proxy"] = find_run(LAST, root, command="condense").name
-    if archs is not None and archs.startswith(f"top:{LAST}:"):
-        named["archs"] = archs.replace(LAST, find_run(LAST, root, command="search").name, 1)
-    return named
-
-
 def proxy_defaults(proxy: str, root: Path) -> Tree:
     """The images of the condense run that `--proxy` names, as settings to start from; none where it names no run."""
     if proxy in PROXIES or Path(proxy).suffix == ".safetensors":
@@ -241,20 +218,33 @@ def proxy_defaults(proxy: str, root: Path) -> Tree:
     return {"images": config.images.model_dump()}
 
 
-def search_defaults(proxy: str | None, archs: str | None, root: Path) -> Tree:
-    """What a search starts from before it is told anything else.
+def settings_of_search(given: Tree, root: Path) -> SearchConfig:
+    """The settings of a new search, from what was asked for.
 
     The recipe is that of the proxy's kind; images and space are those of the run that `--archs top:RUN:AMOUNT` names;
-    images are those of the condense run that `--proxy` names.
+    images are those of the condense run that `--proxy` names: all of it only where nothing else was asked for. @last is
+    replaced by the run's name, because what is written down must mean the same later.
+
+    Raises:
+        SettingsError: no proxy, or an unknown or invalid setting.
+        RunNotFoundError: no run of a name.
     """
+    asked = given.get("search", {})
+    proxy, archs = asked.get("proxy"), str(asked.get("archs", ""))
+    if proxy is None:
+        raise SettingsError("no proxy: give --proxy a condense run (e.g. @last), whole or early-stop")
     defaults: Tree = {}
-    if archs is not None and archs.startswith("top:"):
-        config = read_config(SearchConfig, find_run(_split_top(archs)[0], root, command="search").config_path)
-        defaults |= {"images": config.images.model_dump(), "search": {"space": config.search.space}}
-    if proxy is not None:
-        recipe = RECIPES[proxy if proxy in RECIPES else "proxy-set"]
-        defaults |= {"recipe": recipe.model_dump()} | proxy_defaults(proxy, root)
-    return defaults
+    named: Tree = {"search": {}}
+    if proxy == LAST:
+        named["search"]["proxy"] = proxy = find_run(LAST, root, command="condense").name
+    if archs.startswith("top:"):
+        reference, amount = _split_top(archs)
+        run = find_run(reference, root, command="search")
+        named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
+        config = read_config(SearchConfig, run.config_path)
+        defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
+    defaults |= {"recipe": default_recipe(proxy).model_dump()} | proxy_defaults(proxy, root)
+    return make_config(SearchConfig, defaults, given, named)
 
 
 def _find_condense_run(reference: str, root: Path) -> RunDir:
@@ -392,6 +382,12 @@ class _Metrics:
             file.write(json.dumps({"step": step, "loss_per_class": loss}) + "\n")
 
 
+def _archs_of(run: RunDir | None) -> str | None:
+    """The file of ids that a resumed run was asked for."""
+    path = run.path / ARCHS_FILE if run else None
+    return str(path) if path and path.is_file() else None
+
+
 def _check_same_parents(run: RunDir, parents: dict[str, str]) -> None:
     """Refuses to go on with a run when what it is made from has changed since."""
     before = run.meta["parents"]
@@ -408,7 +404,7 @@ def _open_store(run: RunDir, url: str | None, info: StudyInfo, *, is_new: bool) 
     url = url or sqlite_url(run.study_path)
     if not is_new:
         with contextlib.suppress(StudyNotFoundError):
-            return open_store(run.name, url)
+            return open_store(run.name, url, expected=info)
     try:
         return create_store(info, url)
     except NasproxyError:

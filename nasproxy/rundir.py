@@ -5,10 +5,12 @@ runs/NAME/
   meta.json            command, versions, device, git commit, parents and their hashes, status, times
   log.txt              what was said, and Ray's own output
   proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
-  study.db                                                                 (search)
+  study.db, archs.txt                                                      (search)
+  evaluations.jsonl                                                        (evaluate)
   trials.csv, ranking.csv                                                  derived, deletable
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -188,9 +190,14 @@ def find_run(reference: str, root: Path, *, command: str | None = None) -> RunDi
 
 
 def list_runs(root: Path) -> list[RunDir]:
-    """All runs under `root`, oldest first."""
-    runs = [RunDir(path.parent) for path in root.glob("*/meta.json") if not path.parent.name.startswith(".")]
-    return sorted(runs, key=lambda run: (run.meta["created"], run.name))
+    """All runs under `root`, oldest first; a folder whose `meta.json` is damaged is none."""
+    dated = []
+    for path in root.glob("*/meta.json"):
+        run = RunDir(path.parent)
+        if not run.name.startswith("."):
+            with contextlib.suppress(InputError):
+                dated.append((run.meta["created"], run.name, run))
+    return [run for _, _, run in sorted(dated, key=lambda item: item[:2])]
 
 
 @contextmanager

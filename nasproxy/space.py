@@ -19,6 +19,7 @@ that does not fit the images. This module imports no torch: builders are importe
 
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,15 @@ if TYPE_CHECKING:
 
 FactorValue = str | int | float | bool
 Builder = Callable[["Arch", tuple[int, int, int], int], "nn.Module"]
+
+RESERVED = frozenset(
+    {
+        *("rank", "arch_id", "num_params", "flops", "state", "val_accuracy", "val_accuracy_std", "test_accuracy"),
+        *("test_accuracy_std", "num_seeds", "train_seconds", "reason"),
+        *("truth_val_accuracy", "truth_test_accuracy", "truth_rank"),
+    }
+)
+"""Columns of the tables of results: no factor can be called so."""
 
 _KEYS: dict[str, tuple[type, str]] = {
     "name": (str, "text"),
@@ -100,9 +110,11 @@ class SearchSpace:
         return archs
 
     def content_hash(self) -> str:
-        """32 hex digits that depend on every architecture and on the builder's name, not on where the files are."""
-        content = [Path(self.builder).name, *(arch.id for arch in self.archs())]
-        return blake2b("\n".join(content).encode(), digest_size=16).hexdigest()
+        """32 hex digits that depend on every architecture and on the builder (a file: its content), not on places."""
+        module, _, function = self.builder.rpartition(":")
+        source = Path(module).read_text(encoding="utf-8") if module.endswith(".py") else module
+        archs = [[arch.id, arch.factors] for arch in self.archs()]
+        return blake2b(json.dumps([function, source, archs]).encode(), digest_size=16).hexdigest()
 
     def __len__(self) -> int:
         return len(self.archs())
@@ -224,6 +236,8 @@ def _problems_of(content: dict[str, Any]) -> list[str]:
         problems.append(f"builder {content['builder']!r} is no import path: write module:function or file.py:function")
     factors = content.get("factors", {})
     for name, values in factors.items():
+        if name in RESERVED:
+            problems.append(f"factor {name!r} has the name of a column of the results; call it otherwise")
         if not isinstance(values, list) or not values:
             problems.append(f"factor {name!r} must be a list of at least one value, not {values!r}")
             continue

@@ -39,7 +39,7 @@ class State(StrEnum):
     DIVERGED = "diverged"
     """At least one seed's loss became not finite; accuracies are as measured."""
     AT_CHANCE = "at-chance"
-    """Validation accuracy within two standard errors of guessing."""
+    """Validation accuracy within two standard errors of always guessing the largest class."""
     FAILED = "failed"
     """It raised, or its process died: no accuracies."""
 
@@ -92,6 +92,7 @@ class StudyInfo:
 
     name: str
     space: str
+    space_hash: str
     proxy: str
     dataset: str
     data_hash: str
@@ -100,8 +101,15 @@ class StudyInfo:
     """Images that have to be kept for this proxy."""
     condense_seconds: float
     """Wall time to make the proxy set; 0 for the others."""
+    num_seeds: int = 1
+    """Nets trained for each architecture."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     device: str = ""
+
+    def differences(self, other: "StudyInfo") -> list[str]:
+        """Names of what decides results and is not the same; time and place do not."""
+        mine, theirs = vars(self), vars(other)
+        return [name for name in mine if name not in ("device", "condense_seconds") and mine[name] != theirs[name]]
 
 
 @dataclass(frozen=True)
@@ -177,17 +185,28 @@ def create_store(info: StudyInfo, url: str | None) -> TrialStore:
     return TrialStore(study, url)
 
 
-def open_store(name: str, url: str) -> TrialStore:
+def open_store(name: str, url: str, expected: StudyInfo | None = None) -> TrialStore:
     """The study of an earlier search.
+
+    Args:
+        name: of the study.
+        url: Optuna storage URL.
+        expected: what the study must be about, if it is to be continued.
 
     Raises:
         StudyNotFoundError: no such study.
+        RunError: it is about something else than `expected`.
         InputError: the storage cannot be reached.
     """
     try:
-        return TrialStore(optuna.load_study(study_name=name, storage=_storage(url)), url)
+        store = TrialStore(optuna.load_study(study_name=name, storage=_storage(url)), url)
     except KeyError:
         raise _no_study(name, url) from None
+    if expected is not None and (differ := store.info.differences(expected)):
+        raise RunError(
+            f"study {name!r} in {without_password(url)} has another {', '.join(differ)}; choose another --name"
+        )
+    return store
 
 
 def _no_study(name: str, url: str) -> StudyNotFoundError:

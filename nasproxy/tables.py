@@ -46,6 +46,9 @@ class Ranking:
     """Training time summed over all trials and seeds, also those without a truth."""
     condense_seconds: float
     num_stored_images: int
+    truth_epochs: int | None
+    """Passes over the whole set that the truth was trained for; None where it was told a number of updates."""
+    truth_num_seeds: int
     num_failed: int
     num_flagged: int
     """Trials that diverged or stayed at chance: they are ranked as measured."""
@@ -131,8 +134,12 @@ def rank(trials: Trials, truth: Trials, *, top: float = 0.05, seed: int = 0) -> 
 
     Raises:
         InputError: proxy and truth are about different data or spaces, or have no architecture in common.
-        SettingsError: `top` is no fraction.
+        SettingsError: `top` is no fraction, or `truth` is no search by 'whole'.
     """
+    if truth.info.proxy != "whole":
+        raise SettingsError(
+            f"{truth.info.name} is a search by {truth.info.proxy}, not by 'whole'; the truth is full training"
+        )
     if not 0 < top <= 1:
         raise SettingsError(f"top={top} is no fraction of the architectures; give one above 0 and up to 1 (or 100%)")
     check_comparable(trials, truth)
@@ -167,6 +174,8 @@ def rank(trials: Trials, truth: Trials, *, top: float = 0.05, seed: int = 0) -> 
         search_seconds=math.fsum(trial.train_seconds for trial in trials),
         condense_seconds=trials.info.condense_seconds,
         num_stored_images=trials.info.num_stored_images,
+        truth_epochs=None if truth.info.recipe.get("steps") else truth.info.recipe.get("epochs"),
+        truth_num_seeds=truth.info.num_seeds,
         num_failed=sum(not trial.has_scores for trial in trials),
         num_flagged=sum(trial.state in ("diverged", "at-chance") for trial in trials),
     )
@@ -178,7 +187,7 @@ def check_comparable(trials: Trials, truth: Trials) -> None:
     Raises:
         InputError: the data, the split or the space differ.
     """
-    for what in ("space", "data_hash", "split_hash"):
+    for what in ("space", "space_hash", "data_hash", "split_hash"):
         mine, other = getattr(trials.info, what), getattr(truth.info, what)
         if mine != other:
             raise InputError(

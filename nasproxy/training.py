@@ -8,6 +8,7 @@ images in batches of 250 this is the paper's own.
 Notation: N images, C channels, H height, W width, K classes, S seeds.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -102,14 +103,22 @@ def measure_accuracy(net: nn.Module, images: ImageSet) -> float:
     return int(correct) / len(images)
 
 
+@contextlib.contextmanager
+def seeded_torch(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds torch's global generators for what cannot be handed one (initialisation, dropout), and restores them."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
 def make_net(arch: Arch, images: ImageSet, seed: int) -> nn.Module:
     """A net initialised from a seed alone, the same on every device, on the device of the images it is for.
 
     Raises:
         ArchError: the architecture does not fit the images.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded_torch(seed, torch.device("cpu")):
         net = build(arch, images.image_shape, images.num_classes)
     return net.to(images.device)
 
@@ -145,7 +154,8 @@ def train_seeds(
         net = make_net(arch, images, derive_seed(seed, arch.id, repeat, "init"))
         _synchronize(images.device)
         started = time.perf_counter()
-        fit = train(net, images, recipe, make_generator(seed, arch.id, repeat, "train"))
+        with seeded_torch(derive_seed(seed, arch.id, repeat, "torch"), images.device):
+            fit = train(net, images, recipe, make_generator(seed, arch.id, repeat, "train"))
         _synchronize(images.device)
         seconds += time.perf_counter() - started
         num_diverged += fit.diverged

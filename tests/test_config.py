@@ -257,7 +257,14 @@ def test_changed_settings_names_what_changes_results() -> None:
     assert changed_settings(old, new) == ["search.seeds: 5 -> 2", "recipe.steps: None -> 9"]
 
 
-def test_changed_settings_ignores_machine_and_storage() -> None:
+def test_changed_settings_ignores_machine_and_passwords() -> None:
     old = make_config(SearchConfig, SEARCH, {"search": {"storage": POSTGRES}})
     machine = {"device": "cpu", "workers": 3, "threads_per_worker": 1, "gpus_per_worker": 0.5, "address": "auto"}
-    assert changed_settings(old, make_config(SearchConfig, SEARCH, {"machine": machine})) == []
+    other_password = {"search": {"storage": POSTGRES.replace("s3cret", "changed")}}
+    assert changed_settings(old, make_config(SearchConfig, SEARCH, other_password, {"machine": machine})) == []
+
+
+def test_changed_settings_names_another_storage() -> None:
+    old = make_config(SearchConfig, SEARCH)
+    new = make_config(SearchConfig, SEARCH, {"search": {"storage": POSTGRES}})
+    assert changed_settings(old, new) == ["search.storage: None -> postgresql://anna@db.example:5432/studies"]

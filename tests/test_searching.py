@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 import ray
-import torch
 
 from nasproxy.condensing import condense
 from nasproxy.config import MachineSettings, RecipeSettings
-from nasproxy.errors import ProxySetError, SettingsError
+from nasproxy.device import num_cores
+from nasproxy.errors import ProxySetError, SettingsError, UsageError
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxyset import ProxySet
-from nasproxy.searching import PROXIES, make_proxy, search
-from nasproxy.searching.search import count_workers
+from nasproxy.searching import PROXIES, make_proxy, plan_search, run_plan, search
+from nasproxy.searching.cluster import plan_workforce
+from nasproxy.searching.plan import config_from_overrides
 from nasproxy.space import SearchSpace, build, load_space
 from nasproxy.study import State, Trial, Trials, create_store, sqlite_url
 
@@ -92,7 +93,8 @@ def test_a_search_goes_on_where_its_study_ends(
     for trial in whole.items[:2]:
         store.add(trial, mini_space)
     trained: list[Trial] = []
-    resumed = search(mini_space, proxy, digits, **QUICK, num_archs=5, store=store, on_trial=trained.append)
+    plan = plan_search(mini_space, proxy, digits, config_from_overrides(proxy, {**QUICK, "num_archs": 5}))
+    resumed = run_plan(plan, store, on_trial=trained.append)
     assert {trial.arch_id for trial in trained} == {trial.arch_id for trial in whole.items[2:]}
     assert scores(resumed) == scores(whole)
 
@@ -130,9 +132,10 @@ def test_failures_are_rows_and_the_rest_goes_on(
     broken_space: SearchSpace, proxy: ProxySet, digits: ImageData, tmp_path: Path
 ) -> None:
     log_path = tmp_path / "log.txt"
-    trials = {
-        trial.arch_id: trial for trial in search(broken_space, proxy, digits, **QUICK, workers=1, log_path=log_path)
-    }
+    plan = plan_search(broken_space, proxy, digits, config_from_overrides(proxy, {**QUICK, "workers": 1}))
+    assert plan.left_out == {"misfit": "misfit: too deep for the image; use larger images"}
+    store = create_store(plan.describe("broken"), None)
+    trials = {trial.arch_id: trial for trial in run_plan(plan, store, log_path=log_path)}
     assert set(trials) == {"raises", "dies", "fine"}
     assert trials["fine"].has_scores
     assert trials["raises"].state is State.FAILED
@@ -147,14 +150,12 @@ def test_failed_archs_are_trained_again_only_when_asked(
 ) -> None:
     first = search(broken_space, proxy, digits, **QUICK, archs=["raises", "fine"])
     for retry_failed, expected in ((False, []), (True, ["raises"])):
+        plan = plan_search(broken_space, proxy, digits, config_from_overrides(proxy, QUICK), ["raises", "fine"])
         store = create_store(first.info, None)
         for trial in first:
             store.add(trial, broken_space)
         again: list[Trial] = []
-        search(
-            broken_space, proxy, digits, **QUICK, archs=["raises", "fine"],
-            store=store, retry_failed=retry_failed, on_trial=again.append,
-        )  # fmt: skip
+        run_plan(plan, store, retry_failed=retry_failed, on_trial=again.append)
         assert [trial.arch_id for trial in again] == expected
 
 
@@ -173,8 +174,10 @@ def test_the_example_space_of_torchvision_nets_is_searched(proxy: ProxySet, digi
     assert len(space) == 16
     for arch in space.archs():
         build(arch, (3, 32, 32), 10)
-    trials = search(space, proxy, digits, archs=[space.archs()[0].id], seeds=1, epochs=1)
-    assert trials[0].has_scores
+    archs = [arch.id for arch in space.archs()[:3]]
+    one, two = (search(space, proxy, digits, archs=archs, **QUICK, workers=workers) for workers in (1, 2))
+    assert all(trial.has_scores for trial in one)
+    assert scores(one) == scores(two)  # these nets have dropout: its draws are seeded, too
 
 
 def test_a_proxy_set_of_other_data_is_refused(mini_space: SearchSpace, proxy: ProxySet) -> None:
@@ -188,6 +191,7 @@ def test_a_proxy_set_of_other_data_is_refused(mini_space: SearchSpace, proxy: Pr
     [
         ({"archs": ["w32-d1-none-relu-agv"]}, "did you mean 'w32-d1-none-relu-avg'"),
         ({"strategy": "gird"}, "did you mean 'grid'"),
+        ({"augmentation": "colour"}, "did you mean 'color'"),
         ({"sedes": 1}, "did you mean 'seeds'"),
         ({"epochs": 0}, "recipe.epochs=0"),
     ],
@@ -205,11 +209,49 @@ def test_an_unknown_proxy_names_the_nearest(digits: ImageData) -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "expected"),
+    ("machine", "workers", "threads"),
     [
-        (MachineSettings(workers=3, threads_per_worker=2), (3, 2)),
-        (MachineSettings(address="auto", workers=7), (7, 1)),
+        (MachineSettings(device="cpu", workers=3, threads_per_worker=2), 3, 2),
+        (MachineSettings(device="cpu"), num_cores(), 1),
+        (MachineSettings(device="cpu", workers=1), 1, num_cores()),
+        (MachineSettings(device="cpu", threads_per_worker=num_cores()), 1, num_cores()),
+        (MachineSettings(address="auto", workers=7), 7, 1),
     ],
 )
-def test_workers_and_threads_are_as_asked(machine: MachineSettings, expected: tuple[int, int]) -> None:
-    assert count_workers(machine, torch.device("cpu")) == expected
+def test_workers_times_threads_are_the_cores_where_not_told(
+    machine: MachineSettings, workers: int, threads: int
+) -> None:
+    workforce = plan_workforce(machine)
+    assert (workforce.num_workers, workforce.threads_per_worker) == (workers, threads)
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        (MachineSettings(device="cuda:1"), "set CUDA_VISIBLE_DEVICES"),
+        (MachineSettings(device="gpu"), "choose from auto, cpu, cuda"),
+        (MachineSettings(gpus_per_worker=1.5), "must be a whole number"),
+    ],
+)
+def test_a_workforce_that_cannot_be_is_refused(machine: MachineSettings, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_workforce(machine)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_worker_larger_than_ray_is_refused(mini_space: SearchSpace, proxy: ProxySet, digits: ImageData) -> None:
+    with pytest.raises(SettingsError, match=r"a worker asks for 3 CPU\(s\) but Ray has 2"):
+        search(mini_space, proxy, digits, **{**QUICK, "workers": 1, "threads_per_worker": 3})
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_what_the_caller_prints_is_not_taken_for_rays(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search(mini_space, proxy, digits, **QUICK, num_archs=1, on_trial=lambda trial: print(trial.arch_id))
+    assert capsys.readouterr().out == "w32-d1-none-sigmoid-max\n"
+
+
+def test_data_without_validation_images_are_refused(mini_space: SearchSpace) -> None:
+    with pytest.raises(SettingsError, match="no validation images"):
+        search(mini_space, "whole", load_images("digits", val_fraction=0))

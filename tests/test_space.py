@@ -159,6 +159,7 @@ def test_builder_in_a_module_is_imported() -> None:
                 "unknown factor in arch_id 'cccc'",
             ],
         ),
+        ('size = 1\nbuilder = "m:f"\n[factors]\nstate = ["a"]', ["factor 'state' has the name of a column"]),
         ("", ["the key 'size' is missing", "the key 'builder' is missing", "the key 'factors' is missing"]),
         ('size = 5\nbuilder = "m:f"\n[factors]\na = [1, 2]', ["size = 5 but its factors span 2 architectures"]),
         ('size = 2\nbuilder = "m:f"\narch_id = "x"\n[factors]\na = [1, 2]', ["arch_id gives 'x' twice"]),
@@ -171,7 +172,8 @@ def test_builder_in_a_module_is_imported() -> None:
         ('size = 1\nbuilder = "m:f"\nexclude = [3]\n[factors]\na = [1]', ["exclude"]),
     ],
     ids=[
-        "everything at once", "empty file", "size", "repeated id", "factors no table", "builder no text",
+        "everything at once", "reserved factor", "empty file",
+        "size", "repeated id", "factors no table", "builder no text",
         "arch_id no text", "arch_id unclosed", "arch_id format", "exclude no list", "exclude no tables",
     ],
 )  # fmt: skip

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from nasproxy.study import (
 INFO = StudyInfo(
     name="digits-search",
     space="convnet-mini",
+    space_hash="cc",
     proxy="digits-dm",
     dataset="digits",
     data_hash="aa",
@@ -194,6 +196,14 @@ def test_tpe_proposes_only_untried_candidates_until_none_is_left(mini_space: Sea
         assert not set(ids) & {trial.arch_id for trial in history}
         history += [_trial(arch, len(arch.id) / 100) for arch in proposed]
     assert sorted(trial.arch_id for trial in history) == sorted(arch.id for arch in candidates)
+
+
+def test_a_study_about_something_else_is_not_continued(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    create_store(INFO, url)
+    assert open_store(INFO.name, url, replace(INFO, device="another", condense_seconds=9.0)).info == INFO
+    with pytest.raises(RunError, match="has another proxy, num_seeds; choose another --name"):
+        open_store(INFO.name, url, replace(INFO, proxy="whole", num_seeds=7))
 
 
 def test_dashboard_listens_on_the_wanted_port_unless_it_is_taken(tmp_path: Path) -> None:

@@ -23,7 +23,17 @@ from nasproxy.tables import (
     write_table,
 )
 
-INFO = StudyInfo("digits-search", "convnet-mini", "digits-dm", "digits", "aa", "bb", 500, 72.5)
+INFO = StudyInfo(
+    name="digits-search",
+    space="convnet-mini",
+    space_hash="cc",
+    proxy="digits-dm",
+    dataset="digits",
+    data_hash="aa",
+    split_hash="bb",
+    num_stored_images=500,
+    condense_seconds=72.5,
+)
 TRUTH_INFO = replace(INFO, name="digits-whole", proxy="whole", num_stored_images=1294, condense_seconds=0.0)
 
 
@@ -184,7 +194,7 @@ def test_csv_text_is_the_table(proxy: Trials) -> None:
     pd.testing.assert_frame_equal(back, frame, check_dtype=False)
 
 
-@pytest.mark.parametrize("what", ["space", "data_hash", "split_hash"])
+@pytest.mark.parametrize("what", ["space", "space_hash", "data_hash", "split_hash"])
 def test_runs_on_other_data_or_spaces_cannot_be_compared(what: str, proxy: Trials, truth: Trials) -> None:
     other = replace(truth, info=StudyInfo(**{**vars(truth.info), what: "another"}))
     problem = f"digits-search and digits-whole cannot be compared: their {what} differs .*and another"
@@ -210,6 +220,18 @@ def test_ranking_selects_by_validation_and_correlates_test_accuracies(ranking: R
     assert ranking.spearman.value == pytest.approx(stats.spearmanr([0.65, 0.9, 0.275], [0.85, 0.93, 0.70]).statistic)
     assert ranking.spearman.value == pytest.approx(1.0)
     assert ranking.kendall.value == pytest.approx(1.0)
+
+
+def test_a_truth_that_is_no_full_training_is_refused(proxy: Trials) -> None:
+    with pytest.raises(SettingsError, match="is a search by digits-dm, not by 'whole'"):
+        rank(proxy, proxy)
+
+
+def test_ranking_says_how_long_the_truth_was_trained(proxy: Trials, truth: Trials) -> None:
+    epochs = replace(truth, info=replace(truth.info, recipe={"epochs": 100, "steps": None}, num_seeds=5))
+    updates = replace(truth, info=replace(truth.info, recipe={"epochs": 100, "steps": 400}))
+    assert (rank(proxy, epochs).truth_epochs, rank(proxy, epochs).truth_num_seeds) == (100, 5)
+    assert rank(proxy, updates).truth_epochs is None
 
 
 def test_best_truth_is_over_all_archs_with_a_truth(ranking: Ranking) -> None:

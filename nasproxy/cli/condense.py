@@ -7,7 +7,7 @@ import typer
 from nasproxy.cli import options
 from nasproxy.cli.printing import print_result
 from nasproxy.cli.talk import Talk
-from nasproxy.config import CondenseConfig
+from nasproxy.config import CondenseConfig, make_config
 from nasproxy.rundir import find_run
 
 
@@ -51,8 +51,9 @@ def condense(
         "machine": {"device": device},
     }
     resumed = find_run(resume, runs_dir, command="condense") if resume else None
-    settings = options.collect(
-        CondenseConfig, defaults={}, file=config, flags=flags, overrides=overrides, resume=resumed
+    given = options.given_settings(CondenseConfig, file=config, flags=flags, overrides=overrides)
+    settings = (
+        options.resumed_settings(CondenseConfig, resumed, given) if resumed else make_config(CondenseConfig, given)
     )
     from nasproxy.jobs import run_condense
 

@@ -7,7 +7,7 @@ import typer
 from nasproxy.cli import options
 from nasproxy.cli.printing import print_json
 from nasproxy.cli.talk import Talk
-from nasproxy.config import EvaluateConfig
+from nasproxy.config import EvaluateConfig, make_config
 from nasproxy.rundir import find_run
 
 
@@ -43,9 +43,8 @@ def evaluate(
         "recipe": {"epochs": epochs},
         "machine": {"device": device},
     }
-    settings = options.collect(
-        EvaluateConfig, defaults=proxy_defaults(run, runs_dir), file=config, flags=flags, overrides=overrides
-    )
+    given = options.given_settings(EvaluateConfig, file=config, flags=flags, overrides=overrides)
+    settings = make_config(EvaluateConfig, proxy_defaults(run, runs_dir), given)
     with Talk() as talk:
         result = run_evaluate(settings, root=runs_dir, listener=talk)
     if json:

@@ -1,6 +1,5 @@
 """Options that several commands share, and how they become settings."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,10 +9,10 @@ from nasproxy.config import (
     CommandConfig,
     Tree,
     changed_settings,
-    make_config,
+    merge_layers,
     parse_overrides,
     read_config,
-    read_toml,
+    read_sections,
 )
 from nasproxy.errors import SettingsError
 from nasproxy.rundir import RunDir
@@ -56,43 +55,25 @@ def image_flags(
     }
 
 
-def collect(
-    kind: type[ConfigT],
-    *,
-    defaults: Tree,
-    file: Path | None,
-    flags: Tree,
-    overrides: list[str] | None,
-    resume: RunDir | None = None,
-) -> ConfigT:
-    """A command's settings: defaults, then the file, then flags, then key=value.
-
-    A resumed run keeps its own settings; what is asked for beside them may only say where it runs.
+def given_settings(kind: type[CommandConfig], *, file: Path | None, flags: Tree, overrides: list[str] | None) -> Tree:
+    """What was asked for, in one tree: the file, then flags, then key=value.
 
     Raises:
-        SettingsError: an unknown or invalid setting, or one that would change a resumed run.
+        SettingsError: an unknown key=value, or a file of another command.
+        InputError: the file cannot be read.
     """
-    layers = (flags, parse_overrides(kind, overrides or ()))
-    if resume is None:
-        from_file = read_config_tree(kind, file) if file else {}
-        return make_config(kind, defaults, from_file, *layers)
-    stored = read_config(kind, resume.config_path)
-    config = read_config(kind, resume.config_path, *layers)
+    sections = read_sections(kind, file) if file else {}
+    return merge_layers(sections, flags, parse_overrides(kind, overrides or ()))
+
+
+def resumed_settings(kind: type[ConfigT], run: RunDir, given: Tree) -> ConfigT:
+    """A run's own settings; what is asked for beside them may only say where it goes on.
+
+    Raises:
+        SettingsError: an unknown or invalid setting, or one that would change the run.
+    """
+    stored = read_config(kind, run.config_path)
+    config = read_config(kind, run.config_path, given)
     if changes := changed_settings(stored, config):
-        raise SettingsError(
-            f"run {resume.name} cannot go on with other settings ({'; '.join(changes)}); start a new run"
-        )
+        raise SettingsError(f"run {run.name} cannot go on with other settings ({'; '.join(changes)}); start a new run")
     return config
-
-
-def read_config_tree(kind: type[CommandConfig], path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The sections of a settings file; checked when the settings are made.
-
-    Raises:
-        SettingsError: settings of another command.
-    """
-    tree = read_toml(path)
-    expected = kind.__name__.removesuffix("Config").lower()
-    if (command := tree.pop("command", expected)) != expected:
-        raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {expected}'")
-    return tree

@@ -63,7 +63,7 @@ def print_rankings(rankings: "list[Ranking]") -> None:
         f"Kendall tau-b, top {top} by proxy": [_correlation(ranking.top_kendall) for ranking in rankings],
         "Spearman rho, all with a truth": [_correlation(ranking.spearman) for ranking in rankings],
         "Kendall tau-b, all with a truth": [_correlation(ranking.kendall) for ranking in rankings],
-        "search, device minutes": [f"{ranking.search_seconds / 60:.1f}" for ranking in rankings],
+        "search, training minutes": [f"{ranking.search_seconds / 60:.1f}" for ranking in rankings],
         "condensing, minutes": [f"{ranking.condense_seconds / 60:.1f}" for ranking in rankings],
         "stored images": [f"{ranking.num_stored_images:,}" for ranking in rankings],
         "trials failed / flagged": [f"{ranking.num_failed} / {ranking.num_flagged}" for ranking in rankings],
@@ -72,7 +72,12 @@ def print_rankings(rankings: "list[Ranking]") -> None:
         ["", *(f"{ranking.name} ({ranking.proxy})" for ranking in rankings)],
         [[label, *values] for label, values in rows.items()],
     )
-    print("Correlations: value [95 % bootstrap interval] over n architectures, between mean test accuracies.")
+    length = f"{first.truth_epochs} epochs" if first.truth_epochs else "a fixed number of updates"
+    print(
+        "Correlations: value [95 % bootstrap interval] over n architectures, between mean test accuracies.\n"
+        f"Truth: {length} on the whole training set, {first.truth_num_seeds} seed(s) an architecture. "
+        "Training minutes are summed over workers."
+    )
 
 
 def _percent(fraction: float | None) -> str:

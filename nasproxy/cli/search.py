@@ -8,8 +8,7 @@ import typer
 from nasproxy.cli import options
 from nasproxy.cli.printing import print_result
 from nasproxy.cli.talk import Talk
-from nasproxy.config import SearchConfig, Tree
-from nasproxy.errors import SettingsError
+from nasproxy.config import SearchConfig
 from nasproxy.rundir import find_run
 
 FAILED_TRIALS = 3
@@ -70,18 +69,14 @@ def search(
         "recipe": {"epochs": epochs, "steps": steps},
         "machine": {"device": device, "workers": workers, "gpus_per_worker": gpus_per_worker, "address": address},
     }
-    resumed = find_run(resume, runs_dir, command="search") if resume else None
-    if resumed is None and proxy is None and config is None:
-        raise SettingsError("no proxy: give --proxy a condense run (e.g. @last), whole or early-stop")
-    from nasproxy.jobs import name_runs, run_search, search_defaults
+    given = options.given_settings(SearchConfig, file=config, flags=flags, overrides=overrides)
+    from nasproxy.jobs import run_search, settings_of_search
 
-    defaults: Tree = {}
-    if resumed is None:
-        flags["search"] |= name_runs(proxy, flags["search"]["archs"], runs_dir)
-        defaults = search_defaults(flags["search"]["proxy"], flags["search"]["archs"], runs_dir)
-    settings = options.collect(
-        SearchConfig, defaults=defaults, file=config, flags=flags, overrides=overrides, resume=resumed
-    )
+    resumed = find_run(resume, runs_dir, command="search") if resume else None
+    if resumed:
+        settings = options.resumed_settings(SearchConfig, resumed, given)
+    else:
+        settings = settings_of_search(given, runs_dir)
     with Talk() as talk:
         run, trials = run_search(
             settings, root=runs_dir, name=name, resume=resumed, retry_failed=retry_failed, listener=talk

@@ -1,8 +1,9 @@
-"""What is said while work goes on: to stderr, a live bar on a terminal, one plain line every 30 seconds elsewhere."""
+"""What is said while work goes on: to stderr, a live bar on a terminal, a plain line every 30 seconds elsewhere."""
 
 import sys
+import threading
 import time
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Self
 
 from rich.console import Console
@@ -10,6 +11,34 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 PLAIN_INTERVAL_SECONDS = 30.0
 MOMENT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class _Line:
+    """How far some work is."""
+
+    what: str
+    done: int
+    total: int
+    note: str
+    started: float
+    first_done: int
+
+    def rate(self) -> str:
+        """Done a minute, since the work began here."""
+        elapsed = time.monotonic() - self.started
+        if self.done <= self.first_done or elapsed < MOMENT_SECONDS:
+            return ""
+        return f"{(self.done - self.first_done) / elapsed * 60:.4g}/min"
+
+    def text(self) -> str:
+        """The plain line."""
+        elapsed = time.monotonic() - self.started
+        times = f"{elapsed:.0f} s"
+        if self.first_done < self.done < self.total:
+            times += f", {elapsed / (self.done - self.first_done) * (self.total - self.done):.0f} s left"
+        parts = (f"{self.what} {self.done}/{self.total}", self.rate(), times, self.note)
+        return " ".join(part for part in parts if part)
 
 
 class Talk:
@@ -31,55 +60,45 @@ class Talk:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._what, self._done = "", 0
         self._task: TaskID | None = None
-        self._started = self._last_line = time.monotonic()
-        self._first_done = 0
+        self._line: _Line | None = None
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._repeat_line, daemon=True)
 
     def __enter__(self) -> Self:
         if self._live:
             self._progress.start()
+        else:
+            self._heart.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
         if self._live:
             self._progress.stop()
+        else:
+            self._heart.join()
 
     def say(self, text: str) -> None:
         """One line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Updates the bar of `what`; off a terminal, prints a line every 30 seconds and when all is done."""
-        if what != self._what or done < self._done:
-            self._begin(what, done, total)
-        self._done = done
+        """Updates the bar of `what`; off a terminal, says so at the end, and every 30 seconds on the way."""
+        line = self._line
+        is_new = line is None or what != line.what or done < line.done
+        if line is None or is_new:
+            line = _Line(what, done, total, note, started=time.monotonic(), first_done=done)
+            if self._live:
+                self._task = self._progress.add_task(what, total=total, completed=done, note="", rate="")
+        self._line = line = _Line(what, done, total, note, line.started, line.first_done)
         if self._live and self._task is not None:
-            self._progress.update(self._task, completed=done, note=note, rate=self._rate(done))
-            return
-        now = time.monotonic()
-        ended = done == total and now - self._started >= MOMENT_SECONDS
-        if ended or now - self._last_line >= PLAIN_INTERVAL_SECONDS:
-            self._last_line = now
-            self.say(f"{what} {done}/{total} {self._rate(done)} {self._time_left(done, total)} {note}".rstrip())
+            self._progress.update(self._task, completed=done, note=note, rate=line.rate())
+        elif not self._live and done == total and time.monotonic() - line.started >= MOMENT_SECONDS:
+            self.say(line.text())
 
-    def _begin(self, what: str, done: int, total: int) -> None:
-        self._what, self._first_done = what, done
-        self._started = self._last_line = time.monotonic()
-        if self._live:
-            self._task = self._progress.add_task(what, total=total, completed=done, note="", rate="")
-
-    def _rate(self, done: int) -> str:
-        elapsed = time.monotonic() - self._started
-        if done <= self._first_done or elapsed < 1:
-            return ""
-        return f"{(done - self._first_done) / elapsed * 60:.4g}/min"
-
-    def _time_left(self, done: int, total: int) -> str:
-        elapsed = time.monotonic() - self._started
-        if done <= self._first_done or done >= total:
-            return f"{elapsed:.0f} s"
-        left = elapsed / (done - self._first_done) * (total - done)
-        return f"{elapsed:.0f} s, {left:.0f} s left"
+    def _repeat_line(self) -> None:
+        """Shows that work goes on, also while a single piece of it takes long."""
+        while not self._stop.wait(PLAIN_INTERVAL_SECONDS):
+            if self._line is not None and self._line.done < self._line.total:
+                self.say(self._line.text())

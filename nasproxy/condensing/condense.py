@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nasproxy.condensing.coresets import select_random
-from nasproxy.condensing.matching import match_distributions
+from nasproxy.condensing.coresets import check_selection, select_random
+from nasproxy.condensing.matching import check_matching, match_distributions
 from nasproxy.condensing.state import CondenseState, Task
 from nasproxy.config import CondenseConfig, CondenseSettings, make_config
 from nasproxy.errors import SettingsError, unknown_name
@@ -23,14 +23,14 @@ class Method:
 
     make: Callable[[Task], Tensor]
     """Task -> images (K, I, C, H, W), normalised."""
-    has_steps: bool
-    """Whether it works in steps, reports them, and can be continued."""
+    check: Callable[[CondenseSettings, ImageSet], None]
+    """Raises SettingsError for settings that cannot work on these images."""
     summary: str
 
 
 METHODS: dict[str, Method] = {
-    "dm": Method(match_distributions, True, "distribution matching (Zhao & Bilen, WACV 2023)"),
-    "random": Method(select_random, False, "random training images, the same number of each class"),
+    "dm": Method(match_distributions, check_matching, "distribution matching (Zhao & Bilen, WACV 2023)"),
+    "random": Method(select_random, check_selection, "random training images, the same number of each class"),
 }
 """Condensation methods by name. To add one: a function `Task -> Tensor` and a line here."""
 
@@ -49,8 +49,8 @@ def condense(
 
     Args:
         data: images on the device to work on.
-        method: a key of `METHODS`; as `overrides`, ignored where `settings` are given.
-        settings: all settings at once.
+        method: a key of `METHODS`.
+        settings: all settings at once, instead of `method` and `overrides`.
         resume_from: a state handed to `on_checkpoint` earlier, with the same settings: continues bit for bit.
         on_step: told the number of steps done and the loss a class.
         on_checkpoint: given states to keep.
@@ -60,8 +60,11 @@ def condense(
         SettingsError: an unknown method or setting, or more images than a class has.
         DivergedError: the loss is not finite any more.
     """
+    given = {key: value for key, value in {"method": method, **overrides}.items() if value is not None}
     if settings is None:
-        settings = make_config(CondenseConfig, {"condense": {"method": method, **overrides}}).condense
+        settings = make_config(CondenseConfig, {"condense": given}).condense
+    elif given:
+        raise SettingsError(f"{', '.join(given)} given beside settings; put them into the settings")
     check_settings(settings, data.train)
     started = time.perf_counter()
     task = Task(data.train, settings, resume_from, on_step, on_checkpoint)
@@ -83,18 +86,11 @@ def check_settings(settings: CondenseSettings, images: ImageSet) -> None:
     """Refuses what cannot work before any work is done.
 
     Raises:
-        SettingsError: an unknown method, or more images than a class has.
+        SettingsError: an unknown method, or settings that its `check` refuses.
     """
     if settings.method not in METHODS:
         raise unknown_name("condensation method", settings.method, METHODS)
-    takes_real = settings.method == "random" or settings.init == "real"
-    smallest = min(range(images.num_classes), key=lambda k: len(images.class_indices[k]))
-    available = len(images.class_indices[smallest])
-    if takes_real and settings.images_per_class > available:
-        raise SettingsError(
-            f"--ipc {settings.images_per_class} is more than class {images.classes[smallest]!r} has "
-            f"({available} training images); ask for {available} or fewer"
-        )
+    METHODS[settings.method].check(settings, images)
 
 
 def _as_image_set(normalized: Tensor, like: ImageSet) -> ImageSet:

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from nasproxy.augment import augment_classes, parse_strategy
-from nasproxy.condensing.coresets import select_random
+from nasproxy.condensing.coresets import check_selection, select_random
 from nasproxy.condensing.state import CondenseState, Task
+from nasproxy.config import CondenseSettings
 from nasproxy.errors import ArchError, DivergedError, SettingsError
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.nets.convnet import ConvNet, default_arch, parse_arch
@@ -103,6 +104,18 @@ def matching_loss(embed: Embed, real: Tensor, synthetic: Tensor, *, chunk: int |
     synthetic_means = embed(synthetic.flatten(0, 1)).unflatten(0, synthetic.shape[:2]).mean(dim=1)
     loss: Tensor = (real_means - synthetic_means).square().sum()
     return loss
+
+
+def check_matching(settings: CondenseSettings, images: ImageSet) -> None:
+    """Refuses settings that cannot work on these images.
+
+    Raises:
+        SettingsError: an unfit embedder, an unknown augmentation, or more real images to start from than there are.
+    """
+    embedder_arch(settings.embedder, images)
+    parse_strategy(settings.augmentation, flippable=images.flippable)
+    if settings.init == "real":
+        check_selection(settings, images)
 
 
 def embedder_arch(name: str, images: ImageSet) -> Arch:

@@ -21,7 +21,7 @@ import torchvision
 from torch import Tensor
 
 from nasproxy.config import CondenseConfig, ImageSettings, make_config
-from nasproxy.errors import DataError, unknown_name
+from nasproxy.errors import DataError, SettingsError, unknown_name
 from nasproxy.images.folder import Progress, decode_images, hash_files, scan_folder
 from nasproxy.images.imageset import ImageSet, load_image_set, save_image_set
 from nasproxy.rundir import write_atomically
@@ -109,6 +109,8 @@ def load_images(
         SettingsError: an unknown data set (the nearest is named) or setting.
         DataError: missing, unreadable, or no classification task.
     """
+    if settings is not None and overrides:
+        raise SettingsError(f"{', '.join(overrides)} given beside settings; put them into the settings")
     if settings is None:
         settings = make_config(CondenseConfig, {"images": {"dataset": str(dataset), **overrides}}).images
     folder = Path(settings.dataset).expanduser()

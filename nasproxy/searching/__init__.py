@@ -1,7 +1,12 @@
-"""Searching: architectures scored by a proxy on Ray Tune. See `proxies`, `schedule`, `worker`, `search`."""
+"""Searching: architectures scored by a proxy on Ray Tune.
 
+`plan` decides and checks, `schedule` says which architecture is next, `cluster` starts Ray, `worker` trains, and
+`search` brings them together.
+"""
+
+from nasproxy.searching.plan import Plan, plan_search
 from nasproxy.searching.proxies import PROXIES, Proxy, make_proxy
 from nasproxy.searching.schedule import STRATEGIES
-from nasproxy.searching.search import Plan, plan_search, search
+from nasproxy.searching.search import run_plan, search
 
-__all__ = ["PROXIES", "STRATEGIES", "Plan", "Proxy", "make_proxy", "plan_search", "search"]
+__all__ = ["PROXIES", "STRATEGIES", "Plan", "Proxy", "make_proxy", "plan_search", "run_plan", "search"]

@@ -30,16 +30,17 @@ class Signal(Enum):
 
 
 Propose = Callable[[int, Sequence[Trial]], list[Arch]]
-"""(number of the round, trials of earlier rounds) -> the round's architectures; none: the search is over."""
+"""(number of the round, all trials so far) -> the round's architectures; none: the search is over."""
 
 
 class Schedule:
     """Gives out architectures round by round and waits for each round to end before the next is proposed."""
 
-    def __init__(self, propose: Propose, done: Iterable[Trial] = ()) -> None:
-        """Starts, or goes on after the trials in `done`, which are not given out again."""
+    def __init__(self, propose: Propose, done: Iterable[Trial] = (), *, retry_failed: bool = False) -> None:
+        """Starts, or goes on after the trials in `done`: given out again are only failed ones, and only if asked."""
         self._propose = propose
         self._trials = {trial.arch_id: trial for trial in done}
+        self._closed = {arch_id for arch_id, trial in self._trials.items() if trial.has_scores or not retry_failed}
         self._round = -1
         self._queue: deque[Arch] = deque()
         self._open: set[str] = set()
@@ -54,9 +55,9 @@ class Schedule:
         """The next architecture, or why there is none now."""
         while not self._queue and not self._open and not self._ended:
             self._round += 1
-            proposed = self._propose(self._round, [t for t in self._trials.values() if t.round < self._round])
+            proposed = self._propose(self._round, list(self._trials.values()))
             self._ended = not proposed
-            self._queue.extend(arch for arch in proposed if arch.id not in self._trials)
+            self._queue.extend(arch for arch in proposed if arch.id not in self._closed)
         if self._queue:
             arch = self._queue.popleft()
             self._open.add(arch.id)
@@ -66,6 +67,7 @@ class Schedule:
     def finish(self, trial: Trial) -> None:
         """Tells how an architecture that was given out ended."""
         self._open.discard(trial.arch_id)
+        self._closed.add(trial.arch_id)
         self._trials[trial.arch_id] = trial
 
 
@@ -78,6 +80,7 @@ def make_schedule(
     seed: int,
     round_size: int,
     done: Iterable[Trial] = (),
+    retry_failed: bool = False,
 ) -> Schedule:
     """The schedule of a strategy.
 
@@ -89,6 +92,7 @@ def make_schedule(
         seed: of 'random' and 'tpe'.
         round_size: architectures a round of 'tpe'.
         done: trials of an earlier part of the same search.
+        retry_failed: gives the failed ones of `done` out again.
 
     Raises:
         SettingsError: an unknown strategy.
@@ -99,9 +103,15 @@ def make_schedule(
             count = min(round_size, num_archs - number * round_size)
             if count <= 0:
                 return []
-            return propose_tpe(space, archs, trials, count, derive_seed(seed, "tpe", number))
+            earlier = [trial for trial in trials if trial.round < number]
+            # a round that was begun before keeps what it had, even if a retried trial has changed what TPE would say
+            begun = [by_id[trial.arch_id] for trial in trials if trial.round == number]
+            fresh = propose_tpe(space, archs, earlier, count, derive_seed(seed, "tpe", number))
+            elsewhere = {trial.arch_id for trial in trials}
+            return (begun + [arch for arch in fresh if arch.id not in elsewhere])[:count]
 
-        return Schedule(propose, done)
+        by_id = {arch.id: arch for arch in archs}
+        return Schedule(propose, done, retry_failed=retry_failed)
     if strategy == "random":
         allowed = {arch.id for arch in archs}
         order = [arch for arch in space.shuffled(seed) if arch.id in allowed][:num_archs]
@@ -109,4 +119,4 @@ def make_schedule(
         order = list(archs[:num_archs])
     else:
         raise unknown_name("strategy", strategy, STRATEGIES)
-    return Schedule(lambda number, trials: order if number == 0 else [], done)
+    return Schedule(lambda number, trials: order if number == 0 else [], done, retry_failed=retry_failed)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
 from nasproxy.config import RecipeSettings
-from nasproxy.device import find_device
 from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
 from nasproxy.scoring import Costs
@@ -39,7 +39,6 @@ class Job:
     recipe: RecipeSettings
     num_seeds: int
     seed: int
-    device: str
     num_threads: int
 
 
@@ -71,7 +70,7 @@ class ArchTrainer(tune.Trainable):
     def setup(self, config: dict[str, Any], job: Job) -> None:  # type: ignore[override] # Tune passes parameters on
         """Puts the images on the device, once in the life of the process."""
         torch.set_num_threads(job.num_threads)
-        device = find_device(job.device)
+        device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         self._job = job
         self._train, self._val, self._test = (images.to(device) for images in (job.train, job.val, job.test))
         self.reset_config(config)
@@ -94,6 +93,8 @@ class ArchTrainer(tune.Trainable):
                 num_seeds=self._job.num_seeds,
                 seed=self._job.seed,
             )
+        except torch.AcceleratorError:  # the device is unusable for this process: it must end, and be replaced
+            raise
         except Exception as error:  # a user's builder may raise anything
             trace = None if isinstance(error, NasproxyError) else traceback.format_exc()
             return _as_result(self._failed(error), trace)
@@ -114,7 +115,7 @@ class ArchTrainer(tune.Trainable):
 
     def _scored(self, scores: SeedScores) -> Trial:
         return self._assignment.record(
-            _judge(scores, num_val=len(self._val), num_classes=self._val.num_classes),
+            _judge(scores, self._val),
             val_accuracies=scores.val_accuracies,
             test_accuracies=scores.test_accuracies,
             train_seconds=scores.train_seconds,
@@ -130,12 +131,12 @@ def _as_result(trial: Trial, trace: str | None) -> dict[str, Any]:
     return {RECORD: trial, METRIC: trial.val_accuracy, TRACEBACK: trace, "done": True}
 
 
-def _judge(scores: SeedScores, *, num_val: int, num_classes: int) -> State:
-    """Complete, diverged, or no better than guessing (within two standard errors of the mean accuracy)."""
+def _judge(scores: SeedScores, val: ImageSet) -> State:
+    """Complete, diverged, or no better than always guessing the largest class (within two standard errors)."""
     if scores.num_diverged:
         return State.DIVERGED
-    chance = 1 / num_classes
-    num_answers = num_val * len(scores.val_accuracies)
+    chance = max(len(index) for index in val.class_indices) / len(val)
+    num_answers = len(val) * len(scores.val_accuracies)
     mean = sum(scores.val_accuracies) / len(scores.val_accuracies)
     error = (chance * (1 - chance) / num_answers) ** 0.5
     return State.AT_CHANCE if mean <= chance + 2 * error else State.COMPLETE

@@ -1,0 +1,147 @@
+"""Ray for a search: how many workers of what size, where they run, and where Ray's own output goes."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+import torch
+
+from nasproxy.config import MachineSettings
+from nasproxy.device import describe_device, find_device, num_cores
+from nasproxy.errors import DeviceError, SettingsError
+
+
+@dataclass(frozen=True)
+class Workforce:
+    """The workers of a search."""
+
+    device: str
+    """'cpu', 'cuda', or on a cluster 'auto': the GPU if the cluster has any."""
+    device_name: str
+    num_workers: int | None
+    """None: as many as the cluster has room for."""
+    threads_per_worker: int
+    gpus_per_worker: float
+    address: str | None
+
+    @property
+    def num_cpus(self) -> int:
+        """Cores that all workers take; of a local Ray."""
+        return (self.num_workers or 1) * self.threads_per_worker
+
+
+def plan_workforce(machine: MachineSettings) -> Workforce:
+    """Workers and threads: workers x threads = cores, where neither is set; on GPUs one worker a share.
+
+    Raises:
+        SettingsError: a GPU share that cannot be.
+        DeviceError: a device that is not there, or one GPU by number (Ray gives them out).
+    """
+    share = machine.gpus_per_worker
+    if share > 1 and share != int(share):
+        raise SettingsError(f"gpus_per_worker={share}: above 1 it must be a whole number")
+    if machine.device.startswith("cuda:"):
+        raise DeviceError(
+            f"a search uses all GPUs it is given; for one of them set CUDA_VISIBLE_DEVICES, not {machine.device!r}"
+        )
+    if machine.address is not None:
+        if machine.device not in ("auto", "cpu", "cuda"):
+            find_device(machine.device)
+        return Workforce(
+            machine.device, f"Ray cluster at {machine.address}", machine.workers,
+            machine.threads_per_worker or 1, share, machine.address,
+        )  # fmt: skip
+    device = find_device(machine.device)
+    cores = num_cores()
+    if device.type == "cuda":
+        if share == 0:
+            raise SettingsError("gpus_per_worker=0 on a GPU: give a share above 0, or --device cpu")
+        num_gpus = torch.cuda.device_count()
+        if share > num_gpus:
+            raise SettingsError(
+                f"gpus_per_worker={share:g} is more than this machine's {num_gpus} GPU(s); give a smaller share"
+            )
+        workers = machine.workers or max(int(num_gpus / share), 1)
+    else:
+        workers = machine.workers or max(cores // (machine.threads_per_worker or 1), 1)
+    threads = machine.threads_per_worker or max(cores // workers, 1)
+    gpus = share if device.type == "cuda" else 0.0
+    return Workforce(device.type, describe_device(device), workers, threads, gpus, None)
+
+
+@contextlib.contextmanager
+def running_ray(workforce: Workforce) -> Iterator[dict[str, float]]:
+    """Ray for the length of a search: a cluster, a Ray that runs in this process already, or a local one of our own.
+
+    Yields:
+        The resources of one worker, for Tune.
+
+    Raises:
+        SettingsError: no cluster at the address, or a worker asks for more than Ray has in all.
+    """
+    ours = not ray.is_initialized()
+    if ours:
+        _start_ray(workforce)
+    try:
+        yield _resources_of_worker(workforce, ray.cluster_resources())  # type: ignore[no-untyped-call]
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def ray_output_to(path: Path | None) -> Iterator[TextIO]:
+    """Sends what Ray prints and logs in this process to a file; None drops it."""
+    with (path or Path(os.devnull)).open("a", buffering=1, encoding="utf-8") as log:
+        handler = logging.StreamHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.data", "ray.train")]
+        before = [(logger, logger.handlers, logger.propagate) for logger in loggers]
+        for logger in loggers:
+            logger.handlers, logger.propagate = [], logger.name != "ray"
+        loggers[0].handlers = [handler]
+        # Tune writes no result files for us (the study has the results) and would complain about each missing one.
+        logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+        try:
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                yield log
+        finally:
+            for logger, handlers, propagate in before:
+                logger.handlers, logger.propagate = handlers, propagate
+
+
+def _start_ray(workforce: Workforce) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if workforce.address is None:
+        # 'local' in so many words: without it Ray would join whatever cluster runs on this machine
+        ray.init(address="local", num_cpus=workforce.num_cpus, include_dashboard=False, **options)
+        return
+    try:
+        ray.init(address=workforce.address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise SettingsError(
+            f"no Ray cluster at {workforce.address!r}: {reason}; start one with 'ray start --head'"
+        ) from None
+
+
+def _resources_of_worker(workforce: Workforce, available: dict[str, float]) -> dict[str, float]:
+    use_gpu = workforce.device == "cuda" or (workforce.device == "auto" and available.get("GPU", 0) > 0)
+    wanted = {"CPU": float(workforce.threads_per_worker), "GPU": workforce.gpus_per_worker if use_gpu else 0.0}
+    for kind, amount in wanted.items():
+        if amount > available.get(kind, 0):
+            raise SettingsError(
+                f"a worker asks for {amount:g} {kind}(s) but Ray has {available.get(kind, 0):g}; "
+                "lower threads_per_worker or gpus_per_worker"
+            )
+    return {kind.lower(): amount for kind, amount in wanted.items()}
