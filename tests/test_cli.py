@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 from safetensors import safe_open
+from typer.testing import CliRunner
 
+from nasproxy.cli.app import app
 from nasproxy.images import DATASETS, ImageData
 from nasproxy.jobs import load_trials
-from nasproxy.rundir import RunDir
+from nasproxy.rundir import RunDir, hold
 from tests.conftest import make_image_folder
 
 PROGRAM = [sys.executable, "-m", "nasproxy"]
@@ -26,7 +29,7 @@ QUICK = ["--space", "convnet-mini", "--seeds", "1", "--epochs", "2", "threads_pe
 
 
 class Shell:
-    """Runs nasproxy in a folder of its own."""
+    """Runs nasproxy in a folder of its own, as a process."""
 
     def __init__(self, cwd: Path) -> None:
         self.cwd = cwd
@@ -46,8 +49,14 @@ class Shell:
         assert done.returncode == expect, done.stderr
         return done
 
+    def call(self, *arguments: str) -> str:
+        """The same in this process, for what starts no others: its stdout."""
+        done = CliRunner(env={"NASPROXY_RUNS": str(self.cwd / "runs"), "COLUMNS": "200"}).invoke(app, list(arguments))
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
     def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "--json").stdout)
+        return json.loads(self.call(*arguments, "--json"))
 
     def run_dir(self, name: str) -> RunDir:
         return RunDir(self.cwd / "runs" / name)
@@ -82,7 +91,7 @@ def test_a_condense_run_leaves_the_documented_files(finished: Shell) -> None:
 
 
 def test_a_runs_own_config_makes_the_same_proxy_set_again(finished: Shell) -> None:
-    finished.run("condense", "--config", str(finished.run_dir("few").config_path), "--name", "few-again")
+    finished.call("condense", "--config", str(finished.run_dir("few").config_path), "--name", "few-again")
     for name in ("images", "labels"):
         with (
             safe_open(finished.run_dir("few").proxy_path, framework="pt") as one,
@@ -114,9 +123,9 @@ def test_the_best_of_a_search_bring_its_data_and_space_along(finished: Shell) ->
 
 
 def test_rank_prints_the_rows_of_table_5_and_keeps_them(finished: Shell) -> None:
-    done = finished.run("rank", "by-proxy", "--truth", "truth", "--top", "50%")
+    text = finished.call("rank", "by-proxy", "--truth", "truth", "--top", "50%")
     for row in ("selected net", "Spearman rho, top 50 %", "Kendall tau-b, all", "condensing, minutes", "stored images"):
-        assert row in done.stdout
+        assert row in text
     (row,) = finished.json("rank", "by-proxy", "--truth", "truth", "--top", "50%")
     assert (row["num_archs"], row["top_spearman_num_archs"], row["num_stored_images"]) == (6, 4, 40)
     assert row["spearman_low"] <= row["spearman_value"] <= row["spearman_high"]
@@ -125,18 +134,19 @@ def test_rank_prints_the_rows_of_table_5_and_keeps_them(finished: Shell) -> None
 
 
 def test_rank_says_when_there_are_too_few(finished: Shell) -> None:
-    assert "too few" in finished.run("rank", "by-proxy", "--truth", "truth").stdout
+    assert "too few" in finished.call("rank", "by-proxy", "--truth", "truth")
 
 
 def test_export_writes_ranked_architectures(finished: Shell) -> None:
-    rows = list(csv.DictReader(finished.run("export", "by-proxy", "--truth", "truth").stdout.splitlines()))
+    rows = list(csv.DictReader(finished.call("export", "by-proxy", "--truth", "truth").splitlines()))
     assert [row["rank"] for row in rows] == [str(number) for number in range(1, 9)]
     accuracies = [float(row["val_accuracy"]) for row in rows]
     assert accuracies == sorted(accuracies, reverse=True)
     assert sum(row["truth_rank"] != "" for row in rows) == 6
     for suffix in (".csv", ".parquet", ".json"):
-        finished.run("export", "by-proxy", "-o", f"out/table{suffix}")
-        assert (finished.cwd / f"out/table{suffix}").stat().st_size > 0
+        path = finished.cwd / f"out/table{suffix}"
+        finished.call("export", "by-proxy", "-o", str(path))
+        assert path.stat().st_size > 0
 
 
 def test_evaluate_reports_test_accuracy_and_keeps_it(finished: Shell) -> None:
@@ -150,7 +160,7 @@ def test_evaluate_reports_test_accuracy_and_keeps_it(finished: Shell) -> None:
 def test_ls_lists_runs_and_families(finished: Shell) -> None:
     assert {"few", "by-proxy", "truth"} <= {row["name"] for row in finished.json("ls")}
     assert {row["name"] for row in finished.json("ls", "datasets")} == set(DATASETS)
-    assert "convnet720" in finished.run("ls", "spaces").stdout
+    assert "convnet720" in finished.call("ls", "spaces")
 
 
 def test_the_dashboard_answers_on_this_machine_only(finished: Shell) -> None:
@@ -218,8 +228,6 @@ def wait_for_trials(run: RunDir, count: int, process: subprocess.Popen[str]) -> 
 
 def count_records(run: RunDir) -> int:
     """Rows of Optuna's own table of trials: a repetition would show here."""
-    import sqlite3
-
     try:
         with sqlite3.connect(f"file:{run.study_path}?mode=ro", uri=True, timeout=30) as database:
             return int(database.execute("select count(*) from trials").fetchone()[0])
@@ -229,7 +237,7 @@ def count_records(run: RunDir) -> int:
 
 def test_an_interrupted_condensation_goes_on_bit_for_bit(shell: Shell) -> None:
     settings = [*SMALL, "steps=400", "checkpoint_every=20"]
-    shell.run("condense", *settings, "--name", "whole")
+    shell.run("condense", *settings, "--name", "uncut")
     process = shell.start("condense", *settings, "--name", "cut")
     wait_for_file(shell.run_dir("cut").checkpoint_path, process)
     process.send_signal(signal.SIGINT)
@@ -240,7 +248,7 @@ def test_an_interrupted_condensation_goes_on_bit_for_bit(shell: Shell) -> None:
 
     shell.run("condense", "--resume", "cut")
     contents = []
-    for name in ("whole", "cut"):
+    for name in ("uncut", "cut"):
         with safe_open(shell.run_dir(name).proxy_path, framework="pt") as file:
             contents.append(file.get_tensor("images"))
         steps = [json.loads(line)["step"] for line in shell.run_dir(name).metrics_path.read_text().splitlines()]
@@ -260,18 +268,19 @@ def wait_for_file(path: Path, process: subprocess.Popen[str]) -> None:
 def test_a_folder_of_images_goes_all_the_way(shell: Shell, tmp_path: Path) -> None:
     make_image_folder(tmp_path / "pets")
     shell.run("condense", "--dataset", "pets", "--data-dir", "cache", *SMALL, "images_per_class=2", "--name", "p")
-    space = ["--space", "convnet-mini", "--num-archs", "24"]
-    done = shell.run("search", "--proxy", "p", *QUICK, *space, "--name", "s", "epochs=1")
-    assert json.loads(shell.run("export", "s", "--json").stdout)[0]["rank"] == 1
+    done = shell.run("search", "--proxy", "p", *QUICK, "--num-archs", "2", "--name", "s")
+    assert shell.json("export", "s")[0]["rank"] == 1
     assert "left out" not in done.stderr
 
 
 def test_archs_too_deep_for_the_images_are_left_out_with_a_count(shell: Shell, tmp_path: Path) -> None:
     make_image_folder(tmp_path / "pets", size=(4, 4))
-    arguments = ["--dataset", "pets", "--data-dir", "cache", "--proxy", "whole", "--name", "s"]
-    done = shell.run("search", *arguments, *QUICK, "epochs=1")
-    assert "8 architecture(s) left out, e.g. w32-d3-none-sigmoid-max" in done.stderr
-    assert len(load_trials(shell.run_dir("s"))) == 16
+    (tmp_path / "two.txt").write_text("w32-d3-none-sigmoid-max\nw32-d2-none-sigmoid-max\n")
+    arguments = ["--dataset", "pets", "--data-dir", "cache", "--proxy", "whole", "--archs", "two.txt", "--name", "s"]
+    done = shell.run("search", *arguments, *QUICK)
+    assert "1 architecture(s) left out, e.g. w32-d3-none-sigmoid-max" in done.stderr
+    assert "pooling number 3 of 3 leaves no pixel of a 4x4 image" in done.stderr
+    assert [trial.arch_id for trial in load_trials(shell.run_dir("s"))] == ["w32-d2-none-sigmoid-max"]
 
 
 def test_a_failed_trial_ends_a_search_with_exit_code_3(shell: Shell, tmp_path: Path) -> None:
@@ -290,8 +299,6 @@ def test_a_failed_trial_ends_a_search_with_exit_code_3(shell: Shell, tmp_path: P
 
 
 def test_a_run_in_use_is_refused(finished: Shell) -> None:
-    from nasproxy.rundir import hold
-
     with hold(finished.run_dir("by-proxy").path):
         done = finished.run("search", "--resume", "by-proxy", expect=2)
     assert "in use by a live process" in done.stderr

@@ -11,6 +11,7 @@ from nasproxy.augment import GROUPS, augment_classes
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.matching import matching_loss
 from nasproxy.condensing.state import CondenseState, load_state
+from nasproxy.config import CondenseSettings
 from nasproxy.errors import DivergedError, InputError, SettingsError
 from nasproxy.images import ImageData, ImageSet, make_generator
 from nasproxy.nets.convnet import ConvNet, parse_arch
@@ -194,3 +195,8 @@ def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
 def test_wrong_settings_are_refused(digits: ImageData, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         condense(digits, **{"method": "dm", "steps": 1, **settings})
+
+
+def test_settings_at_once_and_one_by_one_are_not_mixed(digits: ImageData) -> None:
+    with pytest.raises(SettingsError, match="steps given beside settings"):
+        condense(digits, settings=CondenseSettings(), steps=5)

@@ -227,3 +227,12 @@ def test_atomic_write_replaces_the_old_file(tmp_path: Path) -> None:
     write_text(path, "néw")
     assert path.read_text(encoding="utf-8") == "néw"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_run_does_not_hide_the_others(tmp_path: Path) -> None:
+    damaged, whole = _create(tmp_path, "damaged"), _create(tmp_path, "whole")
+    damaged.meta_path.write_text("{")
+    assert list_runs(tmp_path) == [whole]
+    assert find_run("@last", tmp_path) == whole
+    with pytest.raises(InputError, match="is unreadable"):
+        find_run("damaged", tmp_path)

@@ -127,12 +127,26 @@ def test_resumed_search_gives_the_same_trials(strategy: str, num_done: int, mini
     assert len(rest) == 14 - num_done
 
 
-def test_failed_trials_that_are_not_done_are_given_out_again(mini_space: SearchSpace) -> None:
-    whole = _run(_make(mini_space, "tpe", num_archs=14))
-    failed = [trial for trial in whole if not trial.has_scores]
+@pytest.mark.parametrize("strategy", ["grid", "random", "tpe"])
+def test_failures_are_given_out_again_only_when_asked_and_nothing_else_is(
+    strategy: str, mini_space: SearchSpace
+) -> None:
+    first = _run(_make(mini_space, strategy, num_archs=16))
+    failed = {trial.arch_id for trial in first if not trial.has_scores}
     assert failed
-    again = _run(_make(mini_space, "tpe", [trial for trial in whole if trial.has_scores], num_archs=14))
-    assert set(_ids(failed)) <= set(_ids(again))
+    assert _run(_make(mini_space, strategy, done=first, num_archs=16)) == []
+
+    schedule = make_schedule(
+        strategy, mini_space, mini_space.archs(),
+        num_archs=16, seed=0, round_size=4, done=first, retry_failed=True,
+    )  # fmt: skip
+    again: list[Trial] = []
+    while isinstance(answer := schedule.next(), Arch):
+        again.append(Trial(answer.id, answer.factors, State.COMPLETE, (0.9,), (0.9,), round=schedule.round))
+        schedule.finish(again[-1])
+    assert answer is Signal.END
+    assert set(_ids(again)) == failed
+    assert {trial.arch_id: trial.round for trial in again}.items() <= {t.arch_id: t.round for t in first}.items()
 
 
 def test_unknown_strategy_gives_the_nearest() -> None:
