@@ -198,15 +198,21 @@ def fetch_json(url: str, *, patience_seconds: float = 30) -> Any:
             time.sleep(0.2)
 
 
-def test_a_killed_search_goes_on_without_loss_or_repetition(shell: Shell) -> None:
+def test_a_search_ended_and_killed_goes_on_without_loss_or_repetition(shell: Shell) -> None:
     shell.run("condense", "--method", "random", "--ipc", "5", "--name", "few")
-    arguments = ["search", "--proxy", "few", *QUICK, "--name", "s", "epochs=40"]
-    process = shell.start(*arguments)
-    wait_for_trials(shell.run_dir("s"), 4, process)
+    process = shell.start("search", "--proxy", "few", *QUICK, "--name", "s", "epochs=40")
+    wait_for_trials(shell.run_dir("s"), 2, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert shell.run_dir("s").meta["status"] == "interrupted"
+
+    process = shell.start("search", "--resume", "s")
+    wait_for_trials(shell.run_dir("s"), 5, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     before = {trial.arch_id: trial for trial in load_trials(shell.run_dir("s"))}
-    assert 4 <= len(before) < 24
+    assert 5 <= len(before) < 24
 
     shell.run("search", "--resume", "s")
     after = load_trials(shell.run_dir("s"))

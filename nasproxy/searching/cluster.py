@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +93,8 @@ def running_ray(workforce: Workforce) -> Iterator[dict[str, float]]:
     """
     ours = not ray.is_initialized()
     if ours:
-        _start_ray(workforce)
+        with _own_termination_handler():
+            _start_ray(workforce)
     try:
         yield _resources_of_worker(workforce, ray.cluster_resources())  # type: ignore[no-untyped-call]
     finally:
@@ -118,6 +121,17 @@ def ray_output_to(path: Path | None) -> Iterator[TextIO]:
         finally:
             for logger, handlers, propagate in before:
                 logger.handlers, logger.propagate = handlers, propagate
+
+
+@contextlib.contextmanager
+def _own_termination_handler() -> Iterator[None]:
+    """Keeps this process's answer to a termination request: Ray would put its own in place, which ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def _start_ray(workforce: Workforce) -> None:
