@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from nasproxy.errors import NasproxyError
     from nasproxy.evaluating import evaluate
     from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
+    from nasproxy.proxies import PROXIES
     from nasproxy.proxyset import ProxySet, load_proxy_set
     from nasproxy.ranking import Correlation, correlate
     from nasproxy.scoring import Costs, measure_costs
-    from nasproxy.searching import PROXIES, STRATEGIES, search
+    from nasproxy.searching import STRATEGIES, search
     from nasproxy.space import Arch, SearchSpace, build, load_space
     from nasproxy.study import Trial, Trials
     from nasproxy.tables import Ranking, rank, trials_frame, write_table
@@ -33,10 +34,11 @@ _HOMES = {
     "errors": ("NasproxyError",),
     "evaluating": ("evaluate",),
     "images": ("DATASETS", "ImageData", "ImageSet", "load_images"),
+    "proxies": ("PROXIES",),
     "proxyset": ("ProxySet", "load_proxy_set"),
     "ranking": ("Correlation", "correlate"),
     "scoring": ("Costs", "measure_costs"),
-    "searching": ("PROXIES", "STRATEGIES", "search"),
+    "searching": ("STRATEGIES", "search"),
     "space": ("Arch", "SearchSpace", "build", "load_space"),
     "study": ("Trial", "Trials"),
     "tables": ("Ranking", "rank", "trials_frame", "write_table"),

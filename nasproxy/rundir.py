@@ -88,6 +88,22 @@ class RunDir:
             raise InputError(f"{self.meta_path} is unreadable: {error}; is {self.path} a run folder?") from None
         return content
 
+    def log(self, text: str) -> None:
+        """Adds a line with the time to `log.txt`."""
+        with self.log_path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}\n")
+
+    def check_parents(self, parents: Mapping[str, str]) -> None:
+        """Refuses to go on when what the run is made from has changed since.
+
+        Raises:
+            RunError: it has.
+        """
+        before = self.meta["parents"]
+        changed = [what for what, content in parents.items() if before.get(what) != content]
+        if changed:
+            raise RunError(f"run {self.name} was started on another {' and '.join(changed)}; start a new run instead")
+
     def update_meta(self, **values: Any) -> None:
         """Sets keys of `meta.json`, atomically."""
         write_text(self.meta_path, json.dumps(self.meta | values, indent=2) + "\n")

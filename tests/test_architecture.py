@@ -17,7 +17,7 @@ LAYERS = [
     {"config", "space", "rundir"},
     {"images", "augment", "nets", "ranking", "device"},
     {"training", "scoring", "proxyset"},
-    {"condensing", "evaluating"},
+    {"condensing", "evaluating", "proxies"},
     {"study", "searching"},
     {"tables"},
     {"jobs"},
@@ -138,7 +138,12 @@ def test_light_work_imports_nothing_heavy(statement: str) -> None:
     assert loaded_by(statement) & HEAVY == set()
 
 
-def test_the_modules_of_a_search_do_not_pull_in_condensing() -> None:
-    assert "torch" in loaded_by("import nasproxy.searching")
+def test_condensing_starts_without_ray_and_optuna() -> None:
+    loaded = loaded_by("import nasproxy.jobs.condensing")
+    assert "torch" in loaded
+    assert loaded & {"ray", "optuna", "pandas", "scipy"} == set()
+
+
+def test_a_search_does_not_pull_in_condensing() -> None:
     code = "import sys, nasproxy.searching\nassert not [name for name in sys.modules if 'condensing' in name]"
     subprocess.run([sys.executable, "-c", code], check=True)

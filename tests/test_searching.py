@@ -12,8 +12,9 @@ from nasproxy.config import MachineSettings, RecipeSettings
 from nasproxy.device import num_cores
 from nasproxy.errors import ProxySetError, SettingsError, UsageError
 from nasproxy.images import ImageData, load_images
+from nasproxy.proxies import PROXIES, make_proxy
 from nasproxy.proxyset import ProxySet
-from nasproxy.searching import PROXIES, make_proxy, plan_search, run_plan, search
+from nasproxy.searching import plan_search, run_plan, search
 from nasproxy.searching.cluster import plan_workforce
 from nasproxy.searching.plan import config_from_overrides
 from nasproxy.space import SearchSpace, build, load_space

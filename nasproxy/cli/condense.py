@@ -55,7 +55,7 @@ def condense(
     settings = (
         options.resumed_settings(CondenseConfig, resumed, given) if resumed else make_config(CondenseConfig, given)
     )
-    from nasproxy.jobs import run_condense
+    from nasproxy.jobs.condensing import run_condense
 
     with Talk() as talk:
         run, proxy = run_condense(settings, root=runs_dir, name=name, resume=resumed, listener=talk)

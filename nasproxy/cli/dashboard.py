@@ -23,7 +23,7 @@ def dashboard(
     runs_dir: options.RunsDir = options.RUNS_DIR,
 ) -> None:
     """Serve the Optuna dashboard of a search on this machine until Ctrl-C."""
-    from nasproxy.jobs import storage_url
+    from nasproxy.jobs.references import storage_url
     from nasproxy.study import Dashboard
 
     found = find_run(run, runs_dir, command="search")

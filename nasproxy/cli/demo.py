@@ -27,7 +27,8 @@ def demo(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Condense the digits, search 24 ConvNets on the proxy set and on all images, compare the two rankings."""
-    from nasproxy.jobs import run_condense, run_search
+    from nasproxy.jobs.condensing import run_condense
+    from nasproxy.jobs.searching import run_search
     from nasproxy.tables import rank, rankings_frame, trials_frame, write_table
 
     machine = {"machine": {"device": device}}

@@ -33,7 +33,8 @@ def evaluate(
     overrides: options.Overrides = None,
 ) -> None:
     """Train nets on a proxy set and report their test accuracy, mean and standard deviation over nets."""
-    from nasproxy.jobs import proxy_defaults, run_evaluate
+    from nasproxy.jobs.evaluating import run_evaluate
+    from nasproxy.jobs.references import proxy_defaults
 
     if run == "@last":
         run = find_run(run, runs_dir, command="condense").name

@@ -22,7 +22,7 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="With '-': JSON instead of CSV.")] = False,
 ) -> None:
     """Write one row an architecture, best validation accuracy first."""
-    from nasproxy.jobs import load_trials
+    from nasproxy.jobs.references import load_trials
     from nasproxy.tables import csv_text, trials_frame, write_table
 
     found = find_run(run, runs_dir, command="search")

@@ -57,8 +57,10 @@ def _describe(what: What) -> dict[str, str]:
         from nasproxy.space import list_spaces
 
         return {name: read_toml(path).get("description", "") for name, path in list_spaces().items()}
-    from nasproxy.searching import PROXIES, STRATEGIES
-
     if what is What.STRATEGIES:
+        from nasproxy.searching import STRATEGIES
+
         return dict(STRATEGIES)
+    from nasproxy.proxies import PROXIES
+
     return {name: proxy.summary for name, proxy in PROXIES.items()} | {"RUN": "the proxy set of a condense run"}

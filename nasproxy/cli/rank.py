@@ -33,7 +33,7 @@ def rank(
     """
     if truth is None:
         raise SettingsError("no truth to compare with: give --truth a search made with --proxy whole")
-    from nasproxy.jobs import load_trials, parse_fraction
+    from nasproxy.jobs.references import load_trials, parse_fraction
     from nasproxy.tables import rank as judge
     from nasproxy.tables import ranking_row, rankings_frame, write_table
 

@@ -70,7 +70,8 @@ def search(
         "machine": {"device": device, "workers": workers, "gpus_per_worker": gpus_per_worker, "address": address},
     }
     given = options.given_settings(SearchConfig, file=config, flags=flags, overrides=overrides)
-    from nasproxy.jobs import run_search, settings_of_search
+    from nasproxy.jobs.references import settings_of_search
+    from nasproxy.jobs.searching import run_search
 
     resumed = find_run(resume, runs_dir, command="search") if resume else None
     if resumed:

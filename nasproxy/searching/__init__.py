@@ -5,8 +5,7 @@
 """
 
 from nasproxy.searching.plan import Plan, plan_search
-from nasproxy.searching.proxies import PROXIES, Proxy, make_proxy
 from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.searching.search import run_plan, search
 
-__all__ = ["PROXIES", "STRATEGIES", "Plan", "Proxy", "make_proxy", "plan_search", "run_plan", "search"]
+__all__ = ["STRATEGIES", "Plan", "plan_search", "run_plan", "search"]

@@ -9,10 +9,10 @@ from nasproxy.augment import parse_strategy
 from nasproxy.config import MachineSettings, RecipeSettings, SearchConfig, make_config
 from nasproxy.errors import ArchError, NasproxyError, SettingsError, unknown_name
 from nasproxy.images import ImageData
+from nasproxy.proxies import Proxy, default_recipe, make_proxy
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import Costs, measure_costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
-from nasproxy.searching.proxies import Proxy, default_recipe, make_proxy
 from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.study import StudyInfo

@@ -1,0 +1,13 @@
+"""Whom a job tells what it does."""
+
+from typing import Protocol
+
+
+class Listener(Protocol):
+    """What a job needs of whoever shows its progress."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` of something are done; `note` is the latest about it."""
+
+    def say(self, text: str) -> None:
+        """One line worth reading."""

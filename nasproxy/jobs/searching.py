@@ -1,0 +1,126 @@
+"""The work of `nasproxy search`."""
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from nasproxy.config import SearchConfig, dump_config
+from nasproxy.errors import NasproxyError, StudyNotFoundError
+from nasproxy.images import load_images
+from nasproxy.jobs.listener import Listener
+from nasproxy.jobs.references import find_proxy, read_arch_ids
+from nasproxy.proxyset import ProxySet
+from nasproxy.rundir import RunDir, create_run, write_text
+from nasproxy.searching import plan_search, run_plan
+from nasproxy.space import load_space
+from nasproxy.study import StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
+from nasproxy.tables import csv_text, trials_frame
+
+ARCHS_FILE = "archs.txt"
+"""File of a search run: the ids that it was asked for, where not the whole space."""
+
+
+def run_search(
+    config: SearchConfig,
+    *,
+    root: Path,
+    name: str | None,
+    resume: RunDir | None,
+    retry_failed: bool,
+    listener: Listener,
+) -> tuple[RunDir, Trials]:
+    """Scores architectures in a run folder: `study.db` (or the storage asked for) and `trials.csv`.
+
+    Args:
+        config: all settings; those of the run where one is resumed.
+        root: folder of all runs.
+        name: of the run and of its study; None: after data, space and proxy.
+        resume: the run to go on with: what its study holds is not trained again.
+        retry_failed: failed architectures of the resumed run are trained again.
+        listener: told about progress.
+
+    Raises:
+        NasproxyError: see `load_images`, `find_proxy`, `plan_search`, `search`, `create_run`.
+    """
+    settings = config.search
+    space = load_space(settings.space)
+    data = load_images(settings=config.images, progress=listener.progress)
+    proxy = find_proxy(settings.proxy, root)
+    arch_ids = read_arch_ids(_archs_of(resume) or settings.archs, root)
+    plan = plan_search(space, proxy, data, config, arch_ids)
+    for arch_id, reason in list(plan.left_out.items())[:1]:
+        listener.say(f"{len(plan.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
+    parents = {"data": data.data_hash, "split": data.split_hash, "space": space.content_hash()}
+    if isinstance(proxy, ProxySet):
+        parents["proxy_set"] = proxy.images.content_hash()
+    run = resume or create_run(
+        root,
+        name,
+        f"{data.name}-{space.name}-{plan.proxy.name}",
+        command=config.command,
+        config_text=dump_config(config),
+        parents=parents,
+    )
+    run.check_parents(parents)
+    store = _open_store(run, settings.storage, plan.describe(run.name), is_new=resume is None)
+    with run.running():
+        workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
+        run.update_meta(device=plan.workforce.device_name, workforce=workforce, left_out=plan.left_out)
+        if arch_ids is not None:  # the run that they were the best of may go on
+            write_text(run.path / ARCHS_FILE, "".join(f"{arch_id}\n" for arch_id in arch_ids))
+        tally = _Tally(list(store.trials()), plan.num_trials, listener)
+        run.log(f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(tally.trials)} done before")
+        trials = run_plan(plan, store, retry_failed=retry_failed, log_path=run.log_path, on_trial=tally.add)
+        write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
+        run.log(f"done: {len(trials)} trials")
+    return run, trials
+
+
+@dataclass
+class _Tally:
+    """Counts trials for the progress line."""
+
+    trials: list[Trial]
+    total: int
+    listener: Listener
+
+    def __post_init__(self) -> None:
+        self._show()
+
+    def add(self, trial: Trial) -> None:
+        self.trials = [*(t for t in self.trials if t.arch_id != trial.arch_id), trial]
+        if not trial.has_scores:
+            self.listener.say(f"failed: {trial.arch_id}: {trial.reason}")
+        self._show()
+
+    def _show(self) -> None:
+        scored = [trial for trial in self.trials if trial.has_scores]
+        best = max(scored, key=lambda trial: trial.val_accuracy, default=None)
+        note = f"best {best.val_accuracy:.1%} {best.arch_id}, " if best else ""
+        self.listener.progress(
+            "searching", len(self.trials), self.total, f"{note}{len(self.trials) - len(scored)} failed"
+        )
+
+
+def _archs_of(run: RunDir | None) -> str | None:
+    """The file of ids that a resumed run was asked for."""
+    path = run.path / ARCHS_FILE if run else None
+    return str(path) if path and path.is_file() else None
+
+
+def _open_store(run: RunDir, url: str | None, info: StudyInfo, *, is_new: bool) -> TrialStore:
+    """A new run's new study; a resumed run's own, or a new one where it was stopped before it had one.
+
+    A new run whose study cannot be made leaves no folder.
+    """
+    url = url or sqlite_url(run.study_path)
+    if not is_new:
+        with contextlib.suppress(StudyNotFoundError):
+            return open_store(run.name, url, expected=info)
+    try:
+        return create_store(info, url)
+    except NasproxyError:
+        if is_new:
+            shutil.rmtree(run.path)
+        raise
