@@ -59,6 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["search", "--proxy", "whole", "--space", "twice.toml"], 2, "has the value 'a' twice"),
         (["search", "--proxy", "whole", "--storage", "sqlite:////nowhere/s.db"], 4, "cannot open storage"),
         (["search", "--proxy", "whole", "--archs", "top:x:0"], 4, "no run 'x'"),
+        (["search", "--proxy", "whole", "--address", "127.0.0.1:1"], 2, "no Ray cluster at '127.0.0.1:1'"),
         (["rank", "x"], 2, "give --truth"),
         (["rank", "x", "--truth", "y"], 4, "no run 'y'"),
         (["rank", "x", "--truth", "y", "--top", "0%"], 2, "is no share"),

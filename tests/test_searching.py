@@ -232,6 +232,7 @@ def test_workers_times_threads_are_the_cores_where_not_told(
         (MachineSettings(device="cuda:1"), "set CUDA_VISIBLE_DEVICES"),
         (MachineSettings(device="gpu"), "choose from auto, cpu, cuda"),
         (MachineSettings(gpus_per_worker=1.5), "must be a whole number"),
+        (MachineSettings(address="127.0.0.1:1"), "no Ray cluster at '127.0.0.1:1'"),
     ],
 )
 def test_a_workforce_that_cannot_be_is_refused(machine: MachineSettings, message: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasproxy.config import SearchConfig, dump_config
-from nasproxy.errors import NasproxyError, StudyNotFoundError
+from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
 from nasproxy.images import load_images
 from nasproxy.jobs.listener import Listener
 from nasproxy.jobs.references import find_proxy, read_arch_ids
@@ -64,16 +64,23 @@ def run_search(
     )
     run.check_parents(parents)
     store = _open_store(run, settings.storage, plan.describe(run.name), is_new=resume is None)
-    with run.running():
-        workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
-        run.update_meta(device=plan.workforce.device_name, workforce=workforce, left_out=plan.left_out)
-        if arch_ids is not None:  # the run that they were the best of may go on
-            write_text(run.path / ARCHS_FILE, "".join(f"{arch_id}\n" for arch_id in arch_ids))
-        tally = _Tally(list(store.trials()), plan.num_trials, listener)
-        run.log(f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(tally.trials)} done before")
-        trials = run_plan(plan, store, retry_failed=retry_failed, log_path=run.log_path, on_trial=tally.add)
-        write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
-        run.log(f"done: {len(trials)} trials")
+    try:
+        with run.running():
+            workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
+            run.update_meta(device=plan.workforce.device_name, workforce=workforce, left_out=plan.left_out)
+            if arch_ids is not None:  # the run that they were the best of may go on
+                write_text(run.path / ARCHS_FILE, "".join(f"{arch_id}\n" for arch_id in arch_ids))
+            tally = _Tally(list(store.trials()), plan.num_trials, listener)
+            run.log(
+                f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(tally.trials)} done before"
+            )
+            trials = run_plan(plan, store, retry_failed=retry_failed, log_path=run.log_path, on_trial=tally.add)
+            write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
+            run.log(f"done: {len(trials)} trials")
+    except UsageError:  # found only when Ray was asked, before any training
+        if resume is None:
+            shutil.rmtree(run.path)
+        raise
     return run, trials
 
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ import torch
 from nasproxy.config import MachineSettings
 from nasproxy.device import describe_device, find_device, num_cores
 from nasproxy.errors import DeviceError, SettingsError
+
+CONNECT_SECONDS = 5.0
+"""How long a Ray cluster may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def plan_workforce(machine: MachineSettings) -> Workforce:
     """Workers and threads: workers x threads = cores, where neither is set; on GPUs one worker a share.
 
     Raises:
-        SettingsError: a GPU share that cannot be.
+        SettingsError: a GPU share that cannot be, or no cluster at the address.
         DeviceError: a device that is not there, or one GPU by number (Ray gives them out).
     """
     share = machine.gpus_per_worker
@@ -59,6 +63,7 @@ def plan_workforce(machine: MachineSettings) -> Workforce:
     if machine.address is not None:
         if machine.device not in ("auto", "cpu", "cuda"):
             find_device(machine.device)
+        _check_reachable(machine.address)
         return Workforce(
             machine.device, f"Ray cluster at {machine.address}", machine.workers,
             machine.threads_per_worker or 1, share, machine.address,
@@ -79,6 +84,17 @@ def plan_workforce(machine: MachineSettings) -> Workforce:
     threads = machine.threads_per_worker or max(cores // workers, 1)
     gpus = share if device.type == "cuda" else 0.0
     return Workforce(device.type, describe_device(device), workers, threads, gpus, None)
+
+
+def _check_reachable(address: str) -> None:
+    """Asks host:port for a connection: Ray itself would go on trying for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # 'auto'
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise SettingsError(f"no Ray cluster at {address!r}: {error}; start one with 'ray start --head'") from None
 
 
 @contextlib.contextmanager
