@@ -19,7 +19,6 @@ from nasproxy.space import Arch, FactorValue
 NUM_GROUPS = 4
 """Groups of the norm called 'group'."""
 BUILDER = "nasproxy.nets.convnet:build"
-ARCH_ID = "w{width}-d{depth}-{norm}-{activation}-{pooling}"
 
 _ARCH_ID_PATTERN = re.compile(r"w(?P<width>\d+)-d(?P<depth>\d+)-(?P<norm>\w+)-(?P<activation>\w+)-(?P<pooling>\w+)")
 
