@@ -7,7 +7,7 @@ A command's settings are a tree of sections. What a run writes as `config.toml` 
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -157,15 +157,14 @@ class MachineSettings(Settings):
 class CommandConfig(Settings):
     """Base of the settings of one command."""
 
-    @property
-    def command(self) -> str:
-        """Name of the command these settings belong to."""
-        return type(self).__name__.removesuffix("Config").lower()
+    command: ClassVar[str]
+    """Name of the command."""
 
 
 class CondenseConfig(CommandConfig):
     """Settings of `nasproxy condense`."""
 
+    command = "condense"
     images: ImageSettings = ImageSettings()
     condense: CondenseSettings = CondenseSettings()
     machine: MachineSettings = MachineSettings()
@@ -174,6 +173,7 @@ class CondenseConfig(CommandConfig):
 class SearchConfig(CommandConfig):
     """Settings of `nasproxy search`."""
 
+    command = "search"
     images: ImageSettings = ImageSettings()
     search: SearchSettings
     recipe: RecipeSettings = RecipeSettings()
@@ -189,6 +189,7 @@ class SearchConfig(CommandConfig):
 class EvaluateConfig(CommandConfig):
     """Settings of `nasproxy evaluate`."""
 
+    command = "evaluate"
     images: ImageSettings = ImageSettings()
     evaluate: EvaluateSettings
     recipe: RecipeSettings = RecipeSettings(epochs=1000, batch_size=256)
@@ -272,9 +273,8 @@ def read_sections(kind: type[CommandConfig], path: Path) -> Tree:
         SettingsError: settings of another command.
     """
     tree = read_toml(path)
-    expected = kind.__name__.removesuffix("Config").lower()
-    if (command := tree.pop("command", expected)) != expected:
-        raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {expected}'")
+    if (command := tree.pop("command", kind.command)) != kind.command:
+        raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {kind.command}'")
     return tree
 
 

@@ -30,6 +30,9 @@ from filelock import FileLock, Timeout
 from nasproxy.config import without_password
 from nasproxy.errors import InputError, RunError, RunNotFoundError
 
+LAST = "@last"
+"""What stands for the newest run wherever a run is named."""
+
 _PACKAGES = ("nasproxy", "torch", "torchvision", "ray", "optuna", "scipy", "pandas", "numpy")
 
 
@@ -183,7 +186,7 @@ def find_run(reference: str, root: Path, *, command: str | None = None) -> RunDi
         RunNotFoundError: no such run.
         RunError: it was made by another command than `command`.
     """
-    if reference == "@last":
+    if reference == LAST:
         runs = [run for run in list_runs(root) if command in (None, run.meta["command"])]
         if not runs:
             raise RunNotFoundError(

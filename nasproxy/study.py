@@ -143,9 +143,8 @@ class Trials(Sequence[Trial]):
 class TrialStore:
     """The Optuna study of one search. Made by `create_store`, opened by `open_store`."""
 
-    def __init__(self, study: optuna.Study, url: str | None) -> None:
+    def __init__(self, study: optuna.Study) -> None:
         self._study = study
-        self.url = url
 
     @property
     def info(self) -> StudyInfo:
@@ -182,7 +181,7 @@ def create_store(info: StudyInfo, url: str | None) -> TrialStore:
     study.set_user_attr("nasproxy", {**vars(info), "recipe": dict(info.recipe)})
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         study.set_metric_names(["mean validation accuracy"])
-    return TrialStore(study, url)
+    return TrialStore(study)
 
 
 def open_store(name: str, url: str, expected: StudyInfo | None = None) -> TrialStore:
@@ -199,7 +198,7 @@ def open_store(name: str, url: str, expected: StudyInfo | None = None) -> TrialS
         InputError: the storage cannot be reached.
     """
     try:
-        store = TrialStore(optuna.load_study(study_name=name, storage=_storage(url)), url)
+        store = TrialStore(optuna.load_study(study_name=name, storage=_storage(url)))
     except KeyError:
         raise _no_study(name, url) from None
     if expected is not None and (differ := store.info.differences(expected)):

@@ -8,7 +8,7 @@ import typer
 from nasproxy.cli import options
 from nasproxy.cli.rank import print_rankings
 from nasproxy.cli.talk import Talk
-from nasproxy.config import RECIPES, CondenseConfig, SearchConfig, Tree, make_config
+from nasproxy.config import CondenseConfig, Tree, make_config, merge_layers
 
 SPACE = "convnet-mini"
 TOP = 0.5
@@ -28,11 +28,11 @@ def demo(
 ) -> None:
     """Condense the digits, search 24 ConvNets on the proxy set and on all images, compare the two rankings."""
     from nasproxy.jobs.condensing import run_condense
+    from nasproxy.jobs.references import settings_of_search
     from nasproxy.jobs.searching import run_search
     from nasproxy.tables import rank, rankings_frame, trials_frame, write_table
 
     machine = {"machine": {"device": device}}
-    proxy_recipe, whole_recipe = ({"recipe": RECIPES[kind].model_dump()} for kind in ("proxy-set", "whole"))
     with Talk() as talk:
         talk.say("1/4 condense: 10 synthetic images a class stand in for 129 real ones")
         condensed, _ = run_condense(
@@ -40,14 +40,14 @@ def demo(
             root=runs_dir, name=None, resume=None, listener=talk,
         )  # fmt: skip
         talk.say(f"2/4 search: 24 architectures on {condensed.name}")
-        by_proxy = {"search": {"proxy": condensed.name}}
+        by_proxy = merge_layers(PROXY_SEARCH, {"search": {"proxy": condensed.name}}, machine)
         searched, trials = run_search(
-            make_config(SearchConfig, proxy_recipe, PROXY_SEARCH, by_proxy, machine),
+            settings_of_search(by_proxy, runs_dir),
             root=runs_dir, name=None, resume=None, retry_failed=False, listener=talk,
         )  # fmt: skip
         talk.say("3/4 the truth: the same architectures on all training images")
         true_run, truth = run_search(
-            make_config(SearchConfig, whole_recipe, TRUTH_SEARCH, machine),
+            settings_of_search(merge_layers(TRUTH_SEARCH, machine), runs_dir),
             root=runs_dir, name=None, resume=None, retry_failed=False, listener=talk,
         )  # fmt: skip
     print("4/4 rank: the proxy's ranking beside the truth's", file=sys.stderr)

@@ -8,7 +8,7 @@ from nasproxy.cli import options
 from nasproxy.cli.printing import print_json
 from nasproxy.cli.talk import Talk
 from nasproxy.config import EvaluateConfig, make_config
-from nasproxy.rundir import find_run
+from nasproxy.rundir import LAST, find_run
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +36,7 @@ def evaluate(
     from nasproxy.jobs.evaluating import run_evaluate
     from nasproxy.jobs.references import proxy_defaults
 
-    if run == "@last":
+    if run == LAST:
         run = find_run(run, runs_dir, command="condense").name
     flags = {
         "images": options.image_flags(dataset, data_dir, image_size, val_fraction),

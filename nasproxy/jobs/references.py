@@ -6,10 +6,8 @@ from nasproxy.config import CondenseConfig, SearchConfig, Tree, make_config, rea
 from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
-from nasproxy.rundir import RunDir, find_run
+from nasproxy.rundir import LAST, RunDir, find_run
 from nasproxy.study import Trials, open_store, sqlite_url
-
-LAST = "@last"
 
 
 def find_proxy(reference: str, root: Path) -> ProxySet | str:

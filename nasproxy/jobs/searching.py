@@ -41,7 +41,7 @@ def run_search(
         listener: told about progress.
 
     Raises:
-        NasproxyError: see `load_images`, `find_proxy`, `plan_search`, `search`, `create_run`.
+        NasproxyError: see `load_images`, `find_proxy`, `plan_search`, `run_plan`, `create_run`.
     """
     settings = config.search
     space = load_space(settings.space)
@@ -78,7 +78,7 @@ def run_search(
             write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
             run.log(f"done: {len(trials)} trials")
     except UsageError:  # found only when Ray was asked, before any training
-        if resume is None:
+        if resume is None and len(store.trials()) == 0:
             shutil.rmtree(run.path)
         raise
     return run, trials
