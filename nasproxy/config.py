@@ -17,6 +17,8 @@ from nasproxy.errors import InputError, SettingsError, unknown_name
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["float32", "bfloat16"]
+"""Of convolutions and matrix products; parameters, losses and sums are float32 in both."""
 
 DSA = "color_crop_cutout_flip_scale_rotate"
 """The full augmentation strategy (science: DSA, section 4.1); 'auto' is this one, without 'flip' for digits."""
@@ -74,6 +76,9 @@ class CondenseSettings(Settings):
     """Seed of every random draw."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
+    engine: str = "auto"
+    """How images are embedded: 'auto' (the fastest here, measured where it pays), or a name like 'eager-float32-64',
+    'compiled-bfloat16-16': kind, precision, images a pass. Changes speed and rounding."""
 
 
 class RecipeSettings(Settings):
@@ -93,6 +98,8 @@ class RecipeSettings(Settings):
     """L2 penalty on all parameters."""
     augmentation: str = "auto"
     """Augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
+    precision: Precision = "float32"
+    """Arithmetic of convolutions and matrix products in training; evaluation is float32."""
 
 
 RECIPES: Mapping[str, RecipeSettings] = {

@@ -1,7 +1,10 @@
-"""Devices by name, and what to call them in records."""
+"""Devices by name, what to call them in records, and how their memory is kept."""
 
+import contextlib
+import ctypes
 import os
 import platform
+from collections.abc import Iterator
 
 import torch
 
@@ -35,3 +38,30 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU {platform.machine()}, {num_cores()} cores"
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
+"""Parameters of glibc's mallopt(3)."""
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keeps memory that tensors give up in this process for the next ones, and hands it back to the system at the end.
+
+    glibc takes every large block fresh from the system, page by page, and returns it at once. Activations are such
+    blocks: on a CPU, training spends half of its time in page faults without this. GPUs have torch's own allocator, and
+    where there is no glibc nothing is done.
+    """
+    libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if libc is None:
+        yield
+        return
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:  # what glibc adapts itself to in a process with large blocks
+        libc.mallopt(M_MMAP_MAX, 65_536)
+        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+        libc.mallopt(M_TRIM_THRESHOLD, 64 * 2**20)
+        libc.malloc_trim(0)

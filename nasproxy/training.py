@@ -5,40 +5,49 @@ Source: main paper, section 3.6 and appendix A.3 (`RecipeSettings` has the numbe
 images in batches of 250 this is the paper's own.
 2. The learning rate drops when exactly half of all updates are done, also where updates, not epochs, are counted.
 
-Notation: N images, C channels, H height, W width, K classes, S seeds.
+Notation: N images, B images a batch, C channels, H height, W width, K classes, S nets (seeds of an architecture).
 """
 
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasproxy.augment import augment_batch, parse_strategy
-from nasproxy.config import RecipeSettings
+from nasproxy.config import Precision, RecipeSettings
+from nasproxy.device import kept_memory
 from nasproxy.images import ImageSet, make_generator
+from nasproxy.replay import Step, replayed, side_by_side
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 
-EVAL_BATCH_SIZE = 250
-"""Images a forward pass of `measure_accuracy`; changes speed, not results."""
+EVAL_BATCH_SIZE = {"cpu": 250, "cuda": 1000}
+"""Images a forward pass of `measure_accuracy`, by device type; changes speed, not results."""
+LOOK_EVERY = 100
+"""Updates, at least, between looks at the losses: on a GPU each look waits for the device."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
-    """What one training run ended with."""
+    """What the training of one net ended with."""
 
-    steps: int
-    loss: float
-    """Mean cross-entropy over the last epoch; not finite where the net diverged."""
+    losses: Tensor
+    """(steps,) cross-entropy of every update's batch, on the CPU."""
+
+    @property
+    def steps(self) -> int:
+        return len(self.losses)
 
     @property
     def diverged(self) -> bool:
-        return not math.isfinite(self.loss)
+        """Whether a loss became infinite or NaN."""
+        return not bool(self.losses.isfinite().all())
 
 
 @dataclass(frozen=True)
@@ -53,41 +62,77 @@ class SeedScores:
     """Time of all S trainings, without evaluation."""
 
 
-def train(net: nn.Module, images: ImageSet, recipe: RecipeSettings, generator: torch.Generator) -> Fit:
-    """Trains a net in place with SGD and cross-entropy.
+def train(
+    nets: Sequence[nn.Module], images: ImageSet, recipe: RecipeSettings, generators: Sequence[torch.Generator]
+) -> list[Fit]:
+    """Trains S nets in place with SGD and cross-entropy, side by side; each as it would be trained alone.
 
     Args:
-        net: on the images' device; left in training mode.
+        nets: on the images' device; left in training mode. Of several, none may draw random numbers itself (dropout).
         images: the training images.
-        recipe: epochs or steps, batch size, learning rate, augmentation.
-        generator: source of the order and of the augmentation.
+        recipe: epochs or steps, batch size, learning rate, augmentation, precision.
+        generators: for each net, the source of its order and of its augmentation.
 
     Returns:
-        The steps done and the last epoch's loss. Training stops at the end of an epoch whose loss is not finite.
+        For each net, its losses. Training stops early, at the end of an epoch, when all nets have diverged.
     """
     groups = parse_strategy(recipe.augmentation, flippable=images.flippable)
-    num_steps = count_steps(recipe, len(images))
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
-    net.train()
-    step, loss = 0, 0.0
-    for epoch in _epochs(images, recipe.batch_size, num_steps, generator):
-        losses = []
-        for index in epoch:
+    num_steps, looked, step = count_steps(recipe, len(images)), 0, 0
+    lr = torch.tensor(recipe.lr, device=images.device)
+    update = replayed(*make_update(nets, recipe, lr), images.device)
+    losses = torch.empty(num_steps, len(nets), device=images.device)
+    orders = [_epochs(images, recipe.batch_size, num_steps, generator) for generator in generators]
+    for epoch in zip(*orders, strict=True):
+        for indices in zip(*epoch, strict=True):
             if step == num_steps // 2:
-                optimizer.param_groups[0]["lr"] = recipe.lr * 0.1
-            batch = augment_batch(images.normalized(index), groups, generator)
-            batch_loss = F.cross_entropy(net(batch), images.labels[index])
-            optimizer.zero_grad(set_to_none=True)
-            batch_loss.backward()
-            optimizer.step()
-            losses.append(batch_loss.detach())
+                lr.mul_(0.1)
+            batches = [
+                augment_batch(images.normalized(index), groups, generator)
+                for index, generator in zip(indices, generators, strict=True)
+            ]
+            losses[step] = update(*batches, *(images.labels[index] for index in indices))
             step += 1
-        loss = float(torch.stack(losses).mean())
-        if not math.isfinite(loss):
-            break
-    return Fit(steps=step, loss=loss)
+        if step - looked >= LOOK_EVERY:
+            looked = step
+            if not losses[:step].isfinite().all(dim=0).any():
+                break
+    return [Fit(column) for column in losses[:step].cpu().unbind(dim=1)]
+
+
+def make_update(nets: Sequence[nn.Module], recipe: RecipeSettings, lr: Tensor) -> tuple[Step, list[Tensor]]:
+    """One SGD update of all nets, from S batches (B, C, H, W) and S label tensors (B,) to losses (S,); and its state.
+
+    `lr` is read at every update. The momentum starts as zeros, which makes the first update the plain gradient.
+    """
+    parameters = [parameter for net in nets for parameter in net.parameters()]
+    optimizer = torch.optim.SGD(
+        parameters, lr=lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+    )
+    for parameter in parameters:
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    for net in nets:
+        net.train()
+
+    def update(*inputs: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        works = [
+            partial(_loss_and_gradient, *work, recipe.precision)
+            for work in zip(nets, inputs[: len(nets)], inputs[len(nets) :], strict=True)
+        ]
+        losses = torch.stack(side_by_side(works, lr.device))
+        optimizer.step()
+        return losses
+
+    momentum = [optimizer.state[parameter]["momentum_buffer"] for parameter in parameters]
+    return update, [*parameters, *(buffer for net in nets for buffer in net.buffers()), *momentum]
+
+
+def _loss_and_gradient(net: nn.Module, batch: Tensor, labels: Tensor, precision: Precision) -> Tensor:
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        logits: Tensor = net(batch)
+    loss = F.cross_entropy(logits.float(), labels)
+    loss.backward()
+    return loss.detach()
 
 
 @torch.no_grad()
@@ -95,8 +140,9 @@ def measure_accuracy(net: nn.Module, images: ImageSet) -> float:
     """Fraction of the images that the net, put in evaluation mode, classifies rightly; NaN outputs are wrong."""
     net.eval()
     correct = torch.zeros((), dtype=torch.long, device=images.device)
-    for start in range(0, len(images), EVAL_BATCH_SIZE):
-        part = slice(start, start + EVAL_BATCH_SIZE)
+    batch_size = EVAL_BATCH_SIZE[images.device.type]
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
         logits: Tensor = net(images.normalized(part))
         right = (logits.argmax(dim=1) == images.labels[part]) & logits.isfinite().all(dim=1)
         correct += right.sum()
@@ -149,21 +195,48 @@ def train_seeds(
     Raises:
         ArchError: the architecture does not fit the images.
     """
-    val_accuracies, test_accuracies, num_diverged, seconds = [], [], 0, 0.0
-    for repeat in range(num_seeds):
-        net = make_net(arch, images, derive_seed(seed, arch.id, repeat, "init"))
-        _synchronize(images.device)
-        started = time.perf_counter()
-        with seeded_torch(derive_seed(seed, arch.id, repeat, "torch"), images.device):
-            fit = train(net, images, recipe, make_generator(seed, arch.id, repeat, "train"))
-        _synchronize(images.device)
-        seconds += time.perf_counter() - started
-        num_diverged += fit.diverged
-        if val is not None:
-            val_accuracies.append(measure_accuracy(net, val))
-        test_accuracies.append(measure_accuracy(net, test))
-        on_seed(repeat + 1)
+    val_accuracies: list[float] = []
+    test_accuracies: list[float] = []
+    num_diverged, seconds = 0, 0.0
+    with kept_memory():
+        size = _count_side_by_side(arch, images, recipe)
+        for first in range(0, num_seeds, size):
+            repeats = range(first, min(first + size, num_seeds))
+            nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
+            generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
+            _synchronize(images.device)
+            started = time.perf_counter()
+            with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
+                fits = train(nets, images, recipe, generators)
+            _synchronize(images.device)
+            seconds += time.perf_counter() - started
+            num_diverged += sum(fit.diverged for fit in fits)
+            for net in nets:
+                if val is not None:
+                    val_accuracies.append(measure_accuracy(net, val))
+                test_accuracies.append(measure_accuracy(net, test))
+                on_seed(len(test_accuracies))
     return SeedScores(tuple(val_accuracies), tuple(test_accuracies), num_diverged, seconds)
+
+
+def _count_side_by_side(arch: Arch, images: ImageSet, recipe: RecipeSettings) -> int:
+    """How many such nets to train at once: on a CPU one, on a GPU as many as half of its free memory holds.
+
+    A net that draws random numbers (dropout) is trained alone: what it draws must not depend on its neighbours.
+    """
+    device = images.device
+    if device.type != "cuda":
+        return 1
+    net, batch = make_net(arch, images, 0), slice(min(recipe.batch_size, len(images)))
+    drawn, free = torch.cuda.get_rng_state(device), torch.cuda.mem_get_info(device)[0]
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    _loss_and_gradient(net.train(), images.normalized(batch), images.labels[batch], recipe.precision)
+    if not torch.equal(torch.cuda.get_rng_state(device), drawn):
+        torch.cuda.set_rng_state(drawn, device)
+        return 1
+    used = torch.cuda.max_memory_allocated(device) - before
+    return max(int(free / 2 / used), 1)
 
 
 def count_steps(recipe: RecipeSettings, num_images: int) -> int:

@@ -18,7 +18,7 @@ PLAIN = RecipeSettings(epochs=4, batch_size=5, augmentation="none")
 
 def test_training_is_plain_sgd_with_the_rate_dropped_at_half(tiny_set: ImageSet) -> None:
     net, reference = make_net(ARCH, tiny_set, 1), make_net(ARCH, tiny_set, 1)
-    train(net, tiny_set, PLAIN, make_generator("order"))
+    train([net], tiny_set, PLAIN, [make_generator("order")])
 
     generator = make_generator("order")
     optimizer = torch.optim.SGD(reference.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -49,7 +49,8 @@ def test_the_number_of_updates_is_that_of_the_protocol(recipe: RecipeSettings, n
 
 
 def test_steps_end_training_within_an_epoch(tiny_set: ImageSet) -> None:
-    fit = train(make_net(ARCH, tiny_set, 0), tiny_set, RecipeSettings(steps=5, batch_size=6), make_generator(0))
+    recipe = RecipeSettings(steps=5, batch_size=6)
+    (fit,) = train([make_net(ARCH, tiny_set, 0)], tiny_set, recipe, [make_generator(0)])
     assert fit.steps == 5
 
 
@@ -93,7 +94,7 @@ def test_a_net_that_diverges_is_scored_and_counted(digits: ImageData) -> None:
 
 @pytest.mark.parametrize(("loss", "diverged"), [(2.3, False), (math.nan, True), (math.inf, True)])
 def test_divergence_is_a_loss_that_is_not_finite(loss: float, diverged: bool) -> None:
-    assert Fit(steps=1, loss=loss).diverged is diverged
+    assert Fit(torch.tensor([2.3, loss, 2.3])).diverged is diverged
 
 
 class _Constant(nn.Module):

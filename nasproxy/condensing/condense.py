@@ -43,6 +43,7 @@ def condense(
     resume_from: CondenseState | None = None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_checkpoint: Callable[[CondenseState], None] = lambda state: None,
+    on_engine: Callable[[str, dict[str, float]], None] = lambda name, seconds: None,
     **overrides: Any,
 ) -> ProxySet:
     """Makes a proxy set of `data.train`; validation and test images are not looked at.
@@ -54,6 +55,7 @@ def condense(
         resume_from: a state handed to `on_checkpoint` earlier, with the same settings: continues bit for bit.
         on_step: told the number of steps done and the loss a class.
         on_checkpoint: given states to keep.
+        on_engine: told which engine was chosen, and the seconds of a step with each that was tried.
         overrides: fields of `CondenseSettings`.
 
     Raises:
@@ -67,7 +69,13 @@ def condense(
         raise SettingsError(f"{', '.join(given)} given beside settings; put them into the settings")
     check_settings(settings, data.train)
     started = time.perf_counter()
-    task = Task(data.train, settings, resume_from, on_step, on_checkpoint)
+    recorded = settings.model_dump(mode="json")
+
+    def record_engine(name: str, seconds: dict[str, float]) -> None:
+        recorded["engine"] = name
+        on_engine(name, seconds)
+
+    task = Task(data.train, settings, resume_from, on_step, on_checkpoint, record_engine)
     normalized = METHODS[settings.method].make(task)
     return ProxySet(
         images=_as_image_set(normalized, data.train),
@@ -78,7 +86,7 @@ def condense(
         dataset=data.name,
         data_hash=data.data_hash,
         split_hash=data.split_hash,
-        settings=settings.model_dump(mode="json"),
+        settings=recorded,
     )
 
 

@@ -17,26 +17,23 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasproxy.augment import augment_classes, parse_strategy
 from nasproxy.condensing.coresets import check_selection, select_random
+from nasproxy.condensing.engine import Embed, Engine, choose_engine, default_engine, timed
 from nasproxy.condensing.state import CondenseState, Task
 from nasproxy.config import CondenseSettings
+from nasproxy.device import kept_memory
 from nasproxy.errors import ArchError, DivergedError, SettingsError
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.nets.convnet import ConvNet, default_arch, parse_arch
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
-from nasproxy.training import make_net
+from nasproxy.training import make_net, seeded_torch
 
 CHECK_EVERY = 10
 """Steps between looks at the loss: on a GPU each look waits for the device."""
-REAL_CHUNK = {"cpu": 64, "cuda": 4096}
-"""Real images a forward pass, by device type, where the norm works image by image; changes speed, not results."""
-
-Embed = Callable[[Tensor], Tensor]
-"""(N, C, H, W) images -> (N, F) features."""
 
 
 def match_distributions(task: Task) -> Tensor:
@@ -48,6 +45,7 @@ def match_distributions(task: Task) -> Tensor:
     """
     settings, real_set = task.settings, task.images
     arch = embedder_arch(settings.embedder, real_set)
+    net = _make_embedder(arch, real_set)
     groups = parse_strategy(settings.augmentation, flippable=real_set.flippable)
     state = good = task.resume_from or _first_state(task)
     images = state.images.to(real_set.device).clone().requires_grad_()
@@ -55,33 +53,40 @@ def match_distributions(task: Task) -> Tensor:
     lr = settings.image_lr or (10.0 if settings.images_per_class >= 100 else 1.0)
     started, step = time.perf_counter(), state.step
 
+    def draw_batch(step: int) -> tuple[Tensor, Tensor]:
+        """Of a step: a fresh net, and augmented real (K, R, C, H, W) and synthetic (K, I, C, H, W) images."""
+        generator = make_generator(settings.seed, "dm", step)
+        _initialize(net, derive_seed(settings.seed, "embedder", step), real_set.device)
+        index = real_set.sample_classes(settings.real_batch_size, generator)
+        real = real_set.normalized(index.flatten()).unflatten(0, index.shape)
+        real, synthetic = augment_classes((real, images), groups, generator)
+        return real, synthetic
+
     def snapshot() -> CondenseState:
         seconds = state.seconds + time.perf_counter() - started
-        return CondenseState(step, images.detach().clone(), velocity.clone(), seconds)
+        return CondenseState(step, images.detach().clone(), velocity.clone(), engine.name, seconds)
 
-    try:
-        while step < settings.steps:
-            generator = make_generator(settings.seed, "dm", step)
-            net = _random_embedder(arch, real_set, derive_seed(settings.seed, "embedder", step))
-            index = real_set.sample_classes(settings.real_batch_size, generator)
-            real = real_set.normalized(index.flatten()).unflatten(0, index.shape)
-            real, synthetic = augment_classes((real, images), groups, generator)
-            loss = matching_loss(net.embed, real, synthetic, chunk=_real_chunk(arch, real_set.device))
-            (gradient,) = torch.autograd.grad(loss, images)
-            with torch.no_grad():
-                velocity.mul_(settings.image_momentum).add_(gradient)
-                images.sub_(velocity, alpha=lr)
-            step += 1
-            if step % CHECK_EVERY == 0 or step == settings.steps:
-                loss_value = float(loss.detach())
-                _check_finite(loss_value, images, step, good.step)
-                good = snapshot()
-                task.on_step(step, loss_value / len(images))
-            if step % settings.checkpoint_every == 0:
-                task.on_checkpoint(snapshot())
-    except (DivergedError, KeyboardInterrupt):
-        task.on_checkpoint(good)
-        raise
+    with kept_memory():
+        engine = _find_engine(task, arch, net, draw_batch)
+        embed = engine.embedder(net)
+        try:
+            while step < settings.steps:
+                loss = matching_loss(embed, *draw_batch(step), chunk=engine.chunk)
+                (gradient,) = torch.autograd.grad(loss, images)
+                with torch.no_grad():
+                    velocity.mul_(settings.image_momentum).add_(gradient)
+                    images.sub_(velocity, alpha=lr)
+                step += 1
+                if step % CHECK_EVERY == 0 or step == settings.steps:
+                    loss_value = float(loss.detach())
+                    _check_finite(loss_value, images, step, good.step)
+                    good = snapshot()
+                    task.on_step(step, loss_value / len(images))
+                if step % settings.checkpoint_every == 0:
+                    task.on_checkpoint(snapshot())
+        except (DivergedError, KeyboardInterrupt):
+            task.on_checkpoint(good)
+            raise
     return images.detach()
 
 
@@ -98,21 +103,32 @@ def matching_loss(embed: Embed, real: Tensor, synthetic: Tensor, *, chunk: int |
         A scalar.
     """
     with torch.no_grad():
-        flat = real.flatten(0, 1)
-        features = torch.cat([embed(part) for part in flat.split(chunk or len(flat))])
-        real_means = features.unflatten(0, real.shape[:2]).mean(dim=1)
+        real_means = _embed_in_chunks(embed, real.flatten(0, 1), chunk).unflatten(0, real.shape[:2]).mean(dim=1)
     synthetic_means = embed(synthetic.flatten(0, 1)).unflatten(0, synthetic.shape[:2]).mean(dim=1)
     loss: Tensor = (real_means - synthetic_means).square().sum()
     return loss
+
+
+def _embed_in_chunks(embed: Embed, images: Tensor, chunk: int | None) -> Tensor:
+    """(N, C, H, W) -> (N, F), all calls of the same size, for which a compiled net was made: the last is filled up."""
+    if chunk is None or chunk >= len(images):
+        return embed(images)
+    missing = -len(images) % chunk
+    parts = [embed(part) for part in torch.cat([images, images[:missing]]).split(chunk)]
+    return torch.cat(parts)[: len(images)]
 
 
 def check_matching(settings: CondenseSettings, images: ImageSet) -> None:
     """Refuses settings that cannot work on these images.
 
     Raises:
-        SettingsError: an unfit embedder, an unknown augmentation, or more real images to start from than there are.
+        SettingsError: an unfit embedder or engine, an unknown augmentation, or too few real images to start from.
     """
-    embedder_arch(settings.embedder, images)
+    arch = embedder_arch(settings.embedder, images)
+    if settings.engine != "auto":
+        engine = Engine.parse(settings.engine)
+        if engine.chunk is not None and not _splittable(arch):
+            raise SettingsError(f"engine {engine.name!r}: batch norm sees all classes at once; let it end in '-all'")
     parse_strategy(settings.augmentation, flippable=images.flippable)
     if settings.init == "real":
         check_selection(settings, images)
@@ -133,10 +149,47 @@ def embedder_arch(name: str, images: ImageSet) -> Arch:
     return arch
 
 
-def _random_embedder(arch: Arch, images: ImageSet, seed: int) -> ConvNet:
-    net = make_net(arch, images, seed)
+def _make_embedder(arch: Arch, images: ImageSet) -> ConvNet:
+    net = make_net(arch, images, seed=0)
     assert isinstance(net, ConvNet)  # parse_arch and default_arch name no others
     return net.requires_grad_(False)
+
+
+def _initialize(net: ConvNet, seed: int, device: torch.device) -> None:
+    """Fresh weights in place, drawn on the device; on a CPU those of a net built after the same seed."""
+    with seeded_torch(seed, device):
+        for module in net.blocks:
+            if isinstance(module, nn.Conv2d | nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+                module.reset_parameters()
+
+
+def _splittable(arch: Arch) -> bool:
+    """Whether images can be embedded in parts: not under batch norm."""
+    return arch.factors["norm"] != "batch"
+
+
+def _find_engine(task: Task, arch: Arch, net: ConvNet, draw_batch: Callable[[int], tuple[Tensor, Tensor]]) -> Engine:
+    """The engine that was asked for, or that the run was begun with, or else the fastest for the steps to come."""
+    settings = task.settings
+    name = settings.engine if settings.engine != "auto" else task.resume_from and task.resume_from.engine
+    if name:
+        task.on_engine(name, {})
+        return Engine.parse(name)
+
+    def time_step(engine: Engine) -> float:
+        embed, (real, synthetic) = engine.embedder(net), draw_batch(0)
+        synthetic = synthetic.detach().requires_grad_()
+
+        def step() -> Tensor:
+            loss = matching_loss(embed, real, synthetic, chunk=engine.chunk)
+            return torch.autograd.grad(loss, synthetic)[0]
+
+        return timed(step)
+
+    default = default_engine(task.images.device, splittable=_splittable(arch))
+    engine, seconds = choose_engine(default, time_step, settings.steps)
+    task.on_engine(engine.name, seconds)
+    return engine
 
 
 def _first_state(task: Task) -> CondenseState:
@@ -147,11 +200,7 @@ def _first_state(task: Task) -> CondenseState:
         start = torch.randn(shape, generator=make_generator(settings.seed, "noise")).to(images.device)
     else:
         start = select_random(task)
-    return CondenseState(step=0, images=start, velocity=torch.zeros_like(start))
-
-
-def _real_chunk(arch: Arch, device: torch.device) -> int | None:
-    return None if arch.factors["norm"] == "batch" else REAL_CHUNK.get(device.type)
+    return CondenseState(step=0, images=start, velocity=torch.zeros_like(start), engine="")
 
 
 def _check_finite(loss: float, images: Tensor, step: int, good_step: int) -> None:

@@ -28,13 +28,15 @@ class CondenseState:
     """(K, I, C, H, W), normalised."""
     velocity: Tensor
     """Momentum buffer, same shape."""
+    engine: str
+    """Name of the `Engine` that it was made with; empty where there is none yet."""
     seconds: float = 0.0
     """Wall time spent so far."""
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint, whole or not at all."""
         tensors = {"images": self.images.detach().cpu().contiguous(), "velocity": self.velocity.cpu().contiguous()}
-        header = {"step": json.dumps(self.step), "seconds": json.dumps(self.seconds)}
+        header = {name: json.dumps(getattr(self, name)) for name in ("step", "engine", "seconds")}
         write_atomically(path, lambda scratch: save_file(tensors, scratch, metadata=header))
 
 
@@ -51,6 +53,7 @@ def load_state(path: Path) -> CondenseState:
                 step=json.loads(header["step"]),
                 images=file.get_tensor("images"),
                 velocity=file.get_tensor("velocity"),
+                engine=json.loads(header["engine"]),
                 seconds=json.loads(header["seconds"]),
             )
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
@@ -69,3 +72,5 @@ class Task:
     """Called after each update with the number of updates done and the loss."""
     on_checkpoint: Callable[[CondenseState], None]
     """Called with states to keep: every so many steps, and when the work is cut short."""
+    on_engine: Callable[[str, dict[str, float]], None]
+    """Called with the name of the engine that was chosen, and the seconds of a step with each that was tried."""

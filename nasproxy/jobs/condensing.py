@@ -64,7 +64,18 @@ def run_condense(
         def on_checkpoint(state: CondenseState) -> None:
             state.save(run.checkpoint_path)
 
-        proxy = condense(data, settings=settings, resume_from=state, on_step=on_step, on_checkpoint=on_checkpoint)
+        def on_engine(name: str, seconds: dict[str, float]) -> None:
+            tried = ", ".join(f"{engine} {time:.3g}" for engine, time in seconds.items())
+            run.log(f"engine {name}{f'; seconds a step: {tried}' if tried else ''}")
+
+        proxy = condense(
+            data,
+            settings=settings,
+            resume_from=state,
+            on_step=on_step,
+            on_checkpoint=on_checkpoint,
+            on_engine=on_engine,
+        )
         proxy.save(run.proxy_path)
         save_picture_grid(proxy.images, run.picture_path)
         run.checkpoint_path.unlink(missing_ok=True)

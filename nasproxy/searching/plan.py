@@ -36,6 +36,11 @@ class Plan:
     """How many of `archs` the strategy will try."""
     workforce: Workforce
 
+    def size_of(self, arch: Arch) -> float:
+        """FLOPs of a forward pass of one image; infinite where nobody knows."""
+        costs = self.costs[arch.id]
+        return costs.flops if costs else math.inf
+
     def describe(self, name: str) -> StudyInfo:
         """What a study of this name says about all its trials."""
         return StudyInfo(

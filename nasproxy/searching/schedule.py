@@ -14,7 +14,7 @@ from nasproxy.space import Arch, SearchSpace
 from nasproxy.study import Trial, propose_tpe
 
 STRATEGIES = {
-    "grid": "every architecture, in the order of the space",
+    "grid": "every architecture, the largest first",
     "random": "architectures in a random order, none twice",
     "tpe": "Optuna's TPE on the validation accuracies so far, in rounds",
 }
@@ -77,6 +77,7 @@ def make_schedule(
     archs: Sequence[Arch],
     *,
     num_archs: int,
+    size_of: Callable[[Arch], float],
     seed: int,
     round_size: int,
     done: Iterable[Trial] = (),
@@ -89,6 +90,8 @@ def make_schedule(
         space: the whole space.
         archs: what may be given out, in the order of the space.
         num_archs: how many at most, those in `done` counted.
+        size_of: work of an architecture: the largest of those known to come is given out first, so that workers finish
+            together; 'random' keeps its order, so that it can be stopped anywhere.
         seed: of 'random' and 'tpe'.
         round_size: architectures a round of 'tpe'.
         done: trials of an earlier part of the same search.
@@ -108,7 +111,8 @@ def make_schedule(
             begun = [by_id[trial.arch_id] for trial in trials if trial.round == number]
             fresh = propose_tpe(space, archs, earlier, count, derive_seed(seed, "tpe", number))
             elsewhere = {trial.arch_id for trial in trials}
-            return (begun + [arch for arch in fresh if arch.id not in elsewhere])[:count]
+            chosen = (begun + [arch for arch in fresh if arch.id not in elsewhere])[:count]
+            return sorted(chosen, key=size_of, reverse=True)
 
         by_id = {arch.id: arch for arch in archs}
         return Schedule(propose, done, retry_failed=retry_failed)
@@ -116,7 +120,7 @@ def make_schedule(
         allowed = {arch.id for arch in archs}
         order = [arch for arch in space.shuffled(seed) if arch.id in allowed][:num_archs]
     elif strategy == "grid":
-        order = list(archs[:num_archs])
+        order = sorted(archs[:num_archs], key=size_of, reverse=True)
     else:
         raise unknown_name("strategy", strategy, STRATEGIES)
     return Schedule(lambda number, trials: order if number == 0 else [], done, retry_failed=retry_failed)

@@ -82,6 +82,7 @@ def run_plan(
         plan.space,
         plan.archs,
         num_archs=plan.num_trials,
+        size_of=plan.size_of,
         seed=settings.seed,
         round_size=settings.round_size,
         done=store.trials(),

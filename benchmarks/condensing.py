@@ -1,0 +1,95 @@
+"""A step of distribution matching: 10 classes, 50 synthetic and 256 real images a class, the default net."""
+
+import contextlib
+import itertools
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from benchmarks import naive
+from benchmarks.machine import arithmetic_limit
+from benchmarks.workload import IMAGES_PER_CLASS, NUM_CLASSES, REAL_BATCH_SIZE, Scale, make_data, random_images
+from nasproxy.augment import parse_strategy
+from nasproxy.condensing import condense
+from nasproxy.condensing.engine import Engine
+from nasproxy.config import CondenseSettings
+from nasproxy.images import make_generator
+from nasproxy.nets.convnet import ConvNet, default_arch
+from nasproxy.scoring import measure_costs
+from nasproxy.space import build
+
+STEPS = 20_000
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one step."""
+
+    seconds: float
+    engine: str = ""
+    tried: tuple[tuple[str, float], ...] = ()
+    """Engines and their seconds a step."""
+    trial_seconds: float = 0.0
+    """Time before the first step: the choice of the engine."""
+
+
+def time_naive(scale: Scale, device: torch.device) -> Timing:
+    """Median over the steps after the first."""
+    images = random_images(50_000, "train").to(device)
+    synthetic = torch.randn(NUM_CLASSES, IMAGES_PER_CLASS, 3, 32, 32, device=device)
+    arch = default_arch(images.image_shape)
+
+    def make_net() -> ConvNet:
+        net = build(arch, images.image_shape, NUM_CLASSES).to(device)
+        assert isinstance(net, ConvNet)
+        return net
+
+    steps = naive.condense(
+        images,
+        synthetic,
+        make_net,
+        lr=1.0,
+        real_batch_size=REAL_BATCH_SIZE,
+        groups=parse_strategy("auto", flippable=True),
+        generator=make_generator("naive"),
+    )
+    times = [time.perf_counter()]
+    for _ in itertools.islice(steps, scale.naive_condense_steps):
+        times.append(time.perf_counter())
+    return Timing(statistics.median(after - before for before, after in itertools.pairwise(times[1:])))
+
+
+class _EnoughError(Exception):
+    """Ends a condensation that has run for long enough to be timed."""
+
+
+def time_ours(scale: Scale, device: torch.device) -> Timing:
+    """A condensation of 20,000 steps as users start it, stopped early: mean over the second half of its steps."""
+    data = make_data(50_000).to(device)
+    at: dict[int, float] = {}
+    chosen: list[tuple[str, dict[str, float], float]] = []
+    started = time.perf_counter()
+
+    def on_step(step: int, _loss: float) -> None:
+        at[step] = time.perf_counter()
+        if step >= scale.condense_steps:
+            raise _EnoughError
+
+    def on_engine(name: str, seconds: dict[str, float]) -> None:
+        chosen.append((name, seconds, time.perf_counter() - started))
+
+    with contextlib.suppress(_EnoughError):
+        condense(data, settings=CondenseSettings(steps=STEPS), on_step=on_step, on_engine=on_engine)
+    half, last = scale.condense_steps // 2, scale.condense_steps
+    name, tried, trial_seconds = chosen[0]
+    return Timing((at[last] - at[half]) / (last - half), name, tuple(tried.items()), trial_seconds)
+
+
+def share_of_limit(timing: Timing, device: torch.device) -> float:
+    """FLOP/s of the nets in a step over what the device does in that precision: forward, and back to the images."""
+    flops = measure_costs(default_arch((3, 32, 32)), (3, 32, 32), NUM_CLASSES).flops
+    work = flops * NUM_CLASSES * (REAL_BATCH_SIZE + 2 * IMAGES_PER_CLASS)
+    precision = Engine.parse(timing.engine).precision if timing.engine else "float32"
+    return work / timing.seconds / arithmetic_limit(device, precision)

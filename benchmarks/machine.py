@@ -1,0 +1,75 @@
+"""What the machine can do, and a clean start for each measurement."""
+
+import contextlib
+import multiprocessing
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import ray
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nasproxy.config import Precision
+from nasproxy.device import describe_device, kept_memory, num_cores
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a call in a process of its own: no measurement inherits memory or settings of another."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *args, **kwargs).result()
+
+
+def describe(device: torch.device) -> dict[str, str]:
+    """Device and versions, for the record."""
+    name = describe_device(device)
+    if device.type == "cpu":
+        name = f"{_cpu_model()}, {num_cores()} cores"
+    return {
+        "device": name,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "ray": str(ray.__version__),
+    }
+
+
+def arithmetic_limit(device: torch.device, precision: Precision) -> float:
+    """FLOP/s of the faster of a large matrix product and a large 3x3 convolution, all cores."""
+    dtype = getattr(torch, precision)
+    side = 2048 if device.type == "cpu" else 8192
+    left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    maps = torch.randn(16 if device.type == "cpu" else 1024, 256, 32, 32, device=device).to(dtype)
+    kernel = torch.randn(256, 256, 3, 3, device=device).to(dtype)
+    with kept_memory(), torch.no_grad():
+        product = 2 * side**3 / fastest(lambda: left @ right, device)
+        convolution = 2 * 9 * 256 * maps.numel() / fastest(lambda: F.conv2d(maps, kernel, padding=1), device)
+    return max(product, convolution)
+
+
+def fastest(work: Callable[[], Tensor], device: torch.device, repeats: int = 7) -> float:
+    """Seconds of the fastest of some calls."""
+    seconds = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds[1:])
+
+
+def _cpu_model() -> str:
+    """As Linux calls it, e.g. 'AMD EPYC'."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,114 @@
+"""Condensing and training the way the field writes them: what nasproxy is compared with, and what its tests trust.
+
+Straight from Algorithm 1 of Zhao & Bilen, "Dataset Condensation with Distribution Matching", and from its evaluation
+recipe: one class after another, one net after another, a data loader, loss and accuracy read back at every step.
+
+Notation: N images, B images a batch, C channels, H height, W width, K classes, R real and I synthetic images a class.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nasproxy.augment import augment_classes
+from nasproxy.images import ImageSet
+from nasproxy.nets.convnet import ConvNet
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+"""(B, C, H, W) images and (B,) labels, an epoch of them."""
+
+
+def matching_loss(net: ConvNet, real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Tensor:
+    """Equation 5 for K pairs of (R, C, H, W) and (I, C, H, W): the squared distance of two mean embeddings, summed."""
+    loss = torch.zeros(())
+    for real_images, synthetic_images in zip(real, synthetic, strict=True):
+        mean_real = net.embed(real_images).detach().mean(dim=0)
+        mean_synthetic = net.embed(synthetic_images).mean(dim=0)
+        loss = loss.to(mean_real.device) + ((mean_real - mean_synthetic) ** 2).sum()
+    return loss
+
+
+def condense(
+    images: ImageSet,
+    synthetic: Tensor,
+    make_net: Callable[[], ConvNet],
+    *,
+    lr: float,
+    real_batch_size: int,
+    groups: tuple[str, ...],
+    generator: torch.Generator,
+) -> Iterator[float]:
+    """Algorithm 1: updates `synthetic` (K, I, C, H, W) in place, and yields the loss of each step, without end."""
+    normalized = images.normalized()
+    members = [torch.nonzero(images.labels == k).flatten() for k in range(images.num_classes)]
+    synthetic.requires_grad_()
+    optimizer = torch.optim.SGD([synthetic], lr=lr, momentum=0.5)
+    while True:
+        net = make_net().requires_grad_(False)
+        pairs = []
+        for k, index in enumerate(members):
+            chosen = index[torch.randperm(len(index), generator=generator)[:real_batch_size].to(index.device)]
+            pair = augment_classes((normalized[chosen][None], synthetic[k][None]), groups, generator)
+            pairs.append([batch[0] for batch in pair])
+        loss = matching_loss(net, *zip(*pairs, strict=True))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield loss.item()
+
+
+def train(
+    net: nn.Module,
+    epochs: Iterable[Batches],
+    augment: Callable[[Tensor], Tensor],
+    *,
+    lr: float = 0.01,
+    drop_at: int | None = None,
+) -> Iterator[tuple[float, float]]:
+    """SGD with momentum 0.9 and weight decay 5e-4: yields loss and accuracy of each step.
+
+    Args:
+        net: trained in place.
+        epochs: the batches of each epoch, on the device of the net or not.
+        augment: (B, C, H, W) -> (B, C, H, W).
+        lr: learning rate.
+        drop_at: step from which on it is a tenth of that.
+    """
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    device = next(net.parameters()).device
+    net.train()
+    step = 0
+    for batches in epochs:
+        for images, labels in batches:
+            if step == drop_at:
+                optimizer.param_groups[0]["lr"] = lr * 0.1
+            batch, target = augment(images.to(device)), labels.to(device)
+            logits = net(batch)
+            loss = F.cross_entropy(logits, target)
+            right = (logits.argmax(dim=1).cpu() == target.cpu()).sum().item()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+            yield loss.item(), right / len(target)
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, batches: Batches) -> float:
+    """Fraction classified rightly."""
+    device = next(net.parameters()).device
+    net.eval()
+    right, total = 0, 0
+    for images, labels in batches:
+        right += int((net(images.to(device)).argmax(dim=1).cpu() == labels).sum().item())
+        total += len(labels)
+    return right / total
+
+
+def loader(images: ImageSet, batch_size: int, *, shuffle: bool) -> Sequence[tuple[Tensor, Tensor]]:
+    """A data loader of normalised images, in memory."""
+    dataset = torch.utils.data.TensorDataset(images.normalized().cpu(), images.labels.cpu())
+    batches: Sequence[tuple[Tensor, Tensor]] = torch.utils.data.DataLoader(dataset, batch_size, shuffle=shuffle)  # type: ignore[assignment]
+    return batches

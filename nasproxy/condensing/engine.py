@@ -1,0 +1,151 @@
+"""How images are embedded while condensing: in which precision, compiled or not, and how many at a time.
+
+An engine changes speed and rounding, not the method. Which one is fastest depends on the machine, so a long
+condensation measures them on its own images before it starts; a checkpoint and a proxy set name the engine they were
+made with, and that name given as the setting `engine` makes them again.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Self, get_args
+
+import torch
+from torch import Tensor
+
+from nasproxy.config import Precision
+from nasproxy.errors import SettingsError
+from nasproxy.nets.convnet import ConvNet
+
+_log = logging.getLogger(__name__)
+
+Embed = Callable[[Tensor], Tensor]
+"""(N, C, H, W) images -> (N, F) features, float32."""
+TimeStep = Callable[["Engine"], float]
+"""Seconds of one step with an engine, its first call, which compiles, not counted."""
+
+CHUNK = {"cpu": 64, "cuda": 4096}
+"""Images without gradient a pass, by device type, before anything is measured."""
+CHUNKS_TO_TRY = (16, 64, 256, 4096)
+WORTH_TRYING_SECONDS = 120.0
+"""Condensations that would take less are not worth compiling for, which takes about 5 s an engine."""
+BETTER = 0.95
+"""An engine is preferred to a simpler one if it takes less than this fraction of its time."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to run the same net."""
+
+    compiled: bool
+    precision: Precision
+    chunk: int | None
+    """Images without gradient a pass; None: all at once, which batch norm needs."""
+
+    @property
+    def name(self) -> str:
+        """E.g. 'compiled-bfloat16-64'."""
+        return f"{'compiled' if self.compiled else 'eager'}-{self.precision}-{self.chunk or 'all'}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """The engine of a name.
+
+        Raises:
+            SettingsError: not of that form.
+        """
+        kind, _, rest = name.partition("-")
+        precision, _, chunk = rest.partition("-")
+        if kind in ("eager", "compiled") and (chunk == "all" or (chunk.isdecimal() and int(chunk) > 0)):
+            for known in get_args(Precision):
+                if precision == known:
+                    return cls(kind == "compiled", known, None if chunk == "all" else int(chunk))
+        raise SettingsError(
+            f"engine {name!r} is none; write 'auto' or KIND-PRECISION-CHUNK, "
+            "e.g. 'eager-float32-64', 'compiled-bfloat16-16' or 'eager-float32-all'"
+        )
+
+    def embedder(self, net: ConvNet) -> Embed:
+        """The net's features, of whatever weights it has when called."""
+        precision = self.precision
+
+        def embed(images: Tensor) -> Tensor:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                return net.embed(images).float()
+
+        if not self.compiled:
+            return embed
+        torch.compiler.reset()  # torch keeps only a few versions of one function
+        compiled: Embed = torch.compile(embed, dynamic=False)
+        return compiled
+
+
+def default_engine(device: torch.device, *, splittable: bool) -> Engine:
+    """What is used where nothing was measured; `splittable`: the net has no batch norm."""
+    return Engine(compiled=False, precision="float32", chunk=CHUNK[device.type] if splittable else None)
+
+
+def choose_engine(default: Engine, time_step: TimeStep, num_steps: int) -> tuple[Engine, dict[str, float]]:
+    """The fastest engine for so many steps, and the seconds of a step with each engine that was tried.
+
+    Whatever takes less than two minutes keeps the default. An engine that does not run here (there is no C++ compiler)
+    takes infinitely long.
+    """
+    if num_steps == 0:
+        return default, {}
+    seconds = {default.name: time_step(default)}
+    if num_steps * seconds[default.name] < WORTH_TRYING_SECONDS:
+        return default, seconds
+    best = default
+    kinds = [
+        replace(default, compiled=compiled, precision=p) for compiled in (False, True) for p in get_args(Precision)
+    ]
+    chunks = [] if default.chunk is None else CHUNKS_TO_TRY
+    with _quiet_compiler():
+        for engine in kinds[1:]:
+            seconds[engine.name] = _try(time_step, engine)
+            best = _faster(best, engine, seconds)
+        for engine in [replace(best, chunk=chunk) for chunk in chunks if chunk != best.chunk]:
+            seconds[engine.name] = _try(time_step, engine)
+            best = _faster(best, engine, seconds)
+    return best, seconds
+
+
+def _faster(old: Engine, new: Engine, seconds: dict[str, float]) -> Engine:
+    return new if seconds[new.name] < BETTER * seconds[old.name] else old
+
+
+def _try(time_step: TimeStep, engine: Engine) -> float:
+    try:
+        return time_step(engine)
+    except torch.OutOfMemoryError:
+        torch.cuda.empty_cache()
+    except Exception as error:  # compilers fail in many ways
+        _log.warning("engine %s does not run here: %s", engine.name, " ".join(str(error).split())[:200])
+    return math.inf
+
+
+def timed(step: Callable[[], Tensor], repeats: int = 2) -> float:
+    """Seconds of the fastest of some calls after a first one, which compiles."""
+    step()
+    best = math.inf
+    for _ in range(repeats):
+        started = time.perf_counter()
+        float(step().sum())  # waits for the device
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+@contextmanager
+def _quiet_compiler() -> Iterator[None]:
+    """Without torch's remark that a machine without GPU has none."""
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
