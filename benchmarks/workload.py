@@ -41,7 +41,7 @@ class Scale:
     stacked_archs: tuple[str, ...]
 
 
-QUICK = Scale(20, 4, 4, 4, 3, 3, STACKED[:1])
+QUICK = Scale(20, 4, 4, 3, 3, 2, STACKED[:1])
 """About five minutes on two cores."""
 FULL = Scale(200, 20, PROXY_STEPS, 40, 400, 40, STACKED)
 """For a GPU."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nasproxy.config import EvaluateConfig
+from nasproxy.device import kept_memory
 from nasproxy.images import ImageData
 from nasproxy.nets.convnet import default_arch, parse_arch
 from nasproxy.proxyset import ProxySet
@@ -48,14 +49,15 @@ def evaluate(
     proxy.check_fits(data)
     settings = config.evaluate
     arch = default_arch(data.image_shape) if settings.net == "auto" else parse_arch(settings.net)
-    scores = train_seeds(
-        arch,
-        proxy.images.to(data.train.device),
-        config.recipe,
-        val=None,
-        test=data.test,
-        num_seeds=settings.num_nets,
-        seed=settings.seed,
-        on_seed=on_net,
-    )
+    with kept_memory():
+        scores = train_seeds(
+            arch,
+            proxy.images.to(data.train.device),
+            config.recipe,
+            val=None,
+            test=data.test,
+            num_seeds=settings.num_nets,
+            seed=settings.seed,
+            on_seed=on_net,
+        )
     return Evaluation(arch.id, scores.test_accuracies, scores.train_seconds)

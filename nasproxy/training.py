@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.config import Precision, RecipeSettings
-from nasproxy.device import kept_memory
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.replay import Step, replayed, side_by_side
 from nasproxy.seeding import derive_seed
@@ -198,24 +197,23 @@ def train_seeds(
     val_accuracies: list[float] = []
     test_accuracies: list[float] = []
     num_diverged, seconds = 0, 0.0
-    with kept_memory():
-        size = _count_side_by_side(arch, images, recipe)
-        for first in range(0, num_seeds, size):
-            repeats = range(first, min(first + size, num_seeds))
-            nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
-            generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
-            _synchronize(images.device)
-            started = time.perf_counter()
-            with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
-                fits = train(nets, images, recipe, generators)
-            _synchronize(images.device)
-            seconds += time.perf_counter() - started
-            num_diverged += sum(fit.diverged for fit in fits)
-            for net in nets:
-                if val is not None:
-                    val_accuracies.append(measure_accuracy(net, val))
-                test_accuracies.append(measure_accuracy(net, test))
-                on_seed(len(test_accuracies))
+    size = _count_side_by_side(arch, images, recipe)
+    for first in range(0, num_seeds, size):
+        repeats = range(first, min(first + size, num_seeds))
+        nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
+        generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
+        _synchronize(images.device)
+        started = time.perf_counter()
+        with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
+            fits = train(nets, images, recipe, generators)
+        _synchronize(images.device)
+        seconds += time.perf_counter() - started
+        num_diverged += sum(fit.diverged for fit in fits)
+        for net in nets:
+            if val is not None:
+                val_accuracies.append(measure_accuracy(net, val))
+            test_accuracies.append(measure_accuracy(net, test))
+            on_seed(len(test_accuracies))
     return SeedScores(tuple(val_accuracies), tuple(test_accuracies), num_diverged, seconds)
 
 

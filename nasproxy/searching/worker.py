@@ -1,5 +1,6 @@
 """What runs in a worker process: a Ray Tune trainable that keeps process, data and device for its whole life."""
 
+import contextlib
 import os
 import platform
 import traceback
@@ -12,6 +13,7 @@ import torch
 from ray import tune
 
 from nasproxy.config import RecipeSettings
+from nasproxy.device import kept_memory
 from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
 from nasproxy.scoring import Costs
@@ -70,10 +72,17 @@ class ArchTrainer(tune.Trainable):
     def setup(self, config: dict[str, Any], job: Job) -> None:  # type: ignore[override] # Tune passes parameters on
         """Puts the images on the device, once in the life of the process."""
         torch.set_num_threads(job.num_threads)
+        self._memory = contextlib.ExitStack()
+        self._memory.enter_context(kept_memory())
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        torch.backends.cudnn.benchmark = True  # shapes recur: all nets of a space train on the same images
         self._job = job
         self._train, self._val, self._test = (images.to(device) for images in (job.train, job.val, job.test))
         self.reset_config(config)
+
+    def cleanup(self) -> None:
+        """Ends the process's work."""
+        self._memory.close()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes the next architecture."""
