@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import naive
 from nasproxy.augment import GROUPS, augment_classes
 from nasproxy.condensing import METHODS, condense
-from nasproxy.condensing.matching import matching_loss
+from nasproxy.condensing.matching import initialize, matching_loss
 from nasproxy.condensing.state import CondenseState, load_state
 from nasproxy.config import CondenseSettings
 from nasproxy.errors import DivergedError, InputError, SettingsError
@@ -23,16 +24,6 @@ SMALL: dict[str, Any] = {"images_per_class": 3, "real_batch_size": 8, "embedder"
 
 def relative_error(value: Tensor, reference: Tensor) -> float:
     return float((value - reference).detach().norm() / reference.detach().norm())
-
-
-def naive_loss(net: ConvNet, real: list[Tensor], synthetic: list[Tensor]) -> Tensor:
-    """Equation 5 as it stands: class by class, the squared distance of the two mean embeddings, summed."""
-    total = torch.zeros(())
-    for real_batch, synthetic_batch in zip(real, synthetic, strict=True):
-        mean_real = torch.stack([net.embed(image[None])[0] for image in real_batch]).mean(dim=0)
-        mean_synthetic = torch.stack([net.embed(image[None])[0] for image in synthetic_batch]).mean(dim=0)
-        total = total + ((mean_real - mean_synthetic) ** 2).sum()
-    return total
 
 
 def make_embedder(arch_id: str, images: ImageSet, seed: int = 0) -> ConvNet:
@@ -55,7 +46,7 @@ def test_loss_and_image_gradient_agree_with_the_naive_reference(tiny_set: ImageS
 
     reference_images = start.clone().requires_grad_()
     real_augmented, synthetic = augment_classes((real, reference_images), (group,), make_generator(3))
-    reference = naive_loss(net, list(real_augmented), list(synthetic))
+    reference = naive.matching_loss(net, list(real_augmented), list(synthetic))
     (reference_gradient,) = torch.autograd.grad(reference, reference_images)
 
     assert relative_error(loss, reference) < 1e-4
@@ -96,7 +87,7 @@ def test_steps_agree_with_algorithm_1_written_naively(tiny_set: ImageSet) -> Non
         groups = ("color", "crop", "cutout", "flip", "scale", "rotate")
         real, synthetic = augment_classes((real, images.unflatten(0, (3, per_class))), groups, generator)
         optimizer.zero_grad()
-        naive_loss(net, list(real), list(synthetic)).backward()
+        naive.matching_loss(net, list(real), list(synthetic)).backward()
         optimizer.step()
     assert relative_error(result.images.normalized(), images.detach()) < 1e-4
 
@@ -200,3 +191,49 @@ def test_wrong_settings_are_refused(digits: ImageData, settings: dict[str, Any],
 def test_settings_at_once_and_one_by_one_are_not_mixed(digits: ImageData) -> None:
     with pytest.raises(SettingsError, match="steps given beside settings"):
         condense(digits, settings=CondenseSettings(), steps=5)
+
+
+@pytest.mark.parametrize("engine", ["eager-float32-5", "eager-float32-all", "eager-bfloat16-16"])
+def test_engines_change_rounding_only(digits: ImageData, engine: str) -> None:
+    reference = condense(digits, "dm", **SMALL, steps=5)
+    proxy = condense(digits, "dm", **SMALL, steps=5, engine=engine)
+    moved = relative_error(reference.images.images, condense(digits, "dm", **SMALL, steps=0).images.images)
+    assert (
+        relative_error(proxy.images.images, reference.images.images) < (0.1 if "bfloat16" in engine else 1e-4) * moved
+    )
+    assert proxy.settings["engine"] == engine
+    assert reference.settings["engine"] == "eager-float32-64"
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch hides it itself
+def test_a_compiled_engine_agrees_with_the_eager_one(digits: ImageData) -> None:
+    told: list[tuple[str, dict[str, float]]] = []
+    eager, compiled = (
+        condense(digits, "dm", **SMALL, steps=3, engine=engine, on_engine=lambda *choice: told.append(choice))
+        for engine in ("eager-float32-32", "compiled-float32-32")
+    )
+    assert relative_error(compiled.images.images, eager.images.images) < 1e-4
+    assert told == [("eager-float32-32", {}), ("compiled-float32-32", {})]
+
+
+def test_a_resumed_run_keeps_the_engine_that_it_was_begun_with(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    condense(digits, "dm", **SMALL, steps=4, engine="eager-float32-16", checkpoint_every=2, on_checkpoint=kept.append)
+    rest = condense(digits, "dm", **SMALL, steps=4, resume_from=kept[0])
+    assert kept[0].engine == rest.settings["engine"] == "eager-float32-16"
+
+
+def test_an_embedder_with_batch_norm_takes_all_images_at_once(digits: ImageData) -> None:
+    settings = SMALL | {"embedder": "w8-d2-batch-relu-avg"}
+    assert condense(digits, "dm", **settings, steps=1).settings["engine"] == "eager-float32-all"
+    with pytest.raises(SettingsError, match="batch norm sees all classes at once"):
+        condense(digits, "dm", **settings, steps=1, engine="eager-float32-64")
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "instance", "group"])
+def test_the_weights_of_a_step_are_those_of_a_net_built_from_its_seed(tiny_set: ImageSet, norm: str) -> None:
+    net, built = (make_embedder(f"w8-d2-{norm}-relu-avg", tiny_set, seed) for seed in (1, 2))
+    net.embed(tiny_set.normalized())
+    initialize(net, 2, tiny_set.device)
+    for (name, mine), theirs in zip(net.blocks.state_dict().items(), built.blocks.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs), name

@@ -4,35 +4,71 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from nasproxy.config import RecipeSettings
+from benchmarks import naive
+from nasproxy.config import Precision, RecipeSettings
 from nasproxy.images import ImageData, ImageSet, make_generator
 from nasproxy.nets.convnet import parse_arch
-from nasproxy.training import Fit, count_steps, make_net, measure_accuracy, train, train_seeds
+from nasproxy.training import LOOK_EVERY, Fit, count_steps, make_net, measure_accuracy, train, train_seeds
 
 ARCH = parse_arch("w8-d2-instance-relu-avg")
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
 PLAIN = RecipeSettings(epochs=4, batch_size=5, augmentation="none")
 
 
 def test_training_is_plain_sgd_with_the_rate_dropped_at_half(tiny_set: ImageSet) -> None:
     net, reference = make_net(ARCH, tiny_set, 1), make_net(ARCH, tiny_set, 1)
-    train([net], tiny_set, PLAIN, [make_generator("order")])
+    (fit,) = train([net], tiny_set, PLAIN, [make_generator("order")])
 
-    generator = make_generator("order")
-    optimizer = torch.optim.SGD(reference.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    images, step = tiny_set.normalized(), 0
-    for _ in range(4):
-        order = torch.randperm(12, generator=generator)
-        for index in (order[:4], order[4:8], order[8:]):
-            optimizer.param_groups[0]["lr"] = 0.01 if step < 6 else 0.001
-            optimizer.zero_grad()
-            F.cross_entropy(reference(images[index]), tiny_set.labels[index]).backward()
-            optimizer.step()
-            step += 1
+    generator, images = make_generator("order"), tiny_set.normalized()
+    orders = (torch.randperm(12, generator=generator).split(4) for _ in range(4))
+    epochs = ([(images[index], tiny_set.labels[index]) for index in order] for order in orders)
+    losses = [loss for loss, _ in naive.train(reference, epochs, lambda batch: batch, drop_at=6)]
+
+    torch.testing.assert_close(fit.losses, torch.tensor(losses))
     for mine, theirs in zip(net.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "instance", "group"])
+def test_a_net_learns_the_same_beside_others_as_alone(tiny_set: ImageSet, norm: str, device: str) -> None:
+    images, recipe = tiny_set.to(device), RecipeSettings(epochs=10, batch_size=6)
+    archs = [parse_arch(f"w8-d{depth}-{norm}-relu-avg") for depth in (1, 2, 2)]
+
+    def fresh() -> list[nn.Module]:
+        return [make_net(arch, images, seed) for seed, arch in enumerate(archs)]
+
+    together = train(fresh(), images, recipe, [make_generator(seed) for seed in range(3)])
+    for seed, net in enumerate(fresh()):
+        (alone,) = train([net], images, recipe, [make_generator(seed)])
+        torch.testing.assert_close(together[seed].losses, alone.losses, rtol=1e-3, atol=1e-3)
+    assert not torch.equal(together[1].losses, together[2].losses)
+
+
+def test_bfloat16_learns_what_float32_learns(digits: ImageData) -> None:
+    train_set = digits.train.subset(torch.arange(100))
+
+    def learn(precision: Precision) -> tuple[torch.Tensor, float]:
+        net = make_net(ARCH, train_set, 0)
+        recipe = RecipeSettings(epochs=40, precision=precision, augmentation="none")
+        (fit,) = train([net], train_set, recipe, [make_generator(0)])
+        return fit.losses, measure_accuracy(net, digits.test)
+
+    (exact_losses, exact), (rounded_losses, rounded) = learn("float32"), learn("bfloat16")
+    assert exact > 0.4
+    assert rounded == pytest.approx(exact, abs=0.05)
+    assert not torch.equal(rounded_losses, exact_losses)
+    torch.testing.assert_close(rounded_losses, exact_losses, rtol=0.02, atol=0.02)
+
+
+def test_training_ends_early_once_all_nets_have_diverged(tiny_set: ImageSet) -> None:
+    recipe = RecipeSettings(epochs=300, batch_size=12, lr=1e20, augmentation="none")
+    nets = [make_net(ARCH, tiny_set, seed) for seed in range(2)]
+    fits = train(nets, tiny_set, recipe, [make_generator(seed) for seed in range(2)])
+    assert [fit.steps for fit in fits] == [LOOK_EVERY] * 2
+    assert all(fit.diverged for fit in fits)
 
 
 @pytest.mark.parametrize(

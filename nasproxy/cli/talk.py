@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 PLAIN_INTERVAL_SECONDS = 30.0
 MOMENT_SECONDS = 1.0
+BAR_UNITS = 10_000
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,11 @@ class _Line:
     done: int
     total: int
     note: str
+    work: float
+    """Fraction of the work done."""
     started: float
     first_done: int
+    first_work: float
 
     def rate(self) -> str:
         """Done a minute, since the work began here."""
@@ -35,8 +39,8 @@ class _Line:
         """The plain line."""
         elapsed = time.monotonic() - self.started
         times = f"{elapsed:.0f} s"
-        if self.first_done < self.done < self.total:
-            times += f", {elapsed / (self.done - self.first_done) * (self.total - self.done):.0f} s left"
+        if self.first_work < self.work < 1:
+            times += f", {elapsed / (self.work - self.first_work) * (1 - self.work):.0f} s left"
         parts = (f"{self.what} {self.done}/{self.total}", self.rate(), times, self.note)
         return " ".join(part for part in parts if part)
 
@@ -50,7 +54,7 @@ class Talk:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -83,17 +87,22 @@ class Talk:
         """One line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
         """Updates the bar of `what`; off a terminal, says so at the end, and every 30 seconds on the way."""
+        if work is None:
+            work = done / total if total else 1.0
         line = self._line
         is_new = line is None or what != line.what or done < line.done
         if line is None or is_new:
-            line = _Line(what, done, total, note, started=time.monotonic(), first_done=done)
+            line = _Line(what, done, total, note, work, time.monotonic(), first_done=done, first_work=work)
             if self._live:
-                self._task = self._progress.add_task(what, total=total, completed=done, note="", rate="")
-        self._line = line = _Line(what, done, total, note, line.started, line.first_done)
+                self._task = self._progress.add_task(
+                    what, total=BAR_UNITS, completed=round(work * BAR_UNITS), note="", rate="", count=""
+                )
+        self._line = line = replace(line, done=done, total=total, note=note, work=work)
         if self._live and self._task is not None:
-            self._progress.update(self._task, completed=done, note=note, rate=line.rate())
+            units, count = work * BAR_UNITS, f"{done}/{total}"
+            self._progress.update(self._task, completed=units, note=note, rate=line.rate(), count=count)
         elif not self._live and done == total and time.monotonic() - line.started >= MOMENT_SECONDS:
             self.say(line.text())
 

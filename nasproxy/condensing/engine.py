@@ -8,7 +8,7 @@ made with, and that name given as the setting `engine` makes them again.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self, get_args
@@ -29,9 +29,11 @@ TimeStep = Callable[["Engine"], float]
 
 CHUNK = {"cpu": 64, "cuda": 4096}
 """Images without gradient a pass, by device type, before anything is measured."""
-CHUNKS_TO_TRY = (16, 64, 256, 4096)
-WORTH_TRYING_SECONDS = 120.0
-"""Condensations that would take less are not worth compiling for, which takes about 5 s an engine."""
+CHUNKS_TO_TRY = {"cpu": (16, 64, 256), "cuda": (512, 4096)}
+WORTH_TRYING_SECONDS = 20.0
+"""Condensations that would take less take the default engine."""
+WORTH_COMPILING_SECONDS = 120.0
+"""Condensations that would take less without compiling are not worth it: it takes about 5 s an engine."""
 BETTER = 0.95
 """An engine is preferred to a simpler one if it takes less than this fraction of its time."""
 
@@ -88,34 +90,38 @@ def default_engine(device: torch.device, *, splittable: bool) -> Engine:
     return Engine(compiled=False, precision="float32", chunk=CHUNK[device.type] if splittable else None)
 
 
-def choose_engine(default: Engine, time_step: TimeStep, num_steps: int) -> tuple[Engine, dict[str, float]]:
+def choose_engine(
+    default: Engine, time_step: TimeStep, num_steps: int, device: torch.device
+) -> tuple[Engine, dict[str, float]]:
     """The fastest engine for so many steps, and the seconds of a step with each engine that was tried.
 
-    Whatever takes less than two minutes keeps the default. An engine that does not run here (there is no C++ compiler)
-    takes infinitely long.
+    First both precisions; then, where it pays, compiled; then other chunks. An engine that does not run here (there is
+    no C++ compiler) takes infinitely long.
     """
     if num_steps == 0:
         return default, {}
-    seconds = {default.name: time_step(default)}
-    if num_steps * seconds[default.name] < WORTH_TRYING_SECONDS:
-        return default, seconds
-    best = default
-    kinds = [
-        replace(default, compiled=compiled, precision=p) for compiled in (False, True) for p in get_args(Precision)
-    ]
-    chunks = [] if default.chunk is None else CHUNKS_TO_TRY
+    best, seconds = default, {default.name: time_step(default)}
+
+    def try_all(engines: Iterable[Engine], worth_seconds: float) -> None:
+        nonlocal best
+        if num_steps * seconds[best.name] < worth_seconds:
+            return
+        for engine in engines:
+            if engine.name not in seconds:
+                seconds[engine.name] = _try(time_step, engine)
+                if seconds[engine.name] < BETTER * seconds[best.name]:
+                    best = engine
+
+    def kinds(*, compiled: bool) -> list[Engine]:
+        return [replace(default, compiled=compiled, precision=precision) for precision in get_args(Precision)]
+
     with _quiet_compiler():
-        for engine in kinds[1:]:
-            seconds[engine.name] = _try(time_step, engine)
-            best = _faster(best, engine, seconds)
-        for engine in [replace(best, chunk=chunk) for chunk in chunks if chunk != best.chunk]:
-            seconds[engine.name] = _try(time_step, engine)
-            best = _faster(best, engine, seconds)
+        try_all(kinds(compiled=False), WORTH_TRYING_SECONDS)
+        try_all(kinds(compiled=True), WORTH_COMPILING_SECONDS)
+        if default.chunk is not None:
+            chunks = CHUNKS_TO_TRY[device.type]
+            try_all([replace(best, chunk=chunk) for chunk in chunks], WORTH_COMPILING_SECONDS)
     return best, seconds
-
-
-def _faster(old: Engine, new: Engine, seconds: dict[str, float]) -> Engine:
-    return new if seconds[new.name] < BETTER * seconds[old.name] else old
 
 
 def _try(time_step: TimeStep, engine: Engine) -> float:

@@ -56,7 +56,7 @@ def match_distributions(task: Task) -> Tensor:
     def draw_batch(step: int) -> tuple[Tensor, Tensor]:
         """Of a step: a fresh net, and augmented real (K, R, C, H, W) and synthetic (K, I, C, H, W) images."""
         generator = make_generator(settings.seed, "dm", step)
-        _initialize(net, derive_seed(settings.seed, "embedder", step), real_set.device)
+        initialize(net, derive_seed(settings.seed, "embedder", step), real_set.device)
         index = real_set.sample_classes(settings.real_batch_size, generator)
         real = real_set.normalized(index.flatten()).unflatten(0, index.shape)
         real, synthetic = augment_classes((real, images), groups, generator)
@@ -155,7 +155,7 @@ def _make_embedder(arch: Arch, images: ImageSet) -> ConvNet:
     return net.requires_grad_(False)
 
 
-def _initialize(net: ConvNet, seed: int, device: torch.device) -> None:
+def initialize(net: ConvNet, seed: int, device: torch.device) -> None:
     """Fresh weights in place, drawn on the device; on a CPU those of a net built after the same seed."""
     with seeded_torch(seed, device):
         for module in net.blocks:
@@ -187,7 +187,7 @@ def _find_engine(task: Task, arch: Arch, net: ConvNet, draw_batch: Callable[[int
         return timed(step)
 
     default = default_engine(task.images.device, splittable=_splittable(arch))
-    engine, seconds = choose_engine(default, time_step, settings.steps)
+    engine, seconds = choose_engine(default, time_step, settings.steps, task.images.device)
     task.on_engine(engine.name, seconds)
     return engine
 

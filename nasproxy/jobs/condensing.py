@@ -56,6 +56,7 @@ def run_condense(
             f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",
         )
         metrics = _Metrics(run, state)
+        listener.progress("condensing", state.step if state else 0, settings.steps)
 
         def on_step(step: int, loss: float) -> None:
             metrics.add(step, loss)

@@ -1,6 +1,7 @@
 """The work of `nasproxy search`."""
 
 import contextlib
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from nasproxy.jobs.listener import Listener
 from nasproxy.jobs.references import find_proxy, read_arch_ids
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir, create_run, write_text
-from nasproxy.searching import plan_search, run_plan
+from nasproxy.searching import Plan, plan_search, run_plan
 from nasproxy.space import load_space
 from nasproxy.study import StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
@@ -70,7 +71,7 @@ def run_search(
             run.update_meta(device=plan.workforce.device_name, workforce=workforce, left_out=plan.left_out)
             if arch_ids is not None:  # the run that they were the best of may go on
                 write_text(run.path / ARCHS_FILE, "".join(f"{arch_id}\n" for arch_id in arch_ids))
-            tally = _Tally(list(store.trials()), plan.num_trials, listener)
+            tally = _Tally(list(store.trials()), plan, listener)
             run.log(
                 f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(tally.trials)} done before"
             )
@@ -89,7 +90,7 @@ class _Tally:
     """Counts trials for the progress line."""
 
     trials: list[Trial]
-    total: int
+    plan: Plan
     listener: Listener
 
     def __post_init__(self) -> None:
@@ -106,8 +107,20 @@ class _Tally:
         best = max(scored, key=lambda trial: trial.val_accuracy, default=None)
         note = f"best {best.val_accuracy:.1%} {best.arch_id}, " if best else ""
         self.listener.progress(
-            "searching", len(self.trials), self.total, f"{note}{len(self.trials) - len(scored)} failed"
+            "searching",
+            len(self.trials),
+            self.plan.num_trials,
+            f"{note}{len(self.trials) - len(scored)} failed",
+            work=self._work_done(),
         )
+
+    def _work_done(self) -> float | None:
+        """By FLOPs, where it is known which architectures will be tried, and what each costs."""
+        sizes = {arch.id: self.plan.size_of(arch) for arch in self.plan.archs}
+        total = sum(sizes.values())
+        if self.plan.num_trials < len(sizes) or math.isinf(total):
+            return None
+        return sum(sizes[trial.arch_id] for trial in self.trials if trial.arch_id in sizes) / total
 
 
 def _archs_of(run: RunDir | None) -> str | None:
