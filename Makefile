@@ -1,14 +1,17 @@
-# make demo, make test: all set-up included. Both use .venv in this folder.
+# make demo, make test, make bench: all set-up included. All use .venv in this folder.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench lint clean
 
 demo: .venv/ready
 	$(BIN)/nasproxy demo
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -8,8 +8,7 @@ made with, and that name given as the setting `engine` makes them again.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Self, get_args
 
@@ -80,6 +79,7 @@ class Engine:
 
         if not self.compiled:
             return embed
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a machine without GPU is no news
         torch.compiler.reset()  # torch keeps only a few versions of one function
         compiled: Embed = torch.compile(embed, dynamic=False)
         return compiled
@@ -115,12 +115,11 @@ def choose_engine(
     def kinds(*, compiled: bool) -> list[Engine]:
         return [replace(default, compiled=compiled, precision=precision) for precision in get_args(Precision)]
 
-    with _quiet_compiler():
-        try_all(kinds(compiled=False), WORTH_TRYING_SECONDS)
-        try_all(kinds(compiled=True), WORTH_COMPILING_SECONDS)
-        if default.chunk is not None:
-            chunks = CHUNKS_TO_TRY[device.type]
-            try_all([replace(best, chunk=chunk) for chunk in chunks], WORTH_COMPILING_SECONDS)
+    try_all(kinds(compiled=False), WORTH_TRYING_SECONDS)
+    try_all(kinds(compiled=True), WORTH_COMPILING_SECONDS)
+    if default.chunk is not None:
+        chunks = CHUNKS_TO_TRY[device.type]
+        try_all([replace(best, chunk=chunk) for chunk in chunks], WORTH_COMPILING_SECONDS)
     return best, seconds
 
 
@@ -143,15 +142,3 @@ def timed(step: Callable[[], Tensor], repeats: int = 2) -> float:
         float(step().sum())  # waits for the device
         best = min(best, time.perf_counter() - started)
     return best
-
-
-@contextmanager
-def _quiet_compiler() -> Iterator[None]:
-    """Without torch's remark that a machine without GPU has none."""
-    logger = logging.getLogger("torch.utils.cpp_extension")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
