@@ -18,6 +18,8 @@ from nasproxy.nets.convnet import ConvNet
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """(B, C, H, W) images and (B,) labels, an epoch of them."""
+Pairs = Iterable[tuple[Tensor, Tensor]]
+"""For each class, augmented real (R, C, H, W) and synthetic (I, C, H, W) images."""
 
 
 def matching_loss(net: ConvNet, real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Tensor:
@@ -31,32 +33,42 @@ def matching_loss(net: ConvNet, real: Iterable[Tensor], synthetic: Iterable[Tens
 
 
 def condense(
-    images: ImageSet,
-    synthetic: Tensor,
-    make_net: Callable[[], ConvNet],
-    *,
-    lr: float,
-    real_batch_size: int,
-    groups: tuple[str, ...],
-    generator: torch.Generator,
+    synthetic: Tensor, make_net: Callable[[], ConvNet], draw_pairs: Callable[[Tensor], Pairs], *, lr: float
 ) -> Iterator[float]:
-    """Algorithm 1: updates `synthetic` (K, I, C, H, W) in place, and yields the loss of each step, without end."""
-    normalized = images.normalized()
-    members = [torch.nonzero(images.labels == k).flatten() for k in range(images.num_classes)]
+    """Algorithm 1: updates `synthetic` (K, I, C, H, W) in place, and yields the loss of each step, without end.
+
+    Args:
+        synthetic: the images.
+        make_net: a fresh random net.
+        draw_pairs: of the synthetic images, what is compared at a step, class by class.
+        lr: learning rate of the images; their momentum is 0.5.
+    """
     synthetic.requires_grad_()
     optimizer = torch.optim.SGD([synthetic], lr=lr, momentum=0.5)
     while True:
         net = make_net().requires_grad_(False)
-        pairs = []
-        for k, index in enumerate(members):
-            chosen = index[torch.randperm(len(index), generator=generator)[:real_batch_size].to(index.device)]
-            pair = augment_classes((normalized[chosen][None], synthetic[k][None]), groups, generator)
-            pairs.append([batch[0] for batch in pair])
-        loss = matching_loss(net, *zip(*pairs, strict=True))
+        real, augmented = zip(*draw_pairs(synthetic), strict=True)
+        loss = matching_loss(net, real, augmented)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         yield loss.item()
+
+
+def pair_drawer(
+    images: ImageSet, real_batch_size: int, groups: tuple[str, ...], generator: torch.Generator
+) -> Callable[[Tensor], Pairs]:
+    """For `condense`: random real images of each class and its synthetic ones, augmented alike."""
+    normalized = images.normalized()
+    members = [torch.nonzero(images.labels == k).flatten() for k in range(images.num_classes)]
+
+    def draw_pairs(synthetic: Tensor) -> Pairs:
+        for k, index in enumerate(members):
+            chosen = index[torch.randperm(len(index), generator=generator)[:real_batch_size].to(index.device)]
+            real, augmented = augment_classes((normalized[chosen][None], synthetic[k][None]), groups, generator)
+            yield real[0], augmented[0]
+
+    return draw_pairs
 
 
 def train(

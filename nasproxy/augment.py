@@ -97,7 +97,7 @@ def augment_classes(
     chosen = torch.randint(len(groups), (num_classes,), generator=generator)
     drawn = [GROUPS[name].draw(num_classes, _shape_of(batches[0]), generator) for name in groups]
     order = torch.cat([torch.nonzero(chosen == number).flatten() for number in range(len(groups))])
-    back = torch.argsort(order).to(batches[0].device)
+    back = torch.argsort(order).to(batches[0].device, non_blocking=True)
     augmented = []
     for images in batches:
         size, parts = images.shape[1], []
@@ -106,7 +106,7 @@ def augment_classes(
             if len(members) == 0:
                 continue
             parameters = {key: value[members].repeat_interleave(size) for key, value in drawn[number].items()}
-            flat = images[members.to(images.device)].flatten(0, 1)
+            flat = images[members.to(images.device, non_blocking=True)].flatten(0, 1)
             parts.append(GROUPS[name].apply(flat, _to(images, parameters)).unflatten(0, (len(members), size)))
         augmented.append(torch.cat(parts)[back])
     return tuple(augmented)

@@ -99,7 +99,8 @@ class RecipeSettings(Settings):
     augmentation: str = "auto"
     """Augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
     precision: Precision = "float32"
-    """Arithmetic of convolutions and matrix products in training; evaluation is float32."""
+    """Arithmetic of convolutions and matrix products in training; evaluation is float32 (on a GPU, as torch has it,
+    convolutions in TF32)."""
 
 
 RECIPES: Mapping[str, RecipeSettings] = {
@@ -157,6 +158,8 @@ class MachineSettings(Settings):
     """CPU threads of a worker; none: cores / workers."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 1.0
     """GPU share of a worker, where the device is a GPU."""
+    cuda_graphs: bool = True
+    """Replay the steps of a training as a CUDA graph, where the device is a GPU."""
     address: str | None = None
     """Address of a running Ray cluster; none: Ray on this machine."""
 

@@ -44,6 +44,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Parameters of glibc's mallopt(3)."""
 
 
+_keepers = 0
+"""How many `kept_memory` are in force."""
+
+
 @contextlib.contextmanager
 def kept_memory() -> Iterator[None]:
     """Keeps memory that tensors give up in this process for the next ones, and hands it back to the system at the end.
@@ -52,16 +56,20 @@ def kept_memory() -> Iterator[None]:
     blocks: on a CPU, training spends half of its time in page faults without this. GPUs have torch's own allocator, and
     where there is no glibc nothing is done.
     """
+    global _keepers  # noqa: PLW0603  # it stands for a state of the whole process
     libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
     if libc is None:
         yield
         return
+    _keepers += 1
     libc.mallopt(M_MMAP_MAX, 0)
-    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(M_TRIM_THRESHOLD, -1)
     try:
         yield
-    finally:  # what glibc adapts itself to in a process with large blocks
-        libc.mallopt(M_MMAP_MAX, 65_536)
-        libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
-        libc.mallopt(M_TRIM_THRESHOLD, 64 * 2**20)
-        libc.malloc_trim(0)
+    finally:
+        _keepers -= 1
+        if _keepers == 0:  # back to what glibc adapts itself to in a process with large blocks
+            libc.mallopt(M_MMAP_MAX, 65_536)
+            libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+            libc.mallopt(M_TRIM_THRESHOLD, 64 * 2**20)
+            libc.malloc_trim(0)

@@ -58,6 +58,7 @@ def evaluate(
             test=data.test,
             num_seeds=settings.num_nets,
             seed=settings.seed,
+            cuda_graphs=config.machine.cuda_graphs,
             on_seed=on_net,
         )
     return Evaluation(arch.id, scores.test_accuracies, scores.train_seconds)

@@ -62,7 +62,12 @@ class SeedScores:
 
 
 def train(
-    nets: Sequence[nn.Module], images: ImageSet, recipe: RecipeSettings, generators: Sequence[torch.Generator]
+    nets: Sequence[nn.Module],
+    images: ImageSet,
+    recipe: RecipeSettings,
+    generators: Sequence[torch.Generator],
+    *,
+    cuda_graphs: bool = True,
 ) -> list[Fit]:
     """Trains S nets in place with SGD and cross-entropy, side by side; each as it would be trained alone.
 
@@ -71,6 +76,7 @@ def train(
         images: the training images.
         recipe: epochs or steps, batch size, learning rate, augmentation, precision.
         generators: for each net, the source of its order and of its augmentation.
+        cuda_graphs: replays the updates as a CUDA graph, on a GPU.
 
     Returns:
         For each net, its losses. Training stops early, at the end of an epoch, when all nets have diverged.
@@ -78,7 +84,9 @@ def train(
     groups = parse_strategy(recipe.augmentation, flippable=images.flippable)
     num_steps, looked, step = count_steps(recipe, len(images)), 0, 0
     lr = torch.tensor(recipe.lr, device=images.device)
-    update = replayed(*make_update(nets, recipe, lr), images.device)
+    update, state = make_update(nets, recipe, lr)
+    if cuda_graphs:
+        update = replayed(update, state, images.device)
     losses = torch.empty(num_steps, len(nets), device=images.device)
     orders = [_epochs(images, recipe.batch_size, num_steps, generator) for generator in generators]
     for epoch in zip(*orders, strict=True):
@@ -177,6 +185,7 @@ def train_seeds(
     test: ImageSet,
     num_seeds: int,
     seed: int,
+    cuda_graphs: bool = True,
     on_seed: Callable[[int], None] = lambda _: None,
 ) -> SeedScores:
     """Trains S nets of an architecture and measures each once, after its last epoch.
@@ -189,6 +198,7 @@ def train_seeds(
         test: what is reported.
         num_seeds: S.
         seed: every draw derives from (seed, arch.id, number of the net).
+        cuda_graphs: see `train`.
         on_seed: called after each net with how many are done.
 
     Raises:
@@ -197,7 +207,7 @@ def train_seeds(
     val_accuracies: list[float] = []
     test_accuracies: list[float] = []
     num_diverged, seconds = 0, 0.0
-    size = _count_side_by_side(arch, images, recipe)
+    size = _count_side_by_side(arch, images, recipe, num_seeds)
     for first in range(0, num_seeds, size):
         repeats = range(first, min(first + size, num_seeds))
         nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
@@ -205,7 +215,7 @@ def train_seeds(
         _synchronize(images.device)
         started = time.perf_counter()
         with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
-            fits = train(nets, images, recipe, generators)
+            fits = train(nets, images, recipe, generators, cuda_graphs=cuda_graphs)
         _synchronize(images.device)
         seconds += time.perf_counter() - started
         num_diverged += sum(fit.diverged for fit in fits)
@@ -217,24 +227,27 @@ def train_seeds(
     return SeedScores(tuple(val_accuracies), tuple(test_accuracies), num_diverged, seconds)
 
 
-def _count_side_by_side(arch: Arch, images: ImageSet, recipe: RecipeSettings) -> int:
-    """How many such nets to train at once: on a CPU one, on a GPU as many as half of its free memory holds.
+def _count_side_by_side(arch: Arch, images: ImageSet, recipe: RecipeSettings, num_seeds: int) -> int:
+    """How many such nets to train at once: on a CPU one, on a GPU as many as half of the memory we may use holds.
 
     A net that draws random numbers (dropout) is trained alone: what it draws must not depend on its neighbours.
     """
     device = images.device
-    if device.type != "cuda":
+    if device.type != "cuda" or num_seeds == 1:
         return 1
-    net, batch = make_net(arch, images, 0), slice(min(recipe.batch_size, len(images)))
-    drawn, free = torch.cuda.get_rng_state(device), torch.cuda.mem_get_info(device)[0]
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    _loss_and_gradient(net.train(), images.normalized(batch), images.labels[batch], recipe.precision)
+    net, index = make_net(arch, images, 0).train(), slice(min(recipe.batch_size, len(images)))
+    drawn = torch.cuda.get_rng_state(device)
+    for _ in range(2):  # the first call tries algorithms, which takes memory
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        _loss_and_gradient(net, images.normalized(index), images.labels[index], recipe.precision)
+        used = torch.cuda.max_memory_allocated(device) - before
     if not torch.equal(torch.cuda.get_rng_state(device), drawn):
         torch.cuda.set_rng_state(drawn, device)
         return 1
-    used = torch.cuda.max_memory_allocated(device) - before
-    return max(int(free / 2 / used), 1)
+    total = torch.cuda.get_device_properties(device).total_memory
+    ours = total * torch.cuda.get_per_process_memory_fraction(device)
+    return max(int(ours / 2 / used), 1)
 
 
 def count_steps(recipe: RecipeSettings, num_images: int) -> int:
@@ -247,7 +260,7 @@ def _epochs(images: ImageSet, batch_size: int, num_steps: int, generator: torch.
     num_batches = math.ceil(len(images) / batch_size)
     left = num_steps
     while left > 0:
-        order = torch.randperm(len(images), generator=generator).to(images.device)
+        order = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
         epoch = list(order.tensor_split(num_batches))[:left]
         left -= len(epoch)
         yield epoch

@@ -1,6 +1,7 @@
 """The benchmark measures what it says: the sample stands for the space, the reference learns, all ways agree."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from benchmarks import naive, stacking
 from benchmarks.__main__ import Figure, as_table, write_csv
 from benchmarks.machine import describe
-from benchmarks.workload import FULL, QUICK, SAMPLE, make_data
+from benchmarks.workload import SAMPLE, make_data
 from nasproxy.images import ImageData
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import measure_costs
@@ -21,14 +22,18 @@ CPU = torch.device("cpu")
 
 def test_the_sample_stands_for_the_space() -> None:
     space = {arch.id: arch for arch in load_space("convnet720").archs()}
-    work = {arch_id: measure_costs(space[arch_id], (3, 32, 32), 10).flops for arch_id in SAMPLE}
-    assert sum(work.values()) / len(work) == pytest.approx(2 * 140e6, rel=0.01)
-    unpooled = sum(flops for arch_id, flops in work.items() if arch_id.endswith("none"))
-    assert unpooled / sum(work.values()) == pytest.approx(0.77, abs=0.01)
+    work = {arch_id: measure_costs(arch, (3, 32, 32), 10).flops for arch_id, arch in space.items()}
+
+    def mean_and_unpooled(arch_ids: Sequence[str]) -> tuple[float, float]:
+        total = sum(work[arch_id] for arch_id in arch_ids)
+        return total / len(arch_ids), sum(work[arch_id] for arch_id in arch_ids if arch_id.endswith("none")) / total
+
+    (mean, unpooled), (space_mean, space_unpooled) = mean_and_unpooled(SAMPLE), mean_and_unpooled(list(space))
+    assert mean == pytest.approx(space_mean, rel=0.06)
+    assert unpooled == pytest.approx(space_unpooled, abs=0.02)
     for factor in ("norm", "activation", "pooling"):
-        values = {arch.factors[factor] for arch in space.values()}
-        assert {space[arch_id].factors[factor] for arch_id in SAMPLE} == values
-    assert max(work.values()) < sum(work.values()) / 2, "two workers could not share it evenly"
+        assert {space[arch_id].factors[factor] for arch_id in SAMPLE} == {a.factors[factor] for a in space.values()}
+    assert max(work[arch_id] for arch_id in SAMPLE) < mean * len(SAMPLE) / 2, "two workers could not share it evenly"
 
 
 def test_the_naive_reference_learns_the_digits(digits: ImageData) -> None:
@@ -49,7 +54,6 @@ def test_all_ways_to_train_several_seeds_agree_and_are_timed() -> None:
 def test_a_measurement_has_the_data_that_its_share_of_the_updates_asks_for() -> None:
     data = make_data(500, share=0.01)
     assert [len(images) for images in (data.train, data.val, data.test)] == [500, 50, 100]
-    assert FULL.search_steps > QUICK.search_steps
 
 
 def test_figures_are_written_with_device_and_versions(tmp_path: Path) -> None:

@@ -25,10 +25,11 @@ def page_faults_of_a_tensor() -> int:
 def test_kept_memory_is_used_again() -> None:
     outside = page_faults_of_a_tensor()
     with kept_memory():
+        with kept_memory():
+            pass
         inside = page_faults_of_a_tensor()
-    assert inside < PAGES / 100
-    assert outside > PAGES / 2
-    assert page_faults_of_a_tensor() > PAGES / 2
+    assert inside < outside / 10  # huge pages make few faults of many
+    assert page_faults_of_a_tensor() > outside / 2
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])

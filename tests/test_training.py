@@ -17,18 +17,21 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 PLAIN = RecipeSettings(epochs=4, batch_size=5, augmentation="none")
 
 
-def test_training_is_plain_sgd_with_the_rate_dropped_at_half(tiny_set: ImageSet) -> None:
-    net, reference = make_net(ARCH, tiny_set, 1), make_net(ARCH, tiny_set, 1)
-    (fit,) = train([net], tiny_set, PLAIN, [make_generator("order")])
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("arch_id", ["w8-d2-instance-relu-avg", "w8-d2-batch-sigmoid-max", "w8-d1-none-leakyrelu-none"])
+def test_training_is_plain_sgd_with_the_rate_dropped_at_half(tiny_set: ImageSet, arch_id: str, device: str) -> None:
+    images = tiny_set.subset(torch.arange(11)).to(device)
+    net, reference = (make_net(parse_arch(arch_id), images, 1) for _ in range(2))
+    (fit,) = train([net], images, PLAIN, [make_generator("order")])
 
-    generator, images = make_generator("order"), tiny_set.normalized()
-    orders = (torch.randperm(12, generator=generator).split(4) for _ in range(4))
-    epochs = ([(images[index], tiny_set.labels[index]) for index in order] for order in orders)
+    generator, pixels = make_generator("order"), images.normalized()
+    orders = (torch.randperm(11, generator=generator).split([4, 4, 3]) for _ in range(4))
+    epochs = ([(pixels[index], images.labels[index]) for index in order] for order in orders)
     losses = [loss for loss, _ in naive.train(reference, epochs, lambda batch: batch, drop_at=6)]
 
-    torch.testing.assert_close(fit.losses, torch.tensor(losses))
-    for mine, theirs in zip(net.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(fit.losses, torch.tensor(losses), rtol=1e-3, atol=1e-3)
+    for mine, theirs in zip(net.state_dict().values(), reference.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("device", DEVICES)

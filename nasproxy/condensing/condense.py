@@ -48,12 +48,15 @@ def condense(
 ) -> ProxySet:
     """Makes a proxy set of `data.train`; validation and test images are not looked at.
 
+    The same seed gives the same set with the same `engine`; with 'auto' a long condensation measures which one is the
+    fastest, drops what torch has compiled in this process before, and names its choice in the set's settings.
+
     Args:
         data: images on the device to work on.
         method: a key of `METHODS`.
         settings: all settings at once, instead of `method` and `overrides`.
         resume_from: a state handed to `on_checkpoint` earlier, with the same settings: continues bit for bit.
-        on_step: told the number of steps done and the loss a class.
+        on_step: told every so many steps the number of steps done and the loss a class.
         on_checkpoint: given states to keep.
         on_engine: told which engine was chosen, and the seconds of a step with each that was tried.
         overrides: fields of `CondenseSettings`.

@@ -1,8 +1,8 @@
 """How images are embedded while condensing: in which precision, compiled or not, and how many at a time.
 
-An engine changes speed and rounding, not the method. Which one is fastest depends on the machine, so a long
-condensation measures them on its own images before it starts; a checkpoint and a proxy set name the engine they were
-made with, and that name given as the setting `engine` makes them again.
+An engine changes speed and rounding, not the method. Which one is fastest depends on the machine, so a condensation
+times a step of the plain one, and where it will be long, of others, on its own images before it starts. A checkpoint
+and a proxy set name the engine they were made with; that name given as the setting `engine` makes them again.
 """
 
 import logging
@@ -70,7 +70,11 @@ class Engine:
         )
 
     def embedder(self, net: ConvNet) -> Embed:
-        """The net's features, of whatever weights it has when called."""
+        """The net's features, of whatever weights it has when called.
+
+        Raises:
+            SettingsError: when called, if the net cannot be compiled here.
+        """
         precision = self.precision
 
         def embed(images: Tensor) -> Tensor:
@@ -82,7 +86,19 @@ class Engine:
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a machine without GPU is no news
         torch.compiler.reset()  # torch keeps only a few versions of one function
         compiled: Embed = torch.compile(embed, dynamic=False)
-        return compiled
+
+        def embed_compiled(images: Tensor) -> Tensor:
+            try:
+                return compiled(images)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise SettingsError(
+                    f"engine {self.name} does not run here: {' '.join(str(error).split())[:200]}; "
+                    f"use engine={replace(self, compiled=False).name}"
+                ) from error
+
+        return embed_compiled
 
 
 def default_engine(device: torch.device, *, splittable: bool) -> Engine:
@@ -129,7 +145,7 @@ def _try(time_step: TimeStep, engine: Engine) -> float:
     except torch.OutOfMemoryError:
         torch.cuda.empty_cache()
     except Exception as error:  # compilers fail in many ways
-        _log.warning("engine %s does not run here: %s", engine.name, " ".join(str(error).split())[:200])
+        _log.warning("%s", error)
     return math.inf
 
 

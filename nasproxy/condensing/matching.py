@@ -50,7 +50,7 @@ def match_distributions(task: Task) -> Tensor:
     state = good = task.resume_from or _first_state(task)
     images = state.images.to(real_set.device).clone().requires_grad_()
     velocity = state.velocity.to(real_set.device).clone()
-    lr = settings.image_lr or (10.0 if settings.images_per_class >= 100 else 1.0)
+    lr = settings.image_lr or default_image_lr(settings.images_per_class)
     started, step = time.perf_counter(), state.step
 
     def draw_batch(step: int) -> tuple[Tensor, Tensor]:
@@ -116,6 +116,11 @@ def _embed_in_chunks(embed: Embed, images: Tensor, chunk: int | None) -> Tensor:
     missing = -len(images) % chunk
     parts = [embed(part) for part in torch.cat([images, images[:missing]]).split(chunk)]
     return torch.cat(parts)[: len(images)]
+
+
+def default_image_lr(images_per_class: int) -> float:
+    """Learning rate of the images (main paper, section 3.1)."""
+    return 10.0 if images_per_class >= 100 else 1.0
 
 
 def check_matching(settings: CondenseSettings, images: ImageSet) -> None:

@@ -69,7 +69,7 @@ class Task:
     settings: CondenseSettings
     resume_from: CondenseState | None
     on_step: Callable[[int, float], None]
-    """Called after each update with the number of updates done and the loss."""
+    """Called every so many updates with the number of updates done and the loss."""
     on_checkpoint: Callable[[CondenseState], None]
     """Called with states to keep: every so many steps, and when the work is cut short."""
     on_engine: Callable[[str, dict[str, float]], None]

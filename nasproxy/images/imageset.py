@@ -65,8 +65,9 @@ class ImageSet:
 
     @cached_property
     def class_indices(self) -> list[Tensor]:
-        """K index tensors into the set, each ascending."""
-        return [torch.nonzero(self.labels == k).flatten() for k in range(self.num_classes)]
+        """K index tensors into the set, each ascending, on the CPU."""
+        labels = self.labels.cpu()
+        return [torch.nonzero(labels == k).flatten() for k in range(self.num_classes)]
 
     @cached_property
     def _scale(self) -> tuple[Tensor, Tensor]:
@@ -96,8 +97,8 @@ class ImageSet:
         for index in self.class_indices:
             rounds = -(-size // len(index))
             orders = [torch.randperm(len(index), generator=generator) for _ in range(rounds)]
-            rows.append(index[torch.cat(orders)[:size].to(index.device)])
-        return torch.stack(rows)
+            rows.append(index[torch.cat(orders)[:size]])
+        return torch.stack(rows).to(self.device, non_blocking=True)
 
     def subset(self, index: Tensor) -> Self:
         """The images of an index, in its order."""

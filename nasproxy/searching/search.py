@@ -96,6 +96,7 @@ def run_plan(
         num_seeds=settings.seeds,
         seed=settings.seed,
         num_threads=plan.workforce.threads_per_worker,
+        cuda_graphs=plan.config.machine.cuda_graphs,
     )
     recorder = _Recorder(store, plan.space, schedule, on_trial)
     with ray_output_to(log_path) as log, running_ray(plan.workforce) as resources:

@@ -42,6 +42,7 @@ class Job:
     num_seeds: int
     seed: int
     num_threads: int
+    cuda_graphs: bool
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,18 @@ class ArchTrainer(tune.Trainable):
         torch.set_num_threads(job.num_threads)
         self._memory = contextlib.ExitStack()
         self._memory.enter_context(kept_memory())
-        device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        torch.backends.cudnn.benchmark = True  # shapes recur: all nets of a space train on the same images
+        device = torch.device("cpu")
+        if ray.get_gpu_ids():
+            device = torch.device("cuda", 0)
+            share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)  # type: ignore[no-untyped-call]
+            torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
+            torch.backends.cudnn.benchmark = True  # shapes recur: all nets of a space train on the same images
         self._job = job
         self._train, self._val, self._test = (images.to(device) for images in (job.train, job.val, job.test))
         self.reset_config(config)
 
     def cleanup(self) -> None:
-        """Ends the process's work."""
+        """Ends the work of the process."""
         self._memory.close()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -101,6 +106,7 @@ class ArchTrainer(tune.Trainable):
                 test=self._test,
                 num_seeds=self._job.num_seeds,
                 seed=self._job.seed,
+                cuda_graphs=self._job.cuda_graphs,
             )
         except torch.AcceleratorError:  # the device is unusable for this process: it must end, and be replaced
             raise
