@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,9 +83,12 @@ def time_ours(scale: Scale, device: torch.device) -> Timing:
     return Timing(seconds, name, tuple(tried.items()), at[half] - started - half * seconds)
 
 
-def share_of_limit(timing: Timing, device: torch.device) -> float:
-    """FLOP/s of the nets in a step over what the device does in that precision: forward, and back to the images."""
+def shares_of_limit(timings: Sequence[Timing], device: torch.device) -> list[float]:
+    """FLOP/s of the nets in a step (forward, and back to the images) over what the device does in that precision."""
     flops = measure_costs(default_arch((3, 32, 32)), (3, 32, 32), NUM_CLASSES).flops
     work = flops * NUM_CLASSES * (REAL_BATCH_SIZE + 2 * IMAGES_PER_CLASS)
-    precision = Engine.parse(timing.engine).precision if timing.engine else "float32"
-    return work / timing.seconds / arithmetic_limit(device, precision)
+    shares = []
+    for timing in timings:
+        precision = Engine.parse(timing.engine).precision if timing.engine else "float32"
+        shares.append(work / timing.seconds / arithmetic_limit(device, precision))
+    return shares

@@ -6,10 +6,10 @@ import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import ray
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,7 +37,7 @@ def describe(device: torch.device) -> dict[str, str]:
         "device": name,
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "ray": str(ray.__version__),
+        "ray": version("ray"),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks import naive
-from benchmarks.workload import BATCH_SIZE, IMAGES_PER_CLASS, PROXY_STEPS, SAMPLE, make_data
+from benchmarks.workload import BATCH_SIZE, EVEN, IMAGES_PER_CLASS, PROXY_STEPS, SAMPLE, make_data
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.condensing import condense
 from nasproxy.images import ImageData, make_generator
@@ -78,10 +78,21 @@ def time_ours(proxy: str, steps: int, **settings: Any) -> Timing:
     return Timing(last - first, steps, total - (last - first))
 
 
+def time_scaling(steps: int, workers: int) -> float:
+    """Seconds of training architectures of equal size, which workers can share evenly; three times `steps` updates."""
+    data = _make_data("random", steps)
+    trials = search(
+        load_space("convnet720"), _proxy_set(data), data,
+        archs=EVEN, seeds=1, steps=3 * steps, device="cpu", workers=workers, threads_per_worker=1,
+    )  # fmt: skip
+    first, last = span(trials)
+    return last - first
+
+
 def time_between_trials() -> float:
     """Seconds from the end of a trial to the start of the next on the same worker: Ray, the record, the schedule."""
     data = make_data(1_000, share=0.0)
-    archs = [arch.id for arch in load_space("convnet720").archs() if arch.factors["depth"] == 1][:40]
+    archs = [arch.id for arch in load_space("convnet720").archs() if arch.factors["depth"] == 1][:24]
     trials = search(
         load_space("convnet720"), _proxy_set(data), data, archs=archs, seeds=1, steps=1, batch_size=10, workers=1
     )

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks import naive, stacking
-from benchmarks.__main__ import Figure, as_table, write_csv
 from benchmarks.machine import describe
+from benchmarks.table import Figure, as_table, write_csv
 from benchmarks.workload import SAMPLE, make_data
 from nasproxy.images import ImageData
 from nasproxy.nets.convnet import parse_arch
