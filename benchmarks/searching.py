@@ -78,15 +78,21 @@ def time_ours(proxy: str, steps: int, **settings: Any) -> Timing:
     return Timing(last - first, steps, total - (last - first))
 
 
-def time_scaling(steps: int, workers: int) -> float:
-    """Seconds of training architectures of equal size, which workers can share evenly; three times `steps` updates."""
+def measure_scaling(steps: int, num_workers: int) -> float:
+    """How many times as much as one worker several do, one thread each: by the time that nets of like size take.
+
+    The end of a search, when some workers are done before others, is left out: of 720 architectures it is little.
+    """
     data = _make_data("random", steps)
-    trials = search(
-        load_space("convnet720"), _proxy_set(data), data,
-        archs=EVEN, seeds=1, steps=3 * steps, device="cpu", workers=workers, threads_per_worker=1,
-    )  # fmt: skip
-    first, last = span(trials)
-    return last - first
+    space, proxy = load_space("convnet720"), _proxy_set(data)
+    busy = {}
+    for workers in (1, num_workers):
+        trials = search(
+            space, proxy, data,
+            archs=EVEN, seeds=1, steps=steps, device="cpu", workers=workers, threads_per_worker=1,
+        )  # fmt: skip
+        busy[workers] = busy_seconds(trials)
+    return num_workers * busy[1] / busy[num_workers]
 
 
 def time_between_trials() -> float:
@@ -97,8 +103,12 @@ def time_between_trials() -> float:
         load_space("convnet720"), _proxy_set(data), data, archs=archs, seeds=1, steps=1, batch_size=10, workers=1
     )
     first, last = span(trials)
-    busy = sum((trial.ended - trial.started).total_seconds() for trial in trials if trial.ended and trial.started)
-    return (last - first - busy) / (len(trials) - 1)
+    return (last - first - busy_seconds(trials)) / (len(trials) - 1)
+
+
+def busy_seconds(trials: Trials) -> float:
+    """Of all workers, training and evaluating."""
+    return sum((trial.ended - trial.started).total_seconds() for trial in trials if trial.ended and trial.started)
 
 
 def span(trials: Trials) -> tuple[float, float]:

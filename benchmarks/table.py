@@ -70,7 +70,7 @@ def main() -> None:
             failed = True
             say.print_exception()
     say.print(f"{time.perf_counter() - started:4.0f} s  done, written to {options.csv}", highlight=False)
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140).print(as_table(figures))
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160).print(as_table(figures))
     sys.exit(1 if failed else 0)
 
 
@@ -107,8 +107,8 @@ def search_figures(scale: Scale, device: torch.device) -> Iterator[Figure]:
     share = ray_seconds / (ray_seconds + our_seconds)
     yield Figure("search: share of Ray and records, 720 archs x 1 seed", "%", None, 100 * share)
     if device.type == "cpu":
-        alone, together = (in_fresh_process(searching.time_scaling, scale.search_steps, n) for n in (1, num_cores()))
-        yield Figure(f"search: {num_cores()} workers against one, one thread each", "x", None, alone / together)
+        scaling = in_fresh_process(searching.measure_scaling, 2 * scale.search_steps, num_cores())
+        yield Figure(f"search: {num_cores()} workers against one, one thread each", "x", None, scaling)
 
 
 def full_training_figures(scale: Scale, device: torch.device) -> Iterator[Figure]:
