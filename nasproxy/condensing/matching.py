@@ -9,7 +9,8 @@ with a freshly initialised net at every step, one augmentation a class and step 
 Notation: K classes, R real images a class, I synthetic images a class, C channels, H height, W width, F features.
 
 All classes go through the net together. Norms that work image by image give exactly what class by class would; batch
-norm sees the mix of all classes, which is how the paper gets its batch-norm rows.
+norm sees the mix of all classes, which is how the paper gets its batch-norm rows. Where a trial finds it faster, nets
+embed in bfloat16 (`engine`); class means, loss, gradient and images are float32.
 """
 
 import math
