@@ -21,9 +21,9 @@ it without pooling (the space: 76 %)."""
 EVEN = tuple(
     f"w64-{depth}-{norm}-relu-{pooling}"
     for depth, pooling in (("d2", "none"), ("d3", "avg"))
-    for norm in ("none", "batch", "instance", "group")
+    for norm in ("instance", "group")
 )
-"""Four nets of each of two sizes."""
+"""Two nets of each of two sizes."""
 STACKED = ("w32-d3-instance-relu-avg", "w128-d3-instance-relu-avg")
 """Of which several seeds are trained at once."""
 NUM_CLASSES, IMAGES_PER_CLASS, REAL_BATCH_SIZE, BATCH_SIZE = 10, 50, 256, 250
