@@ -53,8 +53,9 @@ def kept_memory() -> Iterator[None]:
     """Keeps memory that tensors give up in this process for the next ones, and hands it back to the system at the end.
 
     glibc takes every large block fresh from the system, page by page, and returns it at once. Activations are such
-    blocks: on a CPU, training spends half of its time in page faults without this. GPUs have torch's own allocator, and
-    where there is no glibc nothing is done.
+    blocks: on a CPU, training spends half of its time in page faults without this. It works in the main thread (glibc
+    gives others arenas that hold no large blocks). GPUs have torch's own allocator, and where there is no glibc nothing
+    is done.
     """
     global _keepers  # noqa: PLW0603  # it stands for a state of the whole process
     libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
