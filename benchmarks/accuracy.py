@@ -20,7 +20,7 @@ from benchmarks import naive
 from benchmarks.machine import describe
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.condensing import condense
-from nasproxy.condensing.matching import default_image_lr
+from nasproxy.condensing.matching import default_image_lr, make_embedder
 from nasproxy.config import ImageSettings, RecipeSettings
 from nasproxy.device import find_device, kept_memory
 from nasproxy.images import ImageData, ImageSet, load_images, make_generator
@@ -80,14 +80,12 @@ def condense_naively(data: ImageData, images_per_class: int, steps: int) -> Imag
     synthetic = start.normalized().unflatten(0, (images.num_classes, images_per_class)).clone()
     arch, seeds = default_arch(images.image_shape), itertools.count()
 
-    def make_embedder() -> ConvNet:
-        net = make_net(arch, images, derive_seed("naive", next(seeds)))
-        assert isinstance(net, ConvNet)
-        return net
+    def make_fresh() -> ConvNet:
+        return make_embedder(arch, images, derive_seed("naive", next(seeds)))
 
     groups = parse_strategy("auto", flippable=images.flippable)
     pairs = naive.pair_drawer(images, 256, groups, make_generator("naive"))
-    updates = naive.condense(synthetic, make_embedder, pairs, lr=default_image_lr(images_per_class))
+    updates = naive.condense(synthetic, make_fresh, pairs, lr=default_image_lr(images_per_class))
     for _ in itertools.islice(updates, steps):
         pass
     return replace(start, images=images.pixels_from_normalized(synthetic.detach().flatten(0, 1)))

@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import platform
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
@@ -12,13 +11,15 @@ from typing import ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
+from nasproxy.condensing.engine import timed
 from nasproxy.config import Precision
 from nasproxy.device import describe_device, kept_memory, num_cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
+REPEATS = 7
+"""Calls of which the fastest counts."""
 
 
 def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -49,21 +50,9 @@ def arithmetic_limit(device: torch.device, precision: Precision) -> float:
     maps = torch.randn(16 if device.type == "cpu" else 1024, 256, 32, 32, device=device).to(dtype)
     kernel = torch.randn(256, 256, 3, 3, device=device).to(dtype)
     with kept_memory(), torch.no_grad():
-        product = 2 * side**3 / fastest(lambda: left @ right, device)
-        convolution = 2 * 9 * 256 * maps.numel() / fastest(lambda: F.conv2d(maps, kernel, padding=1), device)
+        product = 2 * side**3 / timed(lambda: left @ right, device, REPEATS)
+        convolution = 2 * 9 * 256 * maps.numel() / timed(lambda: F.conv2d(maps, kernel, padding=1), device, REPEATS)
     return max(product, convolution)
-
-
-def fastest(work: Callable[[], Tensor], device: torch.device, repeats: int = 7) -> float:
-    """Seconds of the fastest of some calls."""
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:])
 
 
 def _cpu_model() -> str:

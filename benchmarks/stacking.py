@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.machine import fastest
 from benchmarks.workload import BATCH_SIZE, random_images
+from nasproxy.condensing.engine import timed
 from nasproxy.config import RecipeSettings
 from nasproxy.device import kept_memory
 from nasproxy.nets.convnet import parse_arch
@@ -60,7 +60,7 @@ def _time_arch(arch_id: str, num_nets: int, device: torch.device) -> dict[str, f
     for name, way in ways.items():
         if name != "one by one":
             torch.testing.assert_close(way(), expected, rtol=1e-3, atol=1e-3, msg=f"{name}: other losses")
-    return {name: fastest(way, device, repeats=3) for name, way in ways.items()}
+    return {name: timed(way, device, repeats=3) for name, way in ways.items()}
 
 
 def _one_by_one(nets: Sequence[nn.Module], batches: Tensor, labels: Tensor) -> Way:

@@ -40,6 +40,12 @@ def describe_device(device: torch.device) -> str:
     return f"CPU {platform.machine()}, {num_cores()} cores"
 
 
+def synchronize(device: torch.device) -> None:
+    """Waits until the device has done all it was given; a CPU has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 """Parameters of glibc's mallopt(3)."""
 

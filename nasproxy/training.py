@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.config import Precision, RecipeSettings
+from nasproxy.device import synchronize
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.replay import Step, replayed, side_by_side
 from nasproxy.seeding import derive_seed
@@ -212,11 +213,11 @@ def train_seeds(
         repeats = range(first, min(first + size, num_seeds))
         nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
         generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
-        _synchronize(images.device)
+        synchronize(images.device)
         started = time.perf_counter()
         with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
             fits = train(nets, images, recipe, generators, cuda_graphs=cuda_graphs)
-        _synchronize(images.device)
+        synchronize(images.device)
         seconds += time.perf_counter() - started
         num_diverged += sum(fit.diverged for fit in fits)
         for net in nets:
@@ -264,8 +265,3 @@ def _epochs(images: ImageSet, batch_size: int, num_steps: int, generator: torch.
         epoch = list(order.tensor_split(num_batches))[:left]
         left -= len(epoch)
         yield epoch
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks import naive
 from nasproxy.augment import GROUPS, augment_classes
-from nasproxy.condensing import METHODS, condense
+from nasproxy.condensing import METHODS, condense, matching
 from nasproxy.condensing.matching import initialize, matching_loss
 from nasproxy.condensing.state import CondenseState, load_state
 from nasproxy.config import CondenseSettings
@@ -18,7 +18,6 @@ from nasproxy.errors import DivergedError, InputError, SettingsError
 from nasproxy.images import ImageData, ImageSet, make_generator
 from nasproxy.nets.convnet import ConvNet, parse_arch
 from nasproxy.seeding import derive_seed
-from nasproxy.training import make_net
 
 SMALL: dict[str, Any] = {"images_per_class": 3, "real_batch_size": 8, "embedder": "w8-d2-instance-relu-avg"}
 
@@ -28,9 +27,7 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
 
 
 def make_embedder(arch_id: str, images: ImageSet, seed: int = 0) -> ConvNet:
-    net = make_net(parse_arch(arch_id), images, seed)
-    assert isinstance(net, ConvNet)
-    return net
+    return matching.make_embedder(parse_arch(arch_id), images, seed)
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nasproxy.config import Precision
+from nasproxy.device import synchronize
 from nasproxy.errors import SettingsError
 from nasproxy.nets.convnet import ConvNet
 
@@ -149,12 +150,14 @@ def _try(time_step: TimeStep, engine: Engine) -> float:
     return math.inf
 
 
-def timed(step: Callable[[], Tensor], repeats: int = 2) -> float:
+def timed(step: Callable[[], Tensor], device: torch.device, repeats: int = 2) -> float:
     """Seconds of the fastest of some calls after a first one, which compiles."""
     step()
     best = math.inf
     for _ in range(repeats):
+        synchronize(device)
         started = time.perf_counter()
-        float(step().sum())  # waits for the device
+        step()
+        synchronize(device)
         best = min(best, time.perf_counter() - started)
     return best

@@ -46,7 +46,7 @@ def match_distributions(task: Task) -> Tensor:
     """
     settings, real_set = task.settings, task.images
     arch = embedder_arch(settings.embedder, real_set)
-    net = _make_embedder(arch, real_set)
+    net = make_embedder(arch, real_set, seed=0)
     groups = parse_strategy(settings.augmentation, flippable=real_set.flippable)
     state = good = task.resume_from or _first_state(task)
     images = state.images.to(real_set.device).clone().requires_grad_()
@@ -155,8 +155,9 @@ def embedder_arch(name: str, images: ImageSet) -> Arch:
     return arch
 
 
-def _make_embedder(arch: Arch, images: ImageSet) -> ConvNet:
-    net = make_net(arch, images, seed=0)
+def make_embedder(arch: Arch, images: ImageSet, seed: int) -> ConvNet:
+    """A net to embed with, of an architecture from `embedder_arch`: its weights take no gradient."""
+    net = make_net(arch, images, seed)
     assert isinstance(net, ConvNet)  # parse_arch and default_arch name no others
     return net.requires_grad_(False)
 
@@ -190,7 +191,7 @@ def _find_engine(task: Task, arch: Arch, net: ConvNet, draw_batch: Callable[[int
             loss = matching_loss(embed, real, synthetic, chunk=engine.chunk)
             return torch.autograd.grad(loss, synthetic)[0]
 
-        return timed(step)
+        return timed(step, task.images.device)
 
     default = default_engine(task.images.device, splittable=_splittable(arch))
     engine, seconds = choose_engine(default, time_step, settings.steps, task.images.device)
