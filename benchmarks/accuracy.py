@@ -24,7 +24,8 @@ from nasproxy.condensing.matching import default_image_lr, make_embedder
 from nasproxy.config import ImageSettings, RecipeSettings
 from nasproxy.device import find_device, kept_memory
 from nasproxy.images import ImageData, ImageSet, load_images, make_generator
-from nasproxy.nets.convnet import ConvNet, default_arch, parse_arch
+from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.convnet import default_arch, parse_arch
 from nasproxy.seeding import derive_seed
 from nasproxy.training import count_steps, make_net, train_seeds
 
@@ -80,7 +81,7 @@ def condense_naively(data: ImageData, images_per_class: int, steps: int) -> Imag
     synthetic = start.normalized().unflatten(0, (images.num_classes, images_per_class)).clone()
     arch, seeds = default_arch(images.image_shape), itertools.count()
 
-    def make_fresh() -> ConvNet:
+    def make_fresh() -> Classifier:
         return make_embedder(arch, images, derive_seed("naive", next(seeds)))
 
     groups = parse_strategy("auto", flippable=images.flippable)

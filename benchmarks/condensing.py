@@ -17,7 +17,8 @@ from nasproxy.condensing import condense
 from nasproxy.condensing.engine import Engine
 from nasproxy.config import CondenseSettings
 from nasproxy.images import make_generator
-from nasproxy.nets.convnet import ConvNet, default_arch
+from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.convnet import default_arch
 from nasproxy.scoring import measure_costs
 from nasproxy.space import build
 
@@ -42,9 +43,9 @@ def time_naive(scale: Scale, device: torch.device) -> Timing:
     synthetic = torch.randn(NUM_CLASSES, IMAGES_PER_CLASS, 3, 32, 32, device=device)
     arch = default_arch(images.image_shape)
 
-    def make_net() -> ConvNet:
+    def make_net() -> Classifier:
         net = build(arch, images.image_shape, NUM_CLASSES).to(device)
-        assert isinstance(net, ConvNet)
+        assert isinstance(net, Classifier)
         return net
 
     groups, generator = parse_strategy("auto", flippable=True), make_generator("naive")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nasproxy.augment import augment_classes
 from nasproxy.images import ImageSet
-from nasproxy.nets.convnet import ConvNet
+from nasproxy.nets.classifier import Classifier
 
 Batches = Iterable[tuple[Tensor, Tensor]]
 """(B, C, H, W) images and (B,) labels, an epoch of them."""
@@ -22,7 +22,7 @@ Pairs = Iterable[tuple[Tensor, Tensor]]
 """For each class, augmented real (R, C, H, W) and synthetic (I, C, H, W) images."""
 
 
-def matching_loss(net: ConvNet, real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Tensor:
+def matching_loss(net: Classifier, real: Iterable[Tensor], synthetic: Iterable[Tensor]) -> Tensor:
     """Equation 5 for K pairs of (R, C, H, W) and (I, C, H, W): the squared distance of two mean embeddings, summed."""
     loss = torch.zeros(())
     for real_images, synthetic_images in zip(real, synthetic, strict=True):
@@ -33,7 +33,7 @@ def matching_loss(net: ConvNet, real: Iterable[Tensor], synthetic: Iterable[Tens
 
 
 def condense(
-    synthetic: Tensor, make_net: Callable[[], ConvNet], draw_pairs: Callable[[Tensor], Pairs], *, lr: float
+    synthetic: Tensor, make_net: Callable[[], Classifier], draw_pairs: Callable[[Tensor], Pairs], *, lr: float
 ) -> Iterator[float]:
     """Algorithm 1: updates `synthetic` (K, I, C, H, W) in place, and yields the loss of each step, without end.
 

@@ -16,7 +16,8 @@ from nasproxy.condensing.state import CondenseState, load_state
 from nasproxy.config import CondenseSettings
 from nasproxy.errors import DivergedError, InputError, SettingsError
 from nasproxy.images import ImageData, ImageSet, make_generator
-from nasproxy.nets.convnet import ConvNet, parse_arch
+from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.convnet import parse_arch
 from nasproxy.seeding import derive_seed
 
 SMALL: dict[str, Any] = {"images_per_class": 3, "real_batch_size": 8, "embedder": "w8-d2-instance-relu-avg"}
@@ -26,7 +27,7 @@ def relative_error(value: Tensor, reference: Tensor) -> float:
     return float((value - reference).detach().norm() / reference.detach().norm())
 
 
-def make_embedder(arch_id: str, images: ImageSet, seed: int = 0) -> ConvNet:
+def make_embedder(arch_id: str, images: ImageSet, seed: int = 0) -> Classifier:
     return matching.make_embedder(parse_arch(arch_id), images, seed)
 
 
@@ -77,7 +78,7 @@ def test_steps_agree_with_algorithm_1_written_naively(tiny_set: ImageSet) -> Non
     start = condense(data, "dm", **settings, steps=0, embedder="w8-d2-instance-relu-avg")
     images, drawn = start.images.normalized().unflatten(0, (3, per_class)).clone(), itertools.count()
 
-    def make_net_of_step() -> ConvNet:
+    def make_net_of_step() -> Classifier:
         return make_embedder("w8-d2-instance-relu-avg", tiny_set, derive_seed(5, "embedder", next(drawn)))
 
     def draw_pairs(synthetic: Tensor) -> naive.Pairs:
@@ -236,5 +237,5 @@ def test_the_weights_of_a_step_are_those_of_a_net_built_from_its_seed(tiny_set: 
     net, built = (make_embedder(f"w8-d2-{norm}-relu-avg", tiny_set, seed) for seed in (1, 2))
     net.embed(tiny_set.normalized())
     initialize(net, 2, tiny_set.device)
-    for (name, mine), theirs in zip(net.blocks.state_dict().items(), built.blocks.state_dict().values(), strict=True):
+    for (name, mine), theirs in zip(net.body.state_dict().items(), built.body.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs), name

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nasproxy.errors import ArchError, SettingsError
-from nasproxy.nets.convnet import BUILDER, ConvNet, default_arch, parse_arch
+from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.convnet import BUILDER, default_arch, parse_arch
 from nasproxy.nets.convnet import build as build_convnet
 from nasproxy.space import Arch, build, load_space
 
@@ -12,7 +13,7 @@ COLOUR = (3, 32, 32)
 GREY_DIGITS = (1, 28, 28)
 
 
-def _make(arch_id: str, image_shape: tuple[int, int, int] = (3, 8, 8), num_classes: int = 3) -> ConvNet:
+def _make(arch_id: str, image_shape: tuple[int, int, int] = (3, 8, 8), num_classes: int = 3) -> Classifier:
     """A net with random norm weights, so that they matter."""
     torch.manual_seed(0)
     net = build_convnet(parse_arch(arch_id), image_shape, num_classes)
@@ -22,7 +23,7 @@ def _make(arch_id: str, image_shape: tuple[int, int, int] = (3, 8, 8), num_class
     return net
 
 
-def _plain_forward(net: ConvNet, arch: Arch, images: Tensor, *, training: bool = True) -> Tensor:
+def _plain_forward(net: Classifier, arch: Arch, images: Tensor, *, training: bool = True) -> Tensor:
     """The net's logits by torch's functions alone, from its parameters in their order (science, section 1)."""
     parameters = list(net.parameters())
     x, width = images, int(arch.factors["width"])

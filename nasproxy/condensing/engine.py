@@ -18,7 +18,7 @@ from torch import Tensor
 from nasproxy.config import Precision
 from nasproxy.device import synchronize
 from nasproxy.errors import SettingsError
-from nasproxy.nets.convnet import ConvNet
+from nasproxy.nets.classifier import Classifier
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Engine:
             "e.g. 'eager-float32-64', 'compiled-bfloat16-16' or 'eager-float32-all'"
         )
 
-    def embedder(self, net: ConvNet) -> Embed:
+    def embedder(self, net: Classifier) -> Embed:
         """The net's features, of whatever weights it has when called.
 
         Raises:

@@ -28,7 +28,8 @@ from nasproxy.config import CondenseSettings
 from nasproxy.device import kept_memory
 from nasproxy.errors import ArchError, DivergedError, SettingsError
 from nasproxy.images import ImageSet, make_generator
-from nasproxy.nets.convnet import ConvNet, default_arch, parse_arch
+from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.convnet import default_arch, parse_arch
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 from nasproxy.training import make_net, seeded_torch
@@ -155,18 +156,18 @@ def embedder_arch(name: str, images: ImageSet) -> Arch:
     return arch
 
 
-def make_embedder(arch: Arch, images: ImageSet, seed: int) -> ConvNet:
+def make_embedder(arch: Arch, images: ImageSet, seed: int) -> Classifier:
     """A net to embed with, of an architecture from `embedder_arch`: its weights take no gradient."""
     net = make_net(arch, images, seed)
-    assert isinstance(net, ConvNet)  # parse_arch and default_arch name no others
+    assert isinstance(net, Classifier)  # parse_arch and default_arch name no others
     return net.requires_grad_(False)
 
 
-def initialize(net: ConvNet, seed: int, device: torch.device) -> None:
+def initialize(net: Classifier, seed: int, device: torch.device) -> None:
     """Fresh weights in place, drawn on the device; on a CPU those of a net built after the same seed."""
     with seeded_torch(seed, device):
-        for module in net.blocks:
-            if isinstance(module, nn.Conv2d | nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+        for module in net.body.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
                 module.reset_parameters()
 
 
@@ -175,7 +176,7 @@ def _splittable(arch: Arch) -> bool:
     return arch.factors["norm"] != "batch"
 
 
-def _find_engine(task: Task, arch: Arch, net: ConvNet, draw_batch: Callable[[int], tuple[Tensor, Tensor]]) -> Engine:
+def _find_engine(task: Task, arch: Arch, net: Classifier, draw_batch: Callable[[int], tuple[Tensor, Tensor]]) -> Engine:
     """The engine that was asked for, or that the run was begun with, or else the fastest for the steps to come."""
     settings = task.settings
     name = settings.engine if settings.engine != "auto" else task.resume_from and task.resume_from.engine

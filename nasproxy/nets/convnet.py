@@ -11,9 +11,10 @@ Notation: N images, C channels, H height, W width, K classes, F = width * h * w 
 import re
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nasproxy.errors import ArchError, SettingsError
+from nasproxy.nets.classifier import Classifier
 from nasproxy.space import Arch, FactorValue
 
 NUM_GROUPS = 4
@@ -23,27 +24,10 @@ BUILDER = "nasproxy.nets.convnet:build"
 _ARCH_ID_PATTERN = re.compile(r"w(?P<width>\d+)-d(?P<depth>\d+)-(?P<norm>\w+)-(?P<activation>\w+)-(?P<pooling>\w+)")
 
 
-class ConvNet(nn.Module):
-    """Blocks and a linear head. Parameters in order: conv weight, conv bias, norm weight, norm bias a block; head."""
-
-    def __init__(self, blocks: nn.Sequential, num_features: int, num_classes: int) -> None:
-        super().__init__()
-        self.blocks = blocks
-        self.head = nn.Linear(num_features, num_classes)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, F): the last map, flattened."""
-        features: Tensor = self.blocks(images)
-        return features.flatten(1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, K) logits."""
-        logits: Tensor = self.head(self.embed(images))
-        return logits
-
-
-def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> ConvNet:
+def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
     """The ConvNet of an architecture's factors, with PyTorch's default initialisation.
+
+    Parameters in order: conv weight, conv bias, norm weight, norm bias of each block; the head's.
 
     28x28 grey images are padded to 32x32 by the first convolution.
 
@@ -69,7 +53,7 @@ def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Co
                 f"{arch.id}: pooling number {block + 1} of {depth} leaves no pixel of a "
                 f"{image_shape[2]}x{image_shape[1]} image; use larger images or fewer blocks"
             )
-    return ConvNet(nn.Sequential(*layers), width * height * columns, num_classes)
+    return Classifier(nn.Sequential(*layers), width * height * columns, num_classes)
 
 
 def default_arch(image_shape: tuple[int, int, int]) -> Arch:
