@@ -20,7 +20,7 @@ from benchmarks import naive
 from benchmarks.machine import describe
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.condensing import condense
-from nasproxy.condensing.matching import default_image_lr, make_embedder
+from nasproxy.condensing.embedders import make_embedder
 from nasproxy.config import ImageSettings, RecipeSettings
 from nasproxy.device import find_device, kept_memory
 from nasproxy.images import ImageData, ImageSet, load_images, make_generator
@@ -86,7 +86,7 @@ def condense_naively(data: ImageData, images_per_class: int, steps: int) -> Imag
 
     groups = parse_strategy("auto", flippable=images.flippable)
     pairs = naive.pair_drawer(images, 256, groups, make_generator("naive"))
-    updates = naive.condense(synthetic, make_fresh, pairs, lr=default_image_lr(images_per_class))
+    updates = naive.condense(synthetic, make_fresh, pairs, lr=1.0)
     for _ in itertools.islice(updates, steps):
         pass
     return replace(start, images=images.pixels_from_normalized(synthetic.detach().flatten(0, 1)))

@@ -1,12 +1,14 @@
 """Condensing and training the way the field writes them: what nasproxy is compared with, and what its tests trust.
 
-Straight from Algorithm 1 of Zhao & Bilen, "Dataset Condensation with Distribution Matching", and from its evaluation
-recipe: one class after another, one net after another, a data loader, loss and accuracy read back at every step.
+Straight from Algorithm 1 of Zhao & Bilen, "Dataset Condensation with Distribution Matching", from its evaluation
+recipe, and from Algorithm 1 of Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching" (DC): one class
+after another, one net after another, a data loader, loss and accuracy read back at every step.
 
 Notation: N images, B images a batch, C channels, H height, W width, K classes, R real and I synthetic images a class.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +57,73 @@ def condense(
         yield loss.item()
 
 
+def gradient_loss(net: Classifier, real: Iterable[Tensor], synthetic: Iterable[Tensor], *, rows: bool = True) -> Tensor:
+    """Distance of gradients, summed over K pairs of (R, C, H, W) and (I, C, H, W), the classes 0 to K - 1.
+
+    With `rows` that of DC, eq. 9 and 10: one minus the cosine for each output row of each parameter of more than one
+    dimension; without, that of IDC: squared differences of the convolutions' weights.
+    """
+    parameters = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    if not rows:
+        parameters = [parameter for parameter in parameters if parameter.ndim == 4]
+    loss = torch.zeros(())
+    for label, (real_images, synthetic_images) in enumerate(zip(real, synthetic, strict=True)):
+        target = torch.full((len(real_images),), label, device=real_images.device)
+        wanted = torch.autograd.grad(F.cross_entropy(net(real_images), target), parameters)
+        target = torch.full((len(synthetic_images),), label, device=real_images.device)
+        found = torch.autograd.grad(F.cross_entropy(net(synthetic_images), target), parameters, create_graph=True)
+        for mine, theirs in zip(found, wanted, strict=True):
+            if rows:
+                mine, theirs = mine.reshape(len(mine), -1), theirs.reshape(len(theirs), -1)  # noqa: PLW2901
+                cosine = (mine * theirs).sum(-1) / (mine.norm(dim=-1) * theirs.norm(dim=-1) + 1e-6)
+                distance = (1 - cosine).sum()
+            else:
+                distance = ((mine - theirs) ** 2).sum()
+            loss = loss.to(distance.device) + distance
+    return loss
+
+
+def condense_by_gradients(
+    synthetic: Tensor,
+    like: ImageSet,
+    make_net: Callable[[], Classifier],
+    draw_pairs: Callable[[Tensor], Pairs],
+    augment: Callable[[Tensor], Tensor],
+    *,
+    lr: float,
+    outer_loop: int,
+    inner_loop: int,
+) -> Iterator[float]:
+    """DC, Algorithm 1: updates `synthetic` (K, I, C, H, W) in place, and yields the loss of each step, without end.
+
+    Args:
+        synthetic: the images, normalised.
+        like: the real ones, for mean and standard deviation.
+        make_net: a fresh random net.
+        draw_pairs: of the synthetic images, what is compared at a step, class by class.
+        augment: (B, C, H, W) -> (B, C, H, W), for training.
+        lr: learning rate of the images; their momentum is 0.5.
+        outer_loop: steps of a net.
+        inner_loop: epochs that it is trained on the images after each.
+    """
+    synthetic.requires_grad_()
+    optimizer = torch.optim.SGD([synthetic], lr=lr, momentum=0.5)
+    labels = torch.arange(len(synthetic)).repeat_interleave(synthetic.shape[1])
+    while True:
+        net = make_net()
+        for _ in range(outer_loop):
+            real, augmented = zip(*draw_pairs(synthetic), strict=True)
+            loss = gradient_loss(net, real, augmented)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            pixels = like.pixels_from_normalized(synthetic.detach().flatten(0, 1))
+            batches = loader(replace(like, images=pixels, labels=labels), 256, shuffle=True)
+            for _ in train(net, [batches] * inner_loop, augment, momentum=0.0, weight_decay=0.0):
+                pass
+            yield loss.item()
+
+
 def pair_drawer(
     images: ImageSet, real_batch_size: int, groups: tuple[str, ...], generator: torch.Generator
 ) -> Callable[[Tensor], Pairs]:
@@ -78,8 +147,10 @@ def train(
     *,
     lr: float = 0.01,
     drop_at: int | None = None,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
 ) -> Iterator[tuple[float, float]]:
-    """SGD with momentum 0.9 and weight decay 5e-4: yields loss and accuracy of each step.
+    """SGD: yields loss and accuracy of each step.
 
     Args:
         net: trained in place.
@@ -87,8 +158,10 @@ def train(
         augment: (B, C, H, W) -> (B, C, H, W).
         lr: learning rate.
         drop_at: step from which on it is a tenth of that.
+        momentum: of SGD.
+        weight_decay: of SGD.
     """
-    optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     device = next(net.parameters()).device
     net.train()
     step = 0

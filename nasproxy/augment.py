@@ -5,8 +5,8 @@ by the main paper (eq. 6, appendix A.3). One group of transformations is drawn a
 
 Notation: N images (or B draws), C channels, H height, W width, K classes, M images a class.
 
-- *Siamese*, while condensing: `augment_classes` draws one group and one set of parameters a class, shared by all M
-images.
+- *Siamese*, while condensing: `draw_for_classes` draws one group and one set of parameters a class, shared by all M
+images of the class and by real and synthetic ones.
 - *Training*: `augment_batch` draws one group for the batch and parameters for each image.
 
 All draws come from the generator passed in, on the CPU: they are the same on every device. All functions are
@@ -78,6 +78,41 @@ def augment_batch(images: Tensor, groups: tuple[str, ...], generator: torch.Gene
     return group.apply(images, _to(images, group.draw(len(images), _shape_of(images), generator)))
 
 
+@dataclass(frozen=True)
+class ClassDraws:
+    """What Siamese augmentation drew: for each of K classes a group, and its parameters."""
+
+    groups: tuple[str, ...]
+    chosen: Tensor
+    """(K,) number of the group of each class; on the CPU."""
+    parameters: tuple[Parameters, ...]
+    """For each group, K draws."""
+
+    def apply(self, images: Tensor, classes: slice = slice(None)) -> Tensor:
+        """Augments (k, M, C, H, W), all M images of a class alike; they are those of `classes`."""
+        if not self.groups:
+            return images
+        chosen, size, parts = self.chosen[classes], images.shape[1], []
+        order = torch.argsort(chosen, stable=True)
+        for number, name in enumerate(self.groups):
+            members = torch.nonzero(chosen == number).flatten()
+            if len(members) == 0:
+                continue
+            drawn = {key: value[classes][members] for key, value in self.parameters[number].items()}
+            repeated = {key: value.repeat_interleave(size) for key, value in drawn.items()}
+            flat = images[members.to(images.device, non_blocking=True)].flatten(0, 1)
+            parts.append(GROUPS[name].apply(flat, _to(images, repeated)).unflatten(0, (len(members), size)))
+        return torch.cat(parts)[torch.argsort(order).to(images.device, non_blocking=True)]
+
+
+def draw_for_classes(num_classes: int, shape: Shape, groups: tuple[str, ...], generator: torch.Generator) -> ClassDraws:
+    """Draws Siamese augmentation for K classes of images (H, W); no groups leave images as they are."""
+    if not groups:
+        return ClassDraws((), torch.empty(0), ())
+    chosen = torch.randint(len(groups), (num_classes,), generator=generator)
+    return ClassDraws(groups, chosen, tuple(GROUPS[name].draw(num_classes, shape, generator) for name in groups))
+
+
 def augment_classes(
     batches: tuple[Tensor, ...], groups: tuple[str, ...], generator: torch.Generator
 ) -> tuple[Tensor, ...]:
@@ -91,25 +126,37 @@ def augment_classes(
     Returns:
         The augmented batches, same shapes.
     """
-    if not groups:
-        return batches
-    num_classes = len(batches[0])
-    chosen = torch.randint(len(groups), (num_classes,), generator=generator)
-    drawn = [GROUPS[name].draw(num_classes, _shape_of(batches[0]), generator) for name in groups]
-    order = torch.cat([torch.nonzero(chosen == number).flatten() for number in range(len(groups))])
-    back = torch.argsort(order).to(batches[0].device, non_blocking=True)
-    augmented = []
-    for images in batches:
-        size, parts = images.shape[1], []
-        for number, name in enumerate(groups):
-            members = torch.nonzero(chosen == number).flatten()
-            if len(members) == 0:
-                continue
-            parameters = {key: value[members].repeat_interleave(size) for key, value in drawn[number].items()}
-            flat = images[members.to(images.device, non_blocking=True)].flatten(0, 1)
-            parts.append(GROUPS[name].apply(flat, _to(images, parameters)).unflatten(0, (len(members), size)))
-        augmented.append(torch.cat(parts)[back])
-    return tuple(augmented)
+    draws = draw_for_classes(len(batches[0]), _shape_of(batches[0]), groups, generator)
+    return tuple(draws.apply(images) for images in batches)
+
+
+def cutmix(images: Tensor, targets: Tensor, probability: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """With a probability, puts a box of another image of the batch into each, the same box everywhere.
+
+    Source: Yun et al., "CutMix", ICCV 2019, eq. 1 and 2, with a share of the area uniform in [0, 1].
+
+    Args:
+        images: (B, C, H, W).
+        targets: (B, K) probabilities of classes.
+        probability: of mixing this batch.
+        generator: source of all draws.
+
+    Returns:
+        Images and targets, the latter mixed by the area that the box, clipped at the border, covers.
+    """
+    mixed, share, row, column = torch.rand(4, generator=generator).tolist()
+    other = torch.randperm(len(images), generator=generator).to(images.device, non_blocking=True)
+    if mixed >= probability:
+        return images, targets
+    height, width = _shape_of(images)
+    rows, columns = (
+        slice(max(round(side * (center - share**0.5 / 2)), 0), round(side * (center + share**0.5 / 2)))
+        for side, center in ((height, row), (width, column))
+    )
+    images = images.clone()
+    images[..., rows, columns] = images[other][..., rows, columns]
+    covered = len(range(height)[rows]) * len(range(width)[columns]) / (height * width)
+    return images, (1 - covered) * targets + covered * targets[other]
 
 
 def _uniform(low: float, high: float, size: int, generator: torch.Generator) -> Tensor:

@@ -52,33 +52,56 @@ class ImageSettings(Settings):
 
 
 class CondenseSettings(Settings):
-    """How a proxy set is made. Defaults: Zhao & Bilen, Dataset Condensation with Distribution Matching, section 3.1."""
+    """How a proxy set is made. What is not given is the method's own: `nasproxy show RUN` prints all of a run."""
 
     method: str = "dm"
     """Condensation method."""
     images_per_class: Count = 50
-    """Images a class in the proxy set."""
-    init: Literal["real", "noise"] = "real"
+    """Memory a class, in images of the data set's size; storage formats may make more images of it."""
+    storage_format: str | None = None
+    """How synthetic images are kept: 'pixels', 'multi-formation' or 'low-rank'."""
+    factor: Count | None = None
+    """Multi-formation: tiles a side of a stored image; none: 2, or 3 from 128 pixels a side."""
+    rank: Count | None = None
+    """Low-rank: rank of each channel; none: 2, or 4 from 50 images a class."""
+    init: Literal["real", "noise"] | None = None
     """What the synthetic images start from: random training images, or normal noise."""
     embedder: str = "auto"
-    """ConvNet that embeds images, as an architecture id; 'auto': w128, instance norm, relu, avg, 4x4 final map."""
-    steps: Annotated[int, Field(ge=0)] = 20_000
-    """Updates of the synthetic images, each with a fresh random net."""
+    """Net that images are compared by, by name; 'auto': w128, instance norm, relu, avg, 4x4 final map."""
+    embedders: str = "random"
+    """Weights of that net: 'random' at every step (of dc, dsa, idc: at every outer loop), or 'trained:LOW-HIGH', from
+    nets trained until their accuracy in percent lies in that range."""
+    num_embedders: Count = 20
+    """Nets that 'trained:LOW-HIGH' draws from."""
+    steps: Annotated[int, Field(ge=0)] | None = None
+    """Updates of the synthetic images."""
+    outer_loop: Count | None = None
+    """Gradient matching: updates of the images after which the net is a fresh one."""
+    inner_loop: Annotated[int, Field(ge=0)] | None = None
+    """dc, dsa: epochs that the net is trained on the synthetic images after each of those updates."""
+    inner_images: Count = 2000
+    """idc: real images that it is trained on instead."""
+    net_lr: Positive = 0.01
+    """Gradient matching: learning rate of the net."""
     real_batch_size: Count = 256
     """Real images a class and step."""
+    synthetic_batch_size: Count | None = None
+    """Synthetic images a class and step; none: all."""
     image_lr: Positive | None = None
-    """Learning rate of the images; none: 1, or 10 from 100 images a class."""
+    """Learning rate of the images."""
     image_momentum: Fraction = 0.5
     """Momentum of the image updates."""
-    augmentation: str = "auto"
+    augmentation: str | None = None
     """Siamese augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
+    classes_per_step: Count | None = None
+    """Classes that are worked on at a time, where memory does not hold all of them; changes speed, not results."""
     seed: int = 0
     """Seed of every random draw."""
     checkpoint_every: Count = 500
-    """Steps between checkpoints."""
+    """Steps between checkpoints; there is one every five minutes as well."""
     engine: str = "auto"
-    """How images are embedded: 'auto' (the fastest here, measured where it pays), or a name like 'eager-float32-64',
-    'compiled-bfloat16-16': kind, precision, images a pass. Changes speed and rounding."""
+    """How images go through the net: 'auto' (the fastest here, measured where it pays), or a name like
+    'eager-float32-64', 'compiled-bfloat16-16': kind, precision, images a pass. Changes speed and rounding."""
 
 
 class RecipeSettings(Settings):
@@ -91,13 +114,19 @@ class RecipeSettings(Settings):
     batch_size: Count = 250
     """Images an update, at most: an epoch is cut into batches of nearly equal size."""
     lr: Positive = 0.01
-    """Learning rate of SGD; a tenth of it after half of the updates."""
+    """Learning rate of SGD at the start."""
+    lr_drops: tuple[Fraction, ...] = (0.5,)
+    """Parts of all updates after which the learning rate is multiplied by `lr_factor`."""
+    lr_factor: Positive = 0.1
+    """What it is multiplied by."""
     momentum: Fraction = 0.9
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """L2 penalty on all parameters."""
     augmentation: str = "auto"
     """Augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
+    cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Probability that a batch is mixed by cutmix after augmentation."""
     precision: Precision = "float32"
     """Arithmetic of convolutions and matrix products in training; evaluation is float32 (on a GPU, as torch has it,
     convolutions in TF32)."""

@@ -40,6 +40,11 @@ def describe_device(device: torch.device) -> str:
     return f"CPU {platform.machine()}, {num_cores()} cores"
 
 
+def holds(device: torch.device, num_bytes: int) -> bool:
+    """Whether so many bytes take at most half of what is free on the device; on a CPU they are there already."""
+    return device.type == "cpu" or num_bytes <= torch.cuda.mem_get_info(device)[0] / 2
+
+
 def synchronize(device: torch.device) -> None:
     """Waits until the device has done all it was given; a CPU has."""
     if device.type == "cuda":

@@ -1,14 +1,19 @@
 """A proxy set: a small image set to train on, with all that says where it came from."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nasproxy.errors import DataError, ProxySetError
-from nasproxy.images import ImageData, ImageSet
-from nasproxy.images.imageset import load_image_set, save_image_set
+import torch
 
-FORMAT = 1
+from nasproxy.errors import DataError, ProxySetError, SettingsError
+from nasproxy.images import ImageData, ImageSet
+from nasproxy.images.imageset import describe_images, read_image_file, save_image_set
+from nasproxy.storage import Pixels, StoredImages, make_storage
+
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,10 @@ class ProxySet:
     """Images to train on instead of a whole training set."""
 
     images: ImageSet
+    """What is trained on: decoded."""
     method: str
     images_per_class: int
+    """The budget of memory, in images of this size."""
     seed: int
     seconds: float
     """Wall time of condensing."""
@@ -28,15 +35,34 @@ class ProxySet:
     """Of the split whose training images it was made from."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the method."""
+    stored: StoredImages | None = field(default=None, compare=False)
+    """What is kept of the images; None: the images themselves."""
+
+    @cached_property
+    def _kept(self) -> StoredImages:
+        return self.stored or StoredImages(Pixels(), {"images": self.images.images}, "pixels")
+
+    @property
+    def num_stored_numbers(self) -> int:
+        """Numbers that are kept of the images."""
+        return self._kept.num_numbers
 
     @property
     def num_stored_images(self) -> int:
-        return len(self.images)
+        """Images of this size that take as much memory, rounded up."""
+        return math.ceil(self.num_stored_numbers / math.prod(self.images.image_shape))
 
     def save(self, path: Path) -> None:
-        """Writes one `.safetensors` file: `images` in units of full brightness, `labels`, and the rest as metadata."""
+        """Writes one `.safetensors` file: what is kept of the images, `labels`, and the rest as metadata.
+
+        As pixels it holds `images` (N, C, H, W), 1.0 being full brightness; in the format 'multi-formation' `images`
+        are mosaics; in the format 'low-rank' `left` @ `right` are images of mean 0 and standard deviation 1, or pixels,
+        as the `unit` of the header's `storage` says. `labels` are those of the decoded images, in the order of the
+        items and of the tiles in each.
+        """
         described = {name: getattr(self, name) for name in _METADATA}
-        save_image_set(self.images, path, {"nasproxy_proxy_set": FORMAT} | described)
+        described["storage"] = self._kept.describe()
+        save_image_set(self.images, path, {"nasproxy_proxy_set": FORMAT} | described, self._kept.tensors)
 
     def check_fits(self, data: ImageData) -> None:
         """Refuses data that this set is no proxy of.
@@ -65,6 +91,14 @@ class ProxySet:
 _METADATA = ("method", "images_per_class", "seed", "seconds", "dataset", "data_hash", "split_hash", "settings")
 
 
+def decode_images(stored: StoredImages, like: ImageSet) -> ImageSet:
+    """What is trained on: float32 pixels; labels, mean and standard deviation are those of `like`."""
+    with torch.no_grad():
+        decoded = stored.decode()
+        pixels = decoded if stored.unit == "pixels" else like.pixels_from_normalized(decoded)
+    return replace(like, images=pixels)
+
+
 def load_proxy_set(path: Path) -> ProxySet:
     """Reads a proxy set.
 
@@ -72,14 +106,19 @@ def load_proxy_set(path: Path) -> ProxySet:
         ProxySetError: missing, damaged, or no proxy set.
     """
     try:
-        images, header = load_image_set(path)
+        header, tensors = read_image_file(path)
         if header.get("nasproxy_proxy_set") != FORMAT:
             raise ProxySetError(f"{path} is no proxy set of format {FORMAT}; make one with 'nasproxy condense'")
-        return ProxySet(images=images, **{name: header[name] for name in _METADATA})
+        labels, described = tensors.pop("labels"), header["storage"]
+        stored = StoredImages(make_storage(described["format"], **described), tensors, described["unit"])
+        images = decode_images(stored, describe_images(torch.empty(0), labels, header))
+        return ProxySet(images, stored=stored, **{name: header[name] for name in _METADATA})
     except DataError as error:
         raise ProxySetError(str(error)) from None
     except KeyError as error:
         raise ProxySetError(f"{path} lacks {error} in its metadata; condense again") from None
+    except (SettingsError, RuntimeError) as error:
+        raise ProxySetError(f"{path} cannot be decoded: {error}; condense again") from None
 
 
 def _shorten(names: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 Source: main paper, section 3.6 and appendix A.3 (`RecipeSettings` has the numbers). Our deviations:
 1. An epoch is cut into ceil(N / batch_size) batches of nearly equal size, so that none is tiny; for 500 or 45,000
 images in batches of 250 this is the paper's own.
-2. The learning rate drops when exactly half of all updates are done, also where updates, not epochs, are counted.
+2. The learning rate drops when exactly that part of all updates is done, also where updates, not epochs, are counted.
 
 Notation: N images, B images a batch, C channels, H height, W width, K classes, S nets (seeds of an architecture).
 """
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasproxy.augment import augment_batch, parse_strategy
+from nasproxy.augment import augment_batch, cutmix, parse_strategy
 from nasproxy.config import Precision, RecipeSettings
 from nasproxy.device import synchronize
 from nasproxy.images import ImageSet, make_generator
@@ -85,6 +85,7 @@ def train(
     groups = parse_strategy(recipe.augmentation, flippable=images.flippable)
     num_steps, looked, step = count_steps(recipe, len(images)), 0, 0
     lr = torch.tensor(recipe.lr, device=images.device)
+    drops = [int(part * num_steps) for part in recipe.lr_drops]
     update, state = make_update(nets, recipe, lr)
     if cuda_graphs:
         update = replayed(update, state, images.device)
@@ -92,13 +93,14 @@ def train(
     orders = [_epochs(images, recipe.batch_size, num_steps, generator) for generator in generators]
     for epoch in zip(*orders, strict=True):
         for indices in zip(*epoch, strict=True):
-            if step == num_steps // 2:
-                lr.mul_(0.1)
-            batches = [
-                augment_batch(images.normalized(index), groups, generator)
+            for _ in range(drops.count(step)):
+                lr.mul_(recipe.lr_factor)
+            pairs = [
+                _draw_batch(images, index, recipe.cutmix, groups, generator)
                 for index, generator in zip(indices, generators, strict=True)
             ]
-            losses[step] = update(*batches, *(images.labels[index] for index in indices))
+            batches, targets = zip(*pairs, strict=True)
+            losses[step] = update(*batches, *targets)
             step += 1
         if step - looked >= LOOK_EVERY:
             looked = step
@@ -107,8 +109,19 @@ def train(
     return [Fit(column) for column in losses[:step].cpu().unbind(dim=1)]
 
 
+def _draw_batch(
+    images: ImageSet, index: Tensor, cutmix_probability: float, groups: tuple[str, ...], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Augmented images (B, C, H, W) of an index, and their labels (B,); with cutmix, probabilities (B, K)."""
+    batch, labels = augment_batch(images.normalized(index), groups, generator), images.labels[index]
+    if cutmix_probability == 0:
+        return batch, labels
+    targets = F.one_hot(labels, images.num_classes).to(batch.dtype)
+    return cutmix(batch, targets, cutmix_probability, generator)
+
+
 def make_update(nets: Sequence[nn.Module], recipe: RecipeSettings, lr: Tensor) -> tuple[Step, list[Tensor]]:
-    """One SGD update of all nets, from S batches (B, C, H, W) and S label tensors (B,) to losses (S,); and its state.
+    """One SGD update of all nets, and its state: S batches (B, C, H, W) and S labels (B,) or (B, K) -> losses (S,).
 
     `lr` is read at every update. The momentum starts as zeros, which makes the first update the plain gradient.
     """

@@ -15,7 +15,7 @@ PACKAGE = Path(nasproxy.__file__).parent
 LAYERS = [
     {"errors", "seeding"},
     {"config", "space", "rundir"},
-    {"images", "augment", "nets", "ranking", "device", "replay"},
+    {"images", "augment", "nets", "ranking", "device", "replay", "storage"},
     {"training", "scoring", "proxyset"},
     {"condensing", "evaluating", "proxies"},
     {"study", "searching"},

@@ -65,7 +65,7 @@ def test_saved_proxy_set_opens_with_safetensors_alone(proxy_set: ProxySet, tmp_p
     assert json.loads(described["mean"]) == list(proxy_set.images.mean)
     assert json.loads(described["std"]) == list(proxy_set.images.std)
     assert json.loads(described["method"]) == "random"
-    assert json.loads(described["nasproxy_proxy_set"]) == 1
+    assert json.loads(described["nasproxy_proxy_set"]) == 2
 
 
 def test_saving_makes_the_folder(proxy_set: ProxySet, tmp_path: Path) -> None:

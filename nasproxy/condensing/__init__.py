@@ -1,5 +1,9 @@
-"""Condensing: a training set becomes a proxy set. See `matching` (dm), `coresets` (random)."""
+"""Condensing: a training set becomes a proxy set.
 
-from nasproxy.condensing.condense import METHODS, Method, condense
+See `methods` for what there is, `matching`, `gradients` and `coresets` for how, `updating` for the loop.
+"""
+
+from nasproxy.condensing.condense import condense
+from nasproxy.condensing.methods import METHODS, Method
 
 __all__ = ["METHODS", "Method", "condense"]

@@ -2,37 +2,18 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from nasproxy.condensing.coresets import check_selection, select_random
-from nasproxy.condensing.matching import check_matching, match_distributions
+from nasproxy.condensing.methods import METHODS, Method
 from nasproxy.condensing.state import CondenseState, Task
 from nasproxy.config import CondenseConfig, CondenseSettings, make_config
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData, ImageSet
-from nasproxy.proxyset import ProxySet
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way to make a proxy set."""
-
-    make: Callable[[Task], Tensor]
-    """Task -> images (K, I, C, H, W), normalised."""
-    check: Callable[[CondenseSettings, ImageSet], None]
-    """Raises SettingsError for settings that cannot work on these images."""
-    summary: str
-
-
-METHODS: dict[str, Method] = {
-    "dm": Method(match_distributions, check_matching, "distribution matching (Zhao & Bilen, WACV 2023)"),
-    "random": Method(select_random, check_selection, "random training images, the same number of each class"),
-}
-"""Condensation methods by name. To add one: a function `Task -> Tensor` and a line here."""
+from nasproxy.proxyset import ProxySet, decode_images
+from nasproxy.storage import Pixels
 
 
 def condense(
@@ -40,6 +21,7 @@ def condense(
     method: str | None = None,
     *,
     settings: CondenseSettings | None = None,
+    device: torch.device | None = None,
     resume_from: CondenseState | None = None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_checkpoint: Callable[[CondenseState], None] = lambda state: None,
@@ -52,9 +34,10 @@ def condense(
     fastest, drops what torch has compiled in this process before, and names its choice in the set's settings.
 
     Args:
-        data: images on the device to work on.
+        data: the images.
         method: a key of `METHODS`.
         settings: all settings at once, instead of `method` and `overrides`.
+        device: where to work; None: where the images are. Real images are moved there a batch at a time.
         resume_from: a state handed to `on_checkpoint` earlier, with the same settings: continues bit for bit.
         on_step: told every so many steps the number of steps done and the loss a class.
         on_checkpoint: given states to keep.
@@ -70,7 +53,7 @@ def condense(
         settings = make_config(CondenseConfig, {"condense": given}).condense
     elif given:
         raise SettingsError(f"{', '.join(given)} given beside settings; put them into the settings")
-    check_settings(settings, data.train)
+    settings = complete_settings(settings, data.train)
     started = time.perf_counter()
     recorded = settings.model_dump(mode="json")
 
@@ -78,10 +61,13 @@ def condense(
         recorded["engine"] = name
         on_engine(name, seconds)
 
-    task = Task(data.train, settings, resume_from, on_step, on_checkpoint, record_engine)
-    normalized = METHODS[settings.method].make(task)
+    device = device or data.train.device
+    task = Task(data.train, settings, device, resume_from, on_step, on_checkpoint, record_engine)
+    stored = METHODS[settings.method].make(task)
+    num_items = next(iter(stored.tensors.values())).shape[0] * stored.storage.tiles
+    labels = torch.arange(data.num_classes, device=device).repeat_interleave(num_items // data.num_classes)
     return ProxySet(
-        images=_as_image_set(normalized, data.train),
+        images=decode_images(stored, replace(data.train, labels=labels)),
         method=settings.method,
         images_per_class=settings.images_per_class,
         seed=settings.seed,
@@ -90,22 +76,30 @@ def condense(
         data_hash=data.data_hash,
         split_hash=data.split_hash,
         settings=recorded,
+        stored=None if isinstance(stored.storage, Pixels) else stored,
     )
 
 
-def check_settings(settings: CondenseSettings, images: ImageSet) -> None:
-    """Refuses what cannot work before any work is done.
+def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseSettings:
+    """The settings with the method's own values where none was given, after refusing what cannot work.
 
     Raises:
-        SettingsError: an unknown method, or settings that its `check` refuses.
+        SettingsError: an unknown method, or settings that do not fit it, one another or the images.
     """
-    if settings.method not in METHODS:
-        raise unknown_name("condensation method", settings.method, METHODS)
-    METHODS[settings.method].check(settings, images)
+    method = find_method(settings.method)
+    own = method.defaults(settings, images.image_shape)
+    missing = {key: value for key, value in own.items() if getattr(settings, key) is None}
+    complete = settings.model_copy(update=missing)
+    method.check(complete, images)
+    return complete
 
 
-def _as_image_set(normalized: Tensor, like: ImageSet) -> ImageSet:
-    """(K, I, C, H, W) normalised images as a set of K * I, ordered by class."""
-    num_classes, per_class = normalized.shape[:2]
-    labels = torch.arange(num_classes, device=normalized.device).repeat_interleave(per_class)
-    return replace(like, images=like.pixels_from_normalized(normalized.flatten(0, 1)), labels=labels)
+def find_method(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        SettingsError: none (the nearest is named).
+    """
+    if name not in METHODS:
+        raise unknown_name("condensation method", name, METHODS)
+    return METHODS[name]

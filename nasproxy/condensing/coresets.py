@@ -27,8 +27,6 @@ def check_selection(settings: CondenseSettings, images: ImageSet) -> None:
 
 
 def select_random(task: Task) -> Tensor:
-    """Random real images of every class, none twice: (K, I, C, H, W), normalised (main paper, 'Random')."""
+    """Indices (K, I) of random real images of every class, none twice (main paper, 'Random')."""
     generator = make_generator(task.settings.seed, "select")
-    index = task.images.sample_classes(task.settings.images_per_class, generator)
-    images: Tensor = task.images.normalized(index.flatten()).unflatten(0, index.shape)
-    return images
+    return task.images.sample_classes(task.settings.images_per_class, generator)

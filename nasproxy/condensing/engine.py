@@ -108,12 +108,12 @@ def default_engine(device: torch.device, *, splittable: bool) -> Engine:
 
 
 def choose_engine(
-    default: Engine, time_step: TimeStep, num_steps: int, device: torch.device
+    default: Engine, time_step: TimeStep, num_steps: int, device: torch.device, *, compilable: bool = True
 ) -> tuple[Engine, dict[str, float]]:
     """The fastest engine for so many steps, and the seconds of a step with each engine that was tried.
 
-    First both precisions; then, where it pays, compiled; then other chunks. An engine that does not run here (there is
-    no C++ compiler) takes infinitely long.
+    First both precisions; then, where it pays and can be, compiled; then other chunks. An engine that does not run here
+    (there is no C++ compiler) takes infinitely long.
     """
     if num_steps == 0:
         return default, {}
@@ -133,7 +133,8 @@ def choose_engine(
         return [replace(default, compiled=compiled, precision=precision) for precision in get_args(Precision)]
 
     try_all(kinds(compiled=False), WORTH_TRYING_SECONDS)
-    try_all(kinds(compiled=True), WORTH_COMPILING_SECONDS)
+    if compilable:
+        try_all(kinds(compiled=True), WORTH_COMPILING_SECONDS)
     if default.chunk is not None:
         chunks = CHUNKS_TO_TRY[device.type]
         try_all([replace(best, chunk=chunk) for chunk in chunks], WORTH_COMPILING_SECONDS)

@@ -1,13 +1,15 @@
 """What a condensation method is given, and the state it can be stopped in and continued from.
 
-Notation: K classes, I images a class, C channels, H height, W width.
+Notation: K classes, I stored items a class (see `nasproxy.storage`), C channels, H height, W width.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,6 +18,7 @@ from nasproxy.config import CondenseSettings
 from nasproxy.errors import InputError
 from nasproxy.images import ImageSet
 from nasproxy.rundir import write_atomically
+from nasproxy.storage import Storage, make_storage
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,20 +27,29 @@ class CondenseState:
 
     step: int
     """Updates done."""
-    images: Tensor
-    """(K, I, C, H, W), normalised."""
-    velocity: Tensor
-    """Momentum buffer, same shape."""
+    variables: Mapping[str, Tensor]
+    """What is optimised: name -> (K, I, ...), the tensors of the storage format."""
+    velocities: Mapping[str, Tensor]
+    """Momentum buffers of the same shapes."""
     engine: str
-    """Name of the `Engine` that it was made with; empty where there is none yet."""
+    """Name of the `Engine` that it was made with; empty where there is none."""
+    net: Mapping[str, Tensor] = field(default_factory=dict)
+    """State of a net that lives on from step to step; empty where none does."""
     seconds: float = 0.0
     """Wall time spent so far."""
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint, whole or not at all."""
-        tensors = {"images": self.images.detach().cpu().contiguous(), "velocity": self.velocity.cpu().contiguous()}
+        tensors = {
+            f"{part}/{name}": tensor.detach().cpu().contiguous()
+            for part in _PARTS
+            for name, tensor in getattr(self, part).items()
+        }
         header = {name: json.dumps(getattr(self, name)) for name in ("step", "engine", "seconds")}
         write_atomically(path, lambda scratch: save_file(tensors, scratch, metadata=header))
+
+
+_PARTS = ("variables", "velocities", "net")
 
 
 def load_state(path: Path) -> CondenseState:
@@ -48,16 +60,18 @@ def load_state(path: Path) -> CondenseState:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata()
-            return CondenseState(
-                step=json.loads(header["step"]),
-                images=file.get_tensor("images"),
-                velocity=file.get_tensor("velocity"),
-                engine=json.loads(header["engine"]),
-                seconds=json.loads(header["seconds"]),
-            )
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            header = {name: json.loads(text) for name, text in file.metadata().items()}
+            parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+            for key in file.keys():  # noqa: SIM118  # it is no mapping
+                part, _, name = key.partition("/")
+                parts[part][name] = file.get_tensor(key)
+            return CondenseState(**parts, step=header["step"], engine=header["engine"], seconds=header["seconds"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"checkpoint {path} is unreadable: {error}; remove it to start over") from None
+
+
+def _ignore(*_: Any) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -65,12 +79,27 @@ class Task:
     """What a method works on, and whom it tells."""
 
     images: ImageSet
-    """The training images."""
+    """The training images: on the device, or on the CPU where it does not hold them."""
     settings: CondenseSettings
-    resume_from: CondenseState | None
-    on_step: Callable[[int, float], None]
+    """Complete: nothing is left to the method's own values."""
+    device: torch.device
+    """Where the work is done."""
+    resume_from: CondenseState | None = None
+    on_step: Callable[[int, float], None] = _ignore
     """Called every so many updates with the number of updates done and the loss."""
-    on_checkpoint: Callable[[CondenseState], None]
-    """Called with states to keep: every so many steps, and when the work is cut short."""
-    on_engine: Callable[[str, dict[str, float]], None]
+    on_checkpoint: Callable[[CondenseState], None] = _ignore
+    """Called with states to keep: every so often, and when the work is cut short."""
+    on_engine: Callable[[str, dict[str, float]], None] = _ignore
     """Called with the name of the engine that was chosen, and the seconds of a step with each that was tried."""
+
+    @property
+    def storage(self) -> Storage:
+        """The format that the settings ask for."""
+        settings = self.settings
+        return make_storage(settings.storage_format or "pixels", factor=settings.factor, rank=settings.rank)
+
+    def real_images(self, index: Tensor) -> Tensor:
+        """Training images of an index of any shape: (..., C, H, W), normalised, on the device."""
+        flat = self.images.normalized(index.flatten()).to(self.device, non_blocking=True)
+        images: Tensor = flat.unflatten(0, index.shape)
+        return images

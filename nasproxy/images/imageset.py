@@ -60,6 +60,11 @@ class ImageSet:
         return len(self.classes)
 
     @property
+    def num_bytes(self) -> int:
+        """Memory of the images."""
+        return self.images.nbytes
+
+    @property
     def device(self) -> torch.device:
         return self.images.device
 
@@ -87,6 +92,11 @@ class ImageSet:
         shape = (1, -1, 1, 1)
         mean, std = normalized.new_tensor(self.mean).view(shape), normalized.new_tensor(self.std).view(shape)
         return normalized * std + mean
+
+    def normalized_from_pixels(self, pixels: Tensor) -> Tensor:
+        """What `normalized` gives for float32 pixels (n, C, H, W), 1.0 being full brightness."""
+        shape = (1, -1, 1, 1)
+        return (pixels - pixels.new_tensor(self.mean).view(shape)) / pixels.new_tensor(self.std).view(shape)
 
     def sample_classes(self, size: int, generator: torch.Generator) -> Tensor:
         """Indices (K, size): `size` images of every class, without replacement.
@@ -118,17 +128,20 @@ class ImageSet:
         return digest.hexdigest()
 
 
-def save_image_set(images: ImageSet, path: Path, metadata: Mapping[str, Any]) -> None:
+def save_image_set(
+    images: ImageSet, path: Path, metadata: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None
+) -> None:
     """Writes images, labels and metadata as one `.safetensors` file, whole or not at all.
 
-    The file holds the tensors `images` and `labels`, and in its header the JSON texts `classes`, `mean`, `std`,
-    `flippable` and whatever `metadata` adds.
+    The file holds `labels` and either the images as `images` or, where they are kept in another form, `tensors`; and
+    in its header the JSON texts `classes`, `mean`, `std`, `flippable` and whatever `metadata` adds.
     """
     described = {"classes": list(images.classes), "mean": images.mean, "std": images.std, "flippable": images.flippable}
     header = {key: json.dumps(value) for key, value in (described | dict(metadata)).items()}
-    tensors = {"images": images.images.cpu().contiguous(), "labels": images.labels.cpu().contiguous()}
+    kept = {"images": images.images} if tensors is None else dict(tensors)
+    content = {name: tensor.cpu().contiguous() for name, tensor in (kept | {"labels": images.labels}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda scratch: save_file(tensors, scratch, metadata=header))
+    write_atomically(path, lambda scratch: save_file(content, scratch, metadata=header))
 
 
 def load_image_set(path: Path) -> tuple[ImageSet, dict[str, Any]]:
@@ -137,19 +150,41 @@ def load_image_set(path: Path) -> tuple[ImageSet, dict[str, Any]]:
     Raises:
         DataError: missing, damaged, or without images and labels.
     """
+    header, tensors = read_image_file(path)
+    if "images" not in tensors:
+        raise DataError(f"{path} is no image set of nasproxy: it holds no images; make it again")
+    return describe_images(tensors["images"], tensors["labels"], header), header
+
+
+def read_image_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metadata and tensors of a file that `save_image_set` wrote; `labels` are among the tensors.
+
+    Raises:
+        DataError: missing, damaged, or no image set.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            images, labels = file.get_tensor("images"), file.get_tensor("labels")
-        return ImageSet(
-            images=images,
-            labels=labels,
-            classes=tuple(header["classes"]),
-            mean=tuple(header["mean"]),
-            std=tuple(header["std"]),
-            flippable=header["flippable"],
-        ), header
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        describe_images(torch.empty(0), tensors["labels"], header)
     except FileNotFoundError:
         raise DataError(f"no file {path}; check the path") from None
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is no image set of nasproxy: {error}; make it again") from None
+    return header, tensors
+
+
+def describe_images(images: Tensor, labels: Tensor, header: Mapping[str, Any]) -> ImageSet:
+    """Images and labels with what a file's metadata says of them.
+
+    Raises:
+        KeyError: the metadata lack something.
+    """
+    return ImageSet(
+        images=images,
+        labels=labels,
+        classes=tuple(header["classes"]),
+        mean=tuple(header["mean"]),
+        std=tuple(header["std"]),
+        flippable=header["flippable"],
+    )

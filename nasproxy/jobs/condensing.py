@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from nasproxy.condensing import condense
-from nasproxy.condensing.condense import check_settings
+from nasproxy.condensing.condense import complete_settings
 from nasproxy.condensing.state import CondenseState, load_state
 from nasproxy.config import CondenseConfig, dump_config
-from nasproxy.device import describe_device, find_device
+from nasproxy.device import describe_device, find_device, holds
 from nasproxy.errors import RunError
 from nasproxy.images import load_images, save_picture_grid
 from nasproxy.jobs.listener import Listener
@@ -33,10 +33,12 @@ def run_condense(
     """
     if resume is not None and resume.meta["status"] == "done":
         raise RunError(f"run {resume.name} is finished; nothing is left to resume")
-    settings = config.condense
     device = find_device(config.machine.device)
-    data = load_images(settings=config.images, progress=listener.progress).to(device)
-    check_settings(settings, data.train)
+    data = load_images(settings=config.images, progress=listener.progress)
+    settings = complete_settings(config.condense, data.train)
+    config = config.model_copy(update={"condense": settings})
+    if holds(device, data.train.num_bytes):
+        data = data.to(device)
     if name in PROXIES:
         raise RunError(f"run name {name!r} means a proxy of its own in 'search --proxy'; choose another --name")
     parents = {"data": data.data_hash, "split": data.split_hash}
@@ -55,12 +57,12 @@ def run_condense(
         run.log(
             f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",
         )
-        metrics = _Metrics(run, state)
-        listener.progress("condensing", state.step if state else 0, settings.steps)
+        metrics, total = _Metrics(run, state), settings.steps or 0
+        listener.progress("condensing", state.step if state else 0, total)
 
         def on_step(step: int, loss: float) -> None:
             metrics.add(step, loss)
-            listener.progress("condensing", step, settings.steps, f"loss a class {loss:.4g}")
+            listener.progress("condensing", step, total, f"loss a class {loss:.4g}")
 
         def on_checkpoint(state: CondenseState) -> None:
             state.save(run.checkpoint_path)
@@ -72,6 +74,7 @@ def run_condense(
         proxy = condense(
             data,
             settings=settings,
+            device=device,
             resume_from=state,
             on_step=on_step,
             on_checkpoint=on_checkpoint,

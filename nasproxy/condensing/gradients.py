@@ -1,0 +1,270 @@
+"""Gradient matching: synthetic images that move a net's weights the way real images do, class by class.
+
+Sources: Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021, eq. 7 to 10, Algorithm 1 (DC);
+Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, eq. 5 (DSA); Kim et al.,
+"Dataset Condensation via Efficient Synthetic-Data Parameterization", ICML 2022 (IDC). With g the gradient of the mean
+cross-entropy of a class with respect to the weights of a layer:
+
+    DC, DSA: sum over classes, layers and output rows of 1 - cos(g_real, g_syn)
+    IDC:     sum over classes and convolutions of || g_real - g_syn ||^2
+
+A net lives for `outer_loop` steps. After each, it is trained on the synthetic images (DC, DSA: `inner_loop` epochs of
+plain SGD) or on `inner_images` real ones (IDC). Our differences:
+1. One gradient step on all classes at once, also in IDC; their images do not depend on one another.
+2. Batch norm sees the mix of all classes; the public DC code freezes it on real images of all classes.
+3. IDC's net starts each training with no momentum, and its augmentation is that of matching, before cutmix.
+
+One forward and one backward pass serve all classes: per class only the products of each layer's inputs and output
+gradients are taken, for the matched weights alone. Biases and norms take no gradient while matching. Gradients of real
+images are computed in the precision of the engine, all else in float32: what is differentiated twice needs it.
+
+Notation: K classes (k of them at a time), R real images a class, J synthetic images a class, M images a class of
+either, C channels, H height, W width.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
+
+from nasproxy.condensing.embedders import Embedders, is_splittable
+from nasproxy.condensing.engine import Engine
+from nasproxy.condensing.pairs import Pairs
+from nasproxy.condensing.state import Task
+from nasproxy.condensing.updating import update_images
+from nasproxy.config import Precision, RecipeSettings
+from nasproxy.images import ImageSet, make_generator
+from nasproxy.storage import StoredImages, Unit
+from nasproxy.training import train
+
+EPSILON = 1e-6
+"""Added to the product of two norms (public DC code)."""
+SYNTHETIC_TRAINING = RecipeSettings(batch_size=256, lr=0.01, lr_drops=(), momentum=0.0, weight_decay=0.0)
+"""How DC and DSA train the net, but for epochs and augmentation."""
+REAL_TRAINING = RecipeSettings(epochs=1, batch_size=64, lr=0.01, lr_drops=(), cutmix=0.5)
+"""How IDC does, but for the augmentation."""
+
+Gradients = list[Tensor]
+"""For each matched parameter, (k, *its shape)."""
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""(k, *shape) of real and of synthetic images -> scalar, summed over classes."""
+
+
+def row_cosine_distance(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Sum over classes and output rows of 1 - cosine (DC, eq. 10); a row of a convolution has its C x 3 x 3 weights."""
+    real, synthetic = real.flatten(2), synthetic.flatten(2)
+    products = (real * synthetic).sum(dim=-1)
+    norms = real.norm(dim=-1) * synthetic.norm(dim=-1)
+    distance: Tensor = (1 - products / (norms + EPSILON)).sum()
+    return distance
+
+
+def squared_distance(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Sum of squared differences (IDC)."""
+    distance: Tensor = (real - synthetic).square().sum()
+    return distance
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A kind of gradient matching."""
+
+    distance: Distance
+    layers: tuple[type[nn.Module], ...]
+    """Layers whose parameters of more than one dimension are matched."""
+    unit: Unit
+    trains_on_real: bool
+    """What the net is trained on between steps."""
+
+
+ROWS = Matching(row_cosine_distance, (nn.Conv2d, nn.Linear, nn.LayerNorm), "normalized", trains_on_real=False)
+"""DC and DSA: all layers, the last included; a layer norm has two parameters of three dimensions."""
+CONVOLUTIONS = Matching(squared_distance, (nn.Conv2d,), "pixels", trains_on_real=True)
+"""IDC: convolutions only."""
+
+
+def match_gradients(task: Task) -> StoredImages:
+    """DC, and with augmentation DSA: see `update_images`."""
+    return update_images(task, _GradientMatching(task, ROWS))
+
+
+def match_convolution_gradients(task: Task) -> StoredImages:
+    """IDC-I, and in the storage format 'multi-formation' IDC: see `update_images`."""
+    return update_images(task, _GradientMatching(task, CONVOLUTIONS))
+
+
+class _GradientMatching:
+    """The objective: a net, what it is trained on, and the distance of gradients."""
+
+    compilable = False  # torch does not compile what is differentiated twice
+
+    def __init__(self, task: Task, matching: Matching) -> None:
+        self._task, self._matching = task, matching
+        self._pairs, self._embedders = Pairs(task), Embedders(task)
+        self._net = self._embedders.net
+        self.unit: Unit = matching.unit
+        self.splittable: bool | None = is_splittable(self._net)
+        self._layers = [module for module in self._net.modules() if isinstance(module, matching.layers)]
+
+    def use(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def begin_step(self, step: int) -> None:
+        self._pairs.draw(step)
+        if step % self._outer_loop == 0:
+            self._embedders.draw(step)
+        self._net.requires_grad_(False).train()
+
+    def loss(self, classes: slice, synthetic: Tensor) -> Tensor:
+        real, synthetic = self._pairs.of(classes, synthetic)
+        first = classes.start or 0
+        labels = torch.arange(first, first + len(real), device=real.device)
+        precision = self._engine.precision
+        targets = _gradients_in_chunks(self._net, self._layers, real, labels, precision, self._engine.chunk)
+        gradients = class_gradients(self._net, self._layers, synthetic, labels, differentiable=True)
+        return torch.stack([self._matching.distance(*pair) for pair in zip(targets, gradients, strict=True)]).sum()
+
+    def end_step(self, step: int, synthetic: Callable[[], Tensor]) -> None:
+        if (step + 1) % self._outer_loop == 0:
+            return  # the next step draws a fresh net
+        settings = self._task.settings
+        generator = make_generator(settings.seed, "net", step)
+        if self._matching.trains_on_real:
+            recipe, images = REAL_TRAINING, self._draw_real(generator)
+        else:
+            if settings.inner_loop == 0:
+                return
+            recipe, images = SYNTHETIC_TRAINING, _as_image_set(synthetic().detach(), self._task.images)
+            recipe = recipe.model_copy(update={"epochs": settings.inner_loop})
+        recipe = recipe.model_copy(update={"lr": settings.net_lr, "augmentation": settings.augmentation})
+        self._net.requires_grad_(True)
+        train([self._net], images, recipe, [generator])
+
+    def net_state(self) -> Mapping[str, Tensor]:
+        return self._net.state_dict()
+
+    def load_net_state(self, state: Mapping[str, Tensor]) -> None:
+        self._net.load_state_dict(state)
+
+    @property
+    def _outer_loop(self) -> int:
+        return self._task.settings.outer_loop or 1
+
+    def _draw_real(self, generator: torch.Generator) -> ImageSet:
+        images = self._task.images
+        chosen = torch.randperm(len(images), generator=generator)[: self._task.settings.inner_images]
+        return images.subset(chosen.to(images.device)).to(self._task.device)
+
+
+def class_gradients(
+    net: nn.Module,
+    layers: Sequence[nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    precision: Precision = "float32",
+    *,
+    differentiable: bool = False,
+) -> Gradients:
+    """For each class, the gradient of the mean cross-entropy of its images with respect to the layers' parameters.
+
+    Those of more than one dimension: weights, and the biases of layer norms.
+
+    Args:
+        net: its parameters need no gradient.
+        layers: convolutions, linear layers and layer norms of the net, each called once in a forward pass.
+        images: (k, M, C, H, W), augmented.
+        labels: (k,).
+        precision: of the forward pass.
+        differentiable: keeps the graph, to differentiate the gradients by the images.
+
+    Returns:
+        For each of those parameters (k, *its shape), float32.
+    """
+    num_classes, size = images.shape[:2]
+    autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with _recording(net, layers) as calls, torch.enable_grad(), autocast:
+        logits: Tensor = net(images.flatten(0, 1))
+    loss = F.cross_entropy(logits.float(), labels.repeat_interleave(size), reduction="sum") / size
+    inputs, outputs = zip(*(calls[layer] for layer in layers), strict=True)
+    deltas = torch.autograd.grad(loss, outputs, create_graph=differentiable)
+    with torch.set_grad_enabled(differentiable):
+        return [
+            gradient
+            for layer, given, delta in zip(layers, inputs, deltas, strict=True)
+            for gradient in _gradients_of(layer, *(part.unflatten(0, (num_classes, size)) for part in (given, delta)))
+        ]
+
+
+def _gradients_in_chunks(
+    net: nn.Module, layers: Sequence[nn.Module], images: Tensor, labels: Tensor, precision: Precision, chunk: int | None
+) -> Gradients:
+    """`class_gradients` of so many images at a time, of whole classes or parts of one; without a graph."""
+    size = images.shape[1]
+    if chunk is None or chunk >= images.shape[0] * size:
+        return class_gradients(net, layers, images, labels, precision)
+    num_classes = max(chunk // size, 1)
+    done: list[Gradients] = []
+    for some, their_labels in zip(images.split(num_classes), labels.split(num_classes), strict=True):
+        parts = some.split(min(chunk, size), dim=1)
+        gradients = [class_gradients(net, layers, part, their_labels, precision) for part in parts]
+        weights = [part.shape[1] / size for part in parts]
+        done.append(
+            [
+                torch.stack([weight * gradient for weight, gradient in zip(weights, layer, strict=True)]).sum(dim=0)
+                for layer in zip(*gradients, strict=True)
+            ]
+        )
+    return [torch.cat(layer) for layer in zip(*done, strict=True)]
+
+
+@contextlib.contextmanager
+def _recording(net: nn.Module, layers: Sequence[nn.Module]) -> Iterator[dict[nn.Module, tuple[Tensor, Tensor]]]:
+    """Inputs and outputs of the layers as they are called; meanwhile nothing in the net overwrites them."""
+    calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def record(layer: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
+        calls[layer] = given[0], output if output.requires_grad else output.requires_grad_()
+
+    hooks = [layer.register_forward_hook(record) for layer in layers]
+    overwriting = [module for module in net.modules() if getattr(module, "inplace", False)]
+    for module in overwriting:
+        setattr(module, "inplace", False)  # noqa: B010  # not every module has it
+    try:
+        yield calls
+    finally:
+        for module in overwriting:
+            setattr(module, "inplace", True)  # noqa: B010
+        for hook in hooks:
+            hook.remove()
+
+
+def _gradients_of(layer: nn.Module, given: Tensor, delta: Tensor) -> Gradients:
+    """From a layer's inputs (k, M, ...) and the loss's gradient by its outputs (k, M, ...)."""
+    if isinstance(layer, nn.Linear):
+        return [torch.einsum("kmo,kmi->koi", delta.float(), given.float())]
+    if isinstance(layer, nn.LayerNorm):
+        normed = F.layer_norm(given.float(), layer.normalized_shape, eps=layer.eps)
+        return [(delta.float() * normed).sum(dim=1), delta.float().sum(dim=1)]
+    assert isinstance(layer, nn.Conv2d)
+    return [_convolution_gradient(layer, given, delta)]
+
+
+def _convolution_gradient(layer: nn.Conv2d, given: Tensor, delta: Tensor) -> Tensor:
+    return torch.stack(
+        [
+            conv2d_weight(
+                some.to(one.dtype), layer.weight.shape, one, layer.stride, layer.padding, layer.dilation, layer.groups
+            ).float()
+            for some, one in zip(given, delta, strict=True)
+        ]
+    )
+
+
+def _as_image_set(synthetic: Tensor, like: ImageSet) -> ImageSet:
+    """(K, J, C, H, W) normalised images as a set to train on."""
+    labels = torch.arange(len(synthetic), device=synthetic.device).repeat_interleave(synthetic.shape[1])
+    return replace(like, images=like.pixels_from_normalized(synthetic.flatten(0, 1)), labels=labels)

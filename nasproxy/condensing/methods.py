@@ -1,0 +1,225 @@
+"""The methods there are, and the values that their papers give them.
+
+Sources: DC, DSA, DM, IDC, Lo- as named in `gradients`, `matching` and `nasproxy.storage`. Where a paper has values for
+some sizes only, the rule between them is ours and said so.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from nasproxy.augment import parse_strategy
+from nasproxy.condensing.coresets import check_selection, select_random
+from nasproxy.condensing.embedders import embedder_arch, is_splittable, make_embedder, parse_embedders
+from nasproxy.condensing.engine import Engine
+from nasproxy.condensing.gradients import match_convolution_gradients, match_gradients
+from nasproxy.condensing.matching import match_distributions, match_pixels
+from nasproxy.condensing.state import Task
+from nasproxy.config import CondenseSettings
+from nasproxy.errors import SettingsError
+from nasproxy.images import ImageSet
+from nasproxy.storage import ImageShape, Pixels, StoredImages, make_storage
+
+Values = Mapping[str, Any]
+"""Fields of `CondenseSettings`."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make a proxy set."""
+
+    make: Callable[[Task], StoredImages]
+    """Task -> tensors (K * I, ...), ordered by class."""
+    defaults: Callable[[CondenseSettings, ImageShape], Values]
+    """Settings and image shape (C, H, W) -> the method's own values of settings that were not given."""
+    check: Callable[[CondenseSettings, ImageSet], None]
+    """Raises SettingsError for settings that cannot work on these images."""
+    summary: str
+
+
+def _storage_values(settings: CondenseSettings, image_shape: ImageShape, storage_format: str) -> dict[str, Any]:
+    """Format and its parameters: factor 2 at 32 pixels a side, 3 at 224 (IDC); rank 2, or 4 at 50 a class (Lo-)."""
+    return {
+        "storage_format": settings.storage_format or storage_format,
+        "factor": 3 if min(image_shape[1:]) >= 128 else 2,
+        "rank": 4 if settings.images_per_class >= 50 else 2,
+    }
+
+
+def _distribution_values(
+    settings: CondenseSettings, image_shape: ImageShape, storage_format: str = "pixels"
+) -> dict[str, Any]:
+    """DM, section 3.1; in low rank those of Lo-: random factors, and a learning rate of 1,000 from rank 4 on."""
+    values = _storage_values(settings, image_shape, storage_format)
+    low_rank = values["storage_format"] == "low-rank"
+    rank = settings.rank or values["rank"]
+    lr = 10.0 if settings.images_per_class >= 100 else 1.0
+    return values | {
+        "init": "noise" if low_rank else "real",
+        "steps": 10_000 if min(image_shape[1:]) >= 64 else 20_000,
+        "image_lr": (1000.0 if rank >= 4 else 1.0) if low_rank else lr,
+        "augmentation": "auto",
+    }
+
+
+def _gradient_values(
+    settings: CondenseSettings,
+    image_shape: ImageShape,
+    storage_format: str = "pixels",
+    *,
+    init: str = "noise",
+    augmentation: str = "none",
+) -> dict[str, Any]:
+    """DC, section 3.1 and its public code; DSA has other `init` and `augmentation`."""
+    outer, inner = gradient_loops(settings.images_per_class)
+    return _storage_values(settings, image_shape, storage_format) | {
+        "init": init,
+        "augmentation": augmentation,
+        "outer_loop": outer,
+        "inner_loop": inner,
+        "steps": 1000 * (settings.outer_loop or outer),
+        "image_lr": 0.1,
+    }
+
+
+def gradient_loops(images_per_class: int) -> tuple[int, int]:
+    """Outer and inner loops of DC: 1, 1 and 10, 50 and 50, 10 at 1, 10 and 50 images a class.
+
+    Ours between them: as many outer loops as images, at most 50; 500 inner ones shared among the images from 10 on,
+    and from 1 to 10 a straight line.
+    """
+    if images_per_class < 10:
+        return images_per_class, round(1 + (images_per_class - 1) * 49 / 9)
+    return min(images_per_class, 50), max(round(500 / images_per_class), 10)
+
+
+def _convolution_values(
+    settings: CondenseSettings, image_shape: ImageShape, storage_format: str = "pixels"
+) -> dict[str, Any]:
+    """IDC, its section on the experiments and its public code."""
+    return _storage_values(settings, image_shape, storage_format) | {
+        "init": "real",
+        "augmentation": "auto",
+        "outer_loop": 100,
+        "steps": 2000 * (settings.outer_loop or 100),
+        "image_lr": 5e-3 * settings.images_per_class / 10,
+        "synthetic_batch_size": 128,
+    }
+
+
+def _pixel_values(settings: CondenseSettings, image_shape: ImageShape) -> dict[str, Any]:
+    """MMD: the paper says real images and a linear kernel; steps and learning rate are ours.
+
+    Gradients of low-rank factors grow with the factors, whose squares are singular values of images.
+    """
+    values = _storage_values(settings, image_shape, "pixels")
+    lr = 0.01 if values["storage_format"] == "low-rank" else 1.0
+    return values | {"init": "real", "steps": 1000, "image_lr": lr, "augmentation": "none"}
+
+
+def _selection_values(settings: CondenseSettings, image_shape: ImageShape) -> dict[str, Any]:
+    """Nothing is optimised."""
+    return {"storage_format": "pixels", "steps": 0}
+
+
+def check_updating(settings: CondenseSettings, images: ImageSet, *, has_net: bool = True) -> None:
+    """Refuses settings that cannot work on these images.
+
+    Raises:
+        SettingsError: an unfit net, engine or storage format, an unknown augmentation, or too few real images to start
+            from.
+    """
+    storage = make_storage(settings.storage_format or Pixels.name, factor=settings.factor, rank=settings.rank)
+    storage.items_for(settings.images_per_class, images.image_shape)
+    parse_strategy(settings.augmentation or "none", flippable=images.flippable)
+    if settings.init == "real":
+        check_selection(settings, images)
+    if has_net:
+        _check_net(settings, images)
+
+
+def _check_net(settings: CondenseSettings, images: ImageSet) -> None:
+    splittable = is_splittable(make_embedder(embedder_arch(settings.embedder, images), images, 0))
+    parse_embedders(settings.embedders)
+    if settings.engine != "auto" and Engine.parse(settings.engine).chunk is not None and not splittable:
+        raise SettingsError(f"engine {settings.engine!r}: batch norm sees all classes at once; let it end in '-all'")
+    if settings.classes_per_step is not None and settings.classes_per_step < images.num_classes and not splittable:
+        raise SettingsError(
+            f"classes_per_step={settings.classes_per_step}: batch norm sees all classes at once; "
+            "take an embedder with another norm"
+        )
+
+
+def check_gradients(settings: CondenseSettings, images: ImageSet) -> None:
+    """Refuses what `check_updating` refuses, and engines that compile: torch cannot where it differentiates twice."""
+    check_updating(settings, images)
+    if settings.engine != "auto" and Engine.parse(settings.engine).compiled:
+        raise SettingsError(f"engine {settings.engine!r}: gradients of gradients are not compiled; take an eager one")
+
+
+def _select(select: Callable[[Task], Any]) -> Callable[[Task], StoredImages]:
+    """Real images (K * I, C, H, W) of the indices (K, I) that are selected."""
+
+    def make(task: Task) -> StoredImages:
+        index = select(task).flatten()
+        pixels = task.images.pixels_from_normalized(task.images.normalized(index))
+        return StoredImages(Pixels(), {"images": pixels}, "pixels")
+
+    return make
+
+
+_DSA = partial(_gradient_values, init="real", augmentation="auto")
+
+METHODS: dict[str, Method] = {
+    "dm": Method(
+        match_distributions, _distribution_values, check_updating, "distribution matching (Zhao & Bilen, WACV 2023)"
+    ),
+    "dc": Method(match_gradients, _gradient_values, check_gradients, "gradient matching (Zhao et al., ICLR 2021)"),
+    "dsa": Method(
+        match_gradients, _DSA, check_gradients, "gradient matching under Siamese augmentation (Zhao & Bilen, ICML 2021)"
+    ),
+    "idc-i": Method(
+        match_convolution_gradients,
+        _convolution_values,
+        check_gradients,
+        "gradient matching on nets trained on real images (Kim et al., ICML 2022)",
+    ),
+    "idc": Method(
+        match_convolution_gradients,
+        partial(_convolution_values, storage_format="multi-formation"),
+        check_gradients,
+        "idc-i with several images in each stored one (Kim et al., ICML 2022)",
+    ),
+    "lodm": Method(
+        match_distributions,
+        partial(_distribution_values, storage_format="low-rank"),
+        check_updating,
+        "dm on images of low rank (Yang et al., NeurIPS 2023)",
+    ),
+    "lodc": Method(
+        match_gradients,
+        partial(_gradient_values, storage_format="low-rank"),
+        check_gradients,
+        "dc on images of low rank (Yang et al., NeurIPS 2023)",
+    ),
+    "lodsa": Method(
+        match_gradients,
+        partial(_DSA, storage_format="low-rank", init="noise"),
+        check_gradients,
+        "dsa on images of low rank (Yang et al., NeurIPS 2023)",
+    ),
+    "mmd": Method(
+        match_pixels,
+        _pixel_values,
+        partial(check_updating, has_net=False),
+        "mean matching of pixels: dm without net and augmentation (Zhao & Bilen, WACV 2023, B.2)",
+    ),
+    "random": Method(
+        _select(select_random), _selection_values, check_selection, "random training images (Zhao & Bilen, WACV 2023)"
+    ),
+}
+"""Condensation methods by name; dm, dc, dsa, idc-i and mmd take any storage format.
+
+To add one: a function `Task -> StoredImages`, its own values of settings, and a line here.
+"""

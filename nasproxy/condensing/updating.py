@@ -1,0 +1,216 @@
+"""The loop that every synthetic proxy set is made by: a loss, its gradient, an update with momentum, a checkpoint.
+
+What the loss is, and which net it needs, is the `Objective`; how images are kept is the `Storage`. Classes go through
+together, or a few at a time: their random draws do not depend on it.
+
+Notation: K classes (k of them at a time), I stored items a class, J images a class decoded from them, C channels,
+H height, W width.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from nasproxy.condensing.engine import Engine, choose_engine, default_engine, timed
+from nasproxy.condensing.state import CondenseState, Task
+from nasproxy.device import kept_memory
+from nasproxy.errors import DivergedError
+from nasproxy.images import ImageSet, make_generator
+from nasproxy.storage import StoredImages, Unit
+
+CHECK_EVERY, CHECK_SECONDS = 10, 2.0
+"""Steps, or seconds, between looks at the loss: on a GPU each look waits for the device."""
+CHECKPOINT_SECONDS = 300.0
+"""Seconds between checkpoints, at most."""
+
+Number = TypeVar("Number", int, float)
+Variables = dict[str, Tensor]
+"""Name -> (K, I, ...)."""
+
+
+class Objective(Protocol):
+    """What synthetic images are moved towards."""
+
+    unit: Unit
+    """What decoded variables mean. Images in pixels are kept within [0, 1]."""
+    splittable: bool | None
+    """Whether images can go through the net in parts; None: there is no net."""
+    compilable: bool
+    """Whether the net can be compiled."""
+
+    def use(self, engine: Engine) -> None:
+        """Called before the first step, and for trials."""
+
+    def begin_step(self, step: int) -> None:
+        """Draws what all classes of a step share."""
+
+    def loss(self, classes: slice, synthetic: Tensor) -> Tensor:
+        """Scalar, summed over classes, of their synthetic images (k, J, C, H, W), normalised; differentiable."""
+
+    def end_step(self, step: int, synthetic: Callable[[], Tensor]) -> None:
+        """After the update that `step` began: trains its net, maybe on all images (K, J, C, H, W), normalised."""
+
+    def net_state(self) -> Mapping[str, Tensor]:
+        """What the next step needs of a net that lives on; empty where it draws a fresh one."""
+
+    def load_net_state(self, state: Mapping[str, Tensor]) -> None:
+        """Takes that back."""
+
+
+def update_images(task: Task, objective: Objective) -> StoredImages:
+    """Synthetic images by `settings.steps` updates; tensors are (K * I, ...), ordered by class.
+
+    Raises:
+        DivergedError: a loss that is not finite; the last good state was handed to `task.on_checkpoint`.
+    """
+    settings = task.settings
+    with kept_memory():
+        progress = _Progress(task, objective)
+        looked = kept = time.perf_counter()
+        good = progress.snapshot()
+        try:
+            while progress.step < _known(settings.steps):
+                loss = progress.update()
+                step, now = progress.step, time.perf_counter()
+                if step % CHECK_EVERY == 0 or step == settings.steps or now - looked > CHECK_SECONDS:
+                    looked, loss_value = now, float(loss)
+                    progress.check_finite(loss_value, good.step)
+                    good = progress.snapshot()
+                    task.on_step(step, loss_value / task.images.num_classes)
+                if step % settings.checkpoint_every == 0 or now - kept > CHECKPOINT_SECONDS:
+                    kept = now
+                    task.on_checkpoint(progress.snapshot())
+        except (DivergedError, KeyboardInterrupt):
+            task.on_checkpoint(good)
+            raise
+    tensors = {name: tensor.flatten(0, 1) for name, tensor in progress.variables.items()}
+    return _in_pixels(StoredImages(task.storage, tensors, objective.unit), task.images)
+
+
+class _Progress:
+    """Synthetic images and how far they have come."""
+
+    def __init__(self, task: Task, objective: Objective) -> None:
+        self._task, self._objective = task, objective
+        state = task.resume_from or _first_state(task, objective.unit)
+        self.step = state.step
+        self.variables, self._velocities = (
+            {name: tensor.to(task.device).clone(memory_format=torch.contiguous_format) for name, tensor in part.items()}
+            for part in (state.variables, state.velocities)
+        )
+        self._lr = _known(task.settings.image_lr)
+        self._engine_name = self._choose_engine(state.engine)
+        if state.net:
+            objective.load_net_state(state.net)
+        self._seconds_before, self._started = state.seconds, time.perf_counter()
+
+    def update(self) -> Tensor:
+        """One step; its loss."""
+        settings = self._task.settings
+        loss, gradients = self._gradients()
+        for name, gradient in gradients.items():
+            variable, velocity = self.variables[name], self._velocities[name]
+            velocity.mul_(settings.image_momentum).add_(gradient)
+            variable.sub_(velocity, alpha=self._lr)
+            if self._objective.unit == "pixels" and name == "images":
+                variable.clamp_(0, 1)
+        self._objective.end_step(self.step, lambda: self._decode(self.variables))
+        self.step += 1
+        return loss
+
+    def snapshot(self) -> CondenseState:
+        """A copy of the state, to keep."""
+        variables, velocities, net = (
+            {name: tensor.detach().clone() for name, tensor in part.items()}
+            for part in (self.variables, self._velocities, self._objective.net_state())
+        )
+        seconds = self._seconds_before + time.perf_counter() - self._started
+        return CondenseState(self.step, variables, velocities, self._engine_name, net, seconds)
+
+    def check_finite(self, loss: float, good_step: int) -> None:
+        """Raises DivergedError where loss or images are not finite."""
+        if not (math.isfinite(loss) and all(bool(tensor.isfinite().all()) for tensor in self.variables.values())):
+            raise DivergedError(
+                f"condensing diverged at step {self.step}: the loss is {loss}; step {good_step} was kept, "
+                "start again with a smaller image_lr"
+            )
+
+    def _gradients(self) -> tuple[Tensor, Variables]:
+        """Loss and gradient of a step, so many classes at a time."""
+        self._objective.begin_step(self.step)
+        num_classes = self._task.images.num_classes
+        size = self._task.settings.classes_per_step or num_classes
+        losses, parts = [], []
+        for first in range(0, num_classes, size):
+            classes = slice(first, first + size)
+            part = {name: tensor[classes].detach().requires_grad_() for name, tensor in self.variables.items()}
+            loss = self._objective.loss(classes, self._decode(part))
+            parts.append(torch.autograd.grad(loss, list(part.values())))
+            losses.append(loss.detach())
+        gradients = [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+        return torch.stack(losses).sum(), dict(zip(self.variables, gradients, strict=True))
+
+    def _decode(self, variables: Variables) -> Tensor:
+        """(k, I, ...) -> normalised images (k, J, C, H, W)."""
+        num_classes = len(next(iter(variables.values())))
+        decoded = self._task.storage.decode({name: tensor.flatten(0, 1) for name, tensor in variables.items()})
+        if self._objective.unit == "pixels":
+            decoded = self._task.images.normalized_from_pixels(decoded)
+        images: Tensor = decoded.unflatten(0, (num_classes, -1))
+        return images
+
+    def _choose_engine(self, begun_with: str) -> str:
+        """The engine that was asked for, or that the run was begun with, or else the fastest for the steps to come."""
+        task, objective = self._task, self._objective
+        if objective.splittable is None:
+            return ""
+        name = task.settings.engine if task.settings.engine != "auto" else begun_with
+        if name:
+            engine = Engine.parse(name)
+            seconds: dict[str, float] = {}
+        else:
+            default = default_engine(task.device, splittable=objective.splittable)
+            engine, seconds = choose_engine(
+                default, self._time_step, _known(task.settings.steps), task.device, compilable=objective.compilable
+            )
+        objective.use(engine)
+        task.on_engine(engine.name, seconds)
+        return engine.name
+
+    def _time_step(self, engine: Engine) -> float:
+        self._objective.use(engine)
+        return timed(lambda: self._gradients()[0], self._task.device)
+
+
+def _first_state(task: Task, unit: Unit) -> CondenseState:
+    """Random real images, or normal noise, and no momentum."""
+    settings, images, storage = task.settings, task.images, task.storage
+    num_items = storage.items_for(settings.images_per_class, images.image_shape)
+    if settings.init == "noise":
+        generator = make_generator(settings.seed, "noise")
+        first = storage.draw(images.num_classes * num_items, images.image_shape, generator)
+    else:
+        index = images.sample_classes(num_items * storage.tiles, make_generator(settings.seed, "select"))
+        first = storage.encode(images.normalized(index.flatten()))
+    if unit == "pixels" and "images" in first:
+        first["images"] = images.pixels_from_normalized(first["images"]).clamp(0, 1)
+    variables = {name: tensor.unflatten(0, (images.num_classes, num_items)) for name, tensor in first.items()}
+    return CondenseState(0, variables, {name: torch.zeros_like(tensor) for name, tensor in variables.items()}, "")
+
+
+def _in_pixels(stored: StoredImages, like: ImageSet) -> StoredImages:
+    """The same in pixels, where it can be: mosaics as well as images; factors of images cannot."""
+    if stored.unit == "pixels" or "images" not in stored.tensors:
+        return stored
+    return replace(stored, tensors={"images": like.pixels_from_normalized(stored.tensors["images"])}, unit="pixels")
+
+
+def _known(value: Number | None) -> Number:
+    """A setting that the method's own values have completed."""
+    assert value is not None
+    return value

@@ -1,0 +1,125 @@
+"""What every condensation method promises, in every storage format that it takes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nasproxy.condensing import METHODS, condense
+from nasproxy.condensing.state import CondenseState, load_state
+from nasproxy.images import ImageData
+from nasproxy.proxyset import ProxySet, load_proxy_set
+from nasproxy.storage import STORAGE_FORMATS, make_storage
+
+SMALL: dict[str, Any] = {
+    "images_per_class": 2,
+    "real_batch_size": 6,
+    "embedder": "w8-d2-instance-relu-avg",
+    "outer_loop": 3,
+    "inner_loop": 2,
+    "inner_images": 64,
+    "steps": 5,
+}
+"""Small enough to take a moment; nets live for three steps, so that step 4 goes on with one that was trained."""
+UPDATING = ("dm", "dc", "dsa", "idc-i", "mmd")
+"""Methods that take any storage format; the others are names for some of these, or select real images."""
+SELECTING = ("random",)
+"""Methods that optimise nothing."""
+CASES = [(method, None) for method in METHODS] + [(method, name) for method in UPDATING for name in STORAGE_FORMATS]
+
+
+def make(digits: ImageData, method: str, storage_format: str | None, **settings: Any) -> ProxySet:
+    if storage_format is not None:
+        settings["storage_format"] = storage_format
+    steps = {"steps": 0} if method in SELECTING else {}
+    return condense(digits, method, **SMALL | steps | settings)
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(filter(None, case)), scope="module")
+def case(request: pytest.FixtureRequest) -> tuple[str, str | None]:
+    chosen: tuple[str, str | None] = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def proxy(digits: ImageData, case: tuple[str, str | None]) -> ProxySet:
+    before = digits.train.content_hash()
+    proxy = make(digits, *case, seed=1)
+    assert digits.train.content_hash() == before, "the training images are untouched"
+    return proxy
+
+
+def test_it_is_balanced_of_the_right_shape_and_finite(digits: ImageData, proxy: ProxySet) -> None:
+    storage = make_storage(proxy.settings["storage_format"], factor=2, rank=2)
+    per_class = storage.items_for(2, digits.image_shape) * storage.tiles
+    assert proxy.images.images.shape == (10 * per_class, *digits.image_shape)
+    assert proxy.images.images.dtype == torch.float32
+    assert proxy.images.labels.tolist() == [k for k in range(10) for _ in range(per_class)]
+    assert bool(proxy.images.images.isfinite().all())
+
+
+def test_it_is_decided_by_the_seed(digits: ImageData, case: tuple[str, str | None], proxy: ProxySet) -> None:
+    again, other = (make(digits, *case, seed=seed) for seed in (1, 2))
+    assert torch.equal(again.images.images, proxy.images.images)
+    assert not torch.equal(other.images.images, proxy.images.images)
+
+
+def test_it_goes_on_bit_for_bit(
+    digits: ImageData, case: tuple[str, str | None], proxy: ProxySet, tmp_path: Path
+) -> None:
+    """From the checkpoint of every step, through a file."""
+    kept: list[CondenseState] = []
+    make(digits, *case, seed=1, checkpoint_every=1, on_checkpoint=kept.append)
+    assert [state.step for state in kept] == list(range(1, proxy.settings["steps"] + 1))
+    for state in kept:
+        state.save(tmp_path / "checkpoint.safetensors")
+        rest = make(digits, *case, seed=1, resume_from=load_state(tmp_path / "checkpoint.safetensors"))
+        assert torch.equal(rest.images.images, proxy.images.images), state.step
+
+
+def test_an_interrupted_run_leaves_a_state_to_go_on_from(
+    digits: ImageData, case: tuple[str, str | None], proxy: ProxySet
+) -> None:
+    if proxy.settings["steps"] == 0:
+        pytest.skip("nothing is optimised")
+    kept: list[CondenseState] = []
+
+    def interrupt(step: int, loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(digits, *case, seed=1, on_step=interrupt, on_checkpoint=kept.append)
+    rest = make(digits, *case, seed=1, resume_from=kept[-1])
+    assert torch.equal(rest.images.images, proxy.images.images)
+
+
+def test_it_takes_the_memory_it_says(digits: ImageData, proxy: ProxySet, tmp_path: Path) -> None:
+    proxy.save(tmp_path / "proxy.safetensors")
+    budget = 20 * 16 * 16
+    assert proxy.num_stored_numbers <= budget
+    assert proxy.num_stored_images == 20
+    in_file = (tmp_path / "proxy.safetensors").stat().st_size
+    labels = 8 * len(proxy.images)
+    assert 4 * proxy.num_stored_numbers + labels < in_file < 4 * proxy.num_stored_numbers + labels + 4096
+
+
+def test_decoded_after_saving_it_is_what_it_was_before(proxy: ProxySet, tmp_path: Path) -> None:
+    proxy.save(tmp_path / "proxy.safetensors")
+    loaded = load_proxy_set(tmp_path / "proxy.safetensors")
+    assert torch.equal(loaded.images.images, proxy.images.images)
+    assert torch.equal(loaded.images.labels, proxy.images.labels)
+    assert loaded.settings == proxy.settings
+    assert loaded.num_stored_numbers == proxy.num_stored_numbers
+
+
+def test_its_settings_are_complete(proxy: ProxySet) -> None:
+    """What made it can be asked for again, whatever the method's own values become."""
+    missing = {name for name, value in proxy.settings.items() if value is None}
+    assert proxy.settings["steps"] == 0 or missing <= {"synthetic_batch_size", "classes_per_step"}
+
+
+def test_combinations_are_names(digits: ImageData) -> None:
+    """lodm and the like are a method and a storage format."""
+    for name, method, storage_format in (("lodm", "dm", "low-rank"), ("idc", "idc-i", "multi-formation")):
+        assert torch.equal(make(digits, name, None).images.images, make(digits, method, storage_format).images.images)
