@@ -91,12 +91,13 @@ class ProxySet:
 _METADATA = ("method", "images_per_class", "seed", "seconds", "dataset", "data_hash", "split_hash", "settings")
 
 
-def decode_images(stored: StoredImages, like: ImageSet) -> ImageSet:
-    """What is trained on: float32 pixels; labels, mean and standard deviation are those of `like`."""
+def make_proxy_set(stored: StoredImages, like: ImageSet, **described: Any) -> ProxySet:
+    """The proxy set of what is kept; `like` has labels, mean and standard deviation, `described` the other fields."""
     with torch.no_grad():
         decoded = stored.decode()
-        pixels = decoded if stored.unit == "pixels" else like.pixels_from_normalized(decoded)
-    return replace(like, images=pixels)
+    pixels = decoded if stored.unit == "pixels" else like.pixels_from_normalized(decoded)
+    kept = None if isinstance(stored.storage, Pixels) else stored
+    return ProxySet(replace(like, images=pixels), stored=kept, **described)
 
 
 def load_proxy_set(path: Path) -> ProxySet:
@@ -111,8 +112,8 @@ def load_proxy_set(path: Path) -> ProxySet:
             raise ProxySetError(f"{path} is no proxy set of format {FORMAT}; make one with 'nasproxy condense'")
         labels, described = tensors.pop("labels"), header["storage"]
         stored = StoredImages(make_storage(described["format"], **described), tensors, described["unit"])
-        images = decode_images(stored, describe_images(torch.empty(0), labels, header))
-        return ProxySet(images, stored=stored, **{name: header[name] for name in _METADATA})
+        like = describe_images(torch.empty(0), labels, header)
+        return make_proxy_set(stored, like, **{name: header[name] for name in _METADATA})
     except DataError as error:
         raise ProxySetError(str(error)) from None
     except KeyError as error:

@@ -141,12 +141,28 @@ def test_tensors_of_another_program_are_refused(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(tiny_set: ImageSet, tmp_path: Path) -> None:
-    save_image_set(tiny_set, tmp_path / "proxy.safetensors", {"nasproxy_proxy_set": 2})
-    with pytest.raises(ProxySetError, match="no proxy set of format 1"):
+    save_image_set(tiny_set, tmp_path / "proxy.safetensors", {"nasproxy_proxy_set": 1})
+    with pytest.raises(ProxySetError, match="no proxy set of format 2"):
         load_proxy_set(tmp_path / "proxy.safetensors")
 
 
 def test_missing_metadata_is_named(tiny_set: ImageSet, tmp_path: Path) -> None:
-    save_image_set(tiny_set, tmp_path / "proxy.safetensors", {"nasproxy_proxy_set": 1, "method": "dm"})
+    described = {"nasproxy_proxy_set": 2, "storage": {"format": "pixels", "unit": "pixels"}, "method": "dm"}
+    save_image_set(tiny_set, tmp_path / "proxy.safetensors", described)
     with pytest.raises(ProxySetError, match="lacks 'images_per_class' in its metadata; condense again"):
+        load_proxy_set(tmp_path / "proxy.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ({"format": "low-rank", "unit": "pixels", "rank": 2}, "lacks 'left'"),
+        ({"format": "jpeg", "unit": "pixels"}, "cannot be decoded: unknown storage format 'jpeg'"),
+    ],
+)
+def test_what_cannot_be_decoded_is_said(
+    tiny_set: ImageSet, tmp_path: Path, storage: dict[str, Any], message: str
+) -> None:
+    save_image_set(tiny_set, tmp_path / "proxy.safetensors", {"nasproxy_proxy_set": 2, "storage": storage})
+    with pytest.raises(ProxySetError, match=message):
         load_proxy_set(tmp_path / "proxy.safetensors")

@@ -12,8 +12,7 @@ from nasproxy.condensing.state import CondenseState, Task
 from nasproxy.config import CondenseConfig, CondenseSettings, make_config
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData, ImageSet
-from nasproxy.proxyset import ProxySet, decode_images
-from nasproxy.storage import Pixels
+from nasproxy.proxyset import ProxySet, make_proxy_set
 
 
 def condense(
@@ -66,8 +65,9 @@ def condense(
     stored = METHODS[settings.method].make(task)
     num_items = next(iter(stored.tensors.values())).shape[0] * stored.storage.tiles
     labels = torch.arange(data.num_classes, device=device).repeat_interleave(num_items // data.num_classes)
-    return ProxySet(
-        images=decode_images(stored, replace(data.train, labels=labels)),
+    return make_proxy_set(
+        stored,
+        replace(data.train, labels=labels),
         method=settings.method,
         images_per_class=settings.images_per_class,
         seed=settings.seed,
@@ -76,7 +76,6 @@ def condense(
         data_hash=data.data_hash,
         split_hash=data.split_hash,
         settings=recorded,
-        stored=None if isinstance(stored.storage, Pixels) else stored,
     )
 
 
