@@ -29,7 +29,7 @@ from nasproxy.device import kept_memory
 from nasproxy.errors import ArchError, DivergedError, SettingsError
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.nets.classifier import Classifier
-from nasproxy.nets.convnet import default_arch, parse_arch
+from nasproxy.nets.zoo import parse_net
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 from nasproxy.training import make_net, seeded_torch
@@ -142,12 +142,12 @@ def check_matching(settings: CondenseSettings, images: ImageSet) -> None:
 
 
 def embedder_arch(name: str, images: ImageSet) -> Arch:
-    """The ConvNet called `name` ('auto': the default one), checked to fit the images.
+    """The net called `name` (see `parse_net`), checked to fit the images.
 
     Raises:
-        SettingsError: no ConvNet id, or too deep for the images.
+        SettingsError: no such net, or too deep for the images.
     """
-    arch = default_arch(images.image_shape) if name == "auto" else parse_arch(name)
+    arch = parse_net(name, images.image_shape)
     try:
         with torch.device("meta"):
             build(arch, images.image_shape, images.num_classes)
@@ -159,7 +159,7 @@ def embedder_arch(name: str, images: ImageSet) -> Arch:
 def make_embedder(arch: Arch, images: ImageSet, seed: int) -> Classifier:
     """A net to embed with, of an architecture from `embedder_arch`: its weights take no gradient."""
     net = make_net(arch, images, seed)
-    assert isinstance(net, Classifier)  # parse_arch and default_arch name no others
+    assert isinstance(net, Classifier)  # parse_net names no others
     return net.requires_grad_(False)
 
 
