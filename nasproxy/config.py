@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from nasproxy.errors import InputError, SettingsError, unknown_name
+
+
+def _split_names(value: Any) -> Any:
+    """'a, b' -> ['a', 'b']; a list stays what it is."""
+    return [name for part in value.split(",") if (name := part.strip())] if isinstance(value, str) else value
+
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_split_names)]
+"""A list of names, or a text with commas between them."""
 Precision = Literal["float32", "bfloat16"]
 """Of convolutions and matrix products; parameters, losses and sums are float32 in both."""
 
@@ -168,10 +176,10 @@ class EvaluateSettings(Settings):
 
     proxy: str
     """A condense run or a proxy set file."""
-    net: str = "auto"
-    """ConvNet that is trained, as an architecture id; 'auto' as for condensing."""
+    nets: Names = ("auto",)
+    """Nets that are trained, by name: ConvNet ids, those of `nasproxy ls nets`, 'auto' (as for condensing), 'all'."""
     num_nets: Count = 20
-    """Nets trained, each from its own initialisation."""
+    """Nets trained of each, from different initialisations."""
     seed: int = 0
     """Seed of every random draw."""
 

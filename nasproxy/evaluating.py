@@ -1,20 +1,27 @@
-"""How good a proxy set itself is: test accuracy of nets trained on it (main paper, Table 1)."""
+"""How good a proxy set itself is: test accuracy of nets trained on it (main paper, Tables 1 to 3)."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from nasproxy.config import EvaluateConfig
 from nasproxy.device import kept_memory
-from nasproxy.images import ImageData
-from nasproxy.nets.convnet import default_arch, parse_arch
+from nasproxy.errors import ArchError, SettingsError
+from nasproxy.images import ImageData, ImageSet
+from nasproxy.nets.zoo import parse_nets
 from nasproxy.proxyset import ProxySet
+from nasproxy.scoring import measure_costs
+from nasproxy.space import Arch
 from nasproxy.training import train_seeds
+
+OnProgress = Callable[[str, int, int, float], None]
+"""Told the net being trained, how many nets are trained of how many, and the fraction of all work that they were."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Test accuracies, as fractions, of nets trained on a proxy set from different initialisations."""
+    """Test accuracies, as fractions, of nets of one architecture trained on a proxy set from other initialisations."""
 
     net: str
     test_accuracies: tuple[float, ...]
@@ -31,34 +38,78 @@ class Evaluation:
 
 
 def evaluate(
-    proxy: ProxySet, data: ImageData, config: EvaluateConfig, on_net: Callable[[int], None] = lambda done: None
-) -> Evaluation:
+    proxy: ProxySet,
+    data: ImageData,
+    config: EvaluateConfig,
+    *,
+    on_progress: OnProgress = lambda net, done, total, work: None,
+    on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
+    on_left_out: Callable[[list[str]], None] = lambda reasons: None,
+) -> list[Evaluation]:
     """Trains nets on a proxy set and measures them on the test images, after the last epoch.
 
     Args:
         proxy: what is trained on.
         data: whose test images are used; on the device to train on.
-        config: net, number of nets, recipe.
-        on_net: told how many nets are done.
+        config: nets, number of each, recipe.
+        on_progress: told before the first net and after each.
+        on_evaluation: told of every architecture, as soon as it is measured.
+        on_left_out: told why some architectures do not fit the images, before any training.
+
+    Returns:
+        One evaluation an architecture that fits the images, in the order of their names.
 
     Raises:
         ProxySetError: the proxy set does not belong to the data.
-        SettingsError: a net that is no ConvNet id.
-        ArchError: a net that does not fit the images.
+        SettingsError: an unknown net, or none that fits the images.
     """
     proxy.check_fits(data)
-    settings = config.evaluate
-    arch = default_arch(data.image_shape) if settings.net == "auto" else parse_arch(settings.net)
+    sizes, reasons = _measure(parse_nets(config.evaluate.nets, data.image_shape), data)
+    if not sizes:
+        raise SettingsError(f"no net fits these images: {reasons[0]}")
+    if reasons:
+        on_left_out(reasons)
+    archs, num_nets = list(sizes), config.evaluate.num_nets
+
+    def report(position: int, done: int) -> None:
+        work = sum(sizes[arch] for arch in archs[:position]) + sizes[archs[position]] * done / num_nets
+        total = len(archs) * num_nets
+        on_progress(archs[position].id, position * num_nets + done, total, work / sum(sizes.values()))
+
+    report(0, 0)
+    train_set = proxy.images.to(data.train.device)
+    evaluations: list[Evaluation] = []
     with kept_memory():
-        scores = train_seeds(
-            arch,
-            proxy.images.to(data.train.device),
-            config.recipe,
-            val=None,
-            test=data.test,
-            num_seeds=settings.num_nets,
-            seed=settings.seed,
-            cuda_graphs=config.machine.cuda_graphs,
-            on_seed=on_net,
-        )
+        for position, arch in enumerate(archs):
+            evaluations.append(_evaluate_arch(arch, train_set, data.test, config, partial(report, position)))
+            on_evaluation(evaluations[-1])
+    return evaluations
+
+
+def _measure(archs: Iterable[Arch], data: ImageData) -> tuple[dict[Arch, int], list[str]]:
+    """FLOPs of the nets that fit the images, and why the others do not."""
+    sizes: dict[Arch, int] = {}
+    reasons: list[str] = []
+    for arch in archs:
+        try:
+            sizes[arch] = measure_costs(arch, data.image_shape, data.num_classes).flops
+        except ArchError as error:
+            reasons.append(str(error))
+    return sizes, reasons
+
+
+def _evaluate_arch(
+    arch: Arch, train_set: ImageSet, test: ImageSet, config: EvaluateConfig, on_seed: Callable[[int], None]
+) -> Evaluation:
+    scores = train_seeds(
+        arch,
+        train_set,
+        config.recipe,
+        val=None,
+        test=test,
+        num_seeds=config.evaluate.num_nets,
+        seed=config.evaluate.seed,
+        cuda_graphs=config.machine.cuda_graphs,
+        on_seed=on_seed,
+    )
     return Evaluation(arch.id, scores.test_accuracies, scores.train_seconds)

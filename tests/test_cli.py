@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from nasproxy.cli.app import app
 from nasproxy.images import DATASETS, ImageData
 from nasproxy.jobs.references import load_trials
+from nasproxy.nets.zoo import ZOO
 from nasproxy.rundir import RunDir, hold
 from tests.conftest import make_image_folder
 
@@ -149,18 +150,32 @@ def test_export_writes_ranked_architectures(finished: Shell) -> None:
         assert path.stat().st_size > 0
 
 
-def test_evaluate_reports_test_accuracy_and_keeps_it(finished: Shell) -> None:
-    result = finished.json("evaluate", "few", "--net", "w16-d1-instance-relu-avg", "--num-nets", "2", "--epochs", "40")
-    assert len(result["test_accuracies"]) == 2
-    assert result["mean"] > 0.4
-    kept = json.loads((finished.run_dir("few").path / "evaluations.jsonl").read_text().splitlines()[-1])
-    assert kept["test_accuracies"] == result["test_accuracies"]
+def test_evaluate_reports_test_accuracy_of_every_net_and_keeps_it(finished: Shell) -> None:
+    nets, recipe = ["w16-d1-instance-relu-avg", "mlp"], ["--num-nets", "2", "--epochs", "40"]
+    results = finished.json("evaluate", "few", "--nets", ",".join(nets), *recipe)
+    assert [result["net"] for result in results] == nets
+    assert [len(result["test_accuracies"]) for result in results] == [2, 2]
+    assert results[0]["mean"] > 0.4
+    kept = [json.loads(line) for line in (finished.run_dir("few").path / "evaluations.jsonl").read_text().splitlines()]
+    for result, record in zip(results, kept[-2:], strict=True):
+        assert (record["net"], record["test_accuracies"]) == (result["net"], result["test_accuracies"])
+        assert record["settings"]["evaluate"]["nets"] == nets
+
+
+def test_evaluate_prints_a_row_a_net_and_says_which_do_not_fit(finished: Shell) -> None:
+    done = finished.run("evaluate", "@last", "--nets", "vgg11-batch,lenet,mlp", "--num-nets", "2", "--epochs", "1")
+    header, *rows = done.stdout.splitlines()
+    assert header.split() == ["net", "test", "accuracy", "(%)", "n", "training", "seconds"]
+    assert [row.split()[0] for row in rows] == ["lenet", "mlp"]
+    assert all(row.split()[2] == "±" for row in rows)
+    assert "1 net(s) left out: vgg11-batch: layer 13 of 13 leaves no pixel of a 16x16 image" in done.stderr
 
 
 def test_ls_lists_runs_and_families(finished: Shell) -> None:
     assert {"few", "by-proxy", "truth"} <= {row["name"] for row in finished.json("ls")}
     assert {row["name"] for row in finished.json("ls", "datasets")} == set(DATASETS)
     assert "convnet720" in finished.call("ls", "spaces")
+    assert {"auto", *ZOO} <= {row["name"] for row in finished.json("ls", "nets")}
 
 
 def test_the_dashboard_answers_on_this_machine_only(finished: Shell) -> None:

@@ -47,7 +47,7 @@ class _TwoShadesConfig(CommandConfig):
         ),
         make_config(SearchConfig, SEARCH),
         make_config(SearchConfig, SEARCH, {"search": {"num_archs": 7, "strategy": "tpe"}, "recipe": {"steps": 400}}),
-        make_config(EvaluateConfig, {"evaluate": {"proxy": "digits-dm", "net": "w8-d1-none-relu-avg"}}),
+        make_config(EvaluateConfig, {"evaluate": {"proxy": "digits-dm", "nets": ["lenet", "auto"]}}),
     ],
     ids=["condense defaults", "condense", "search defaults", "search", "evaluate"],
 )
@@ -147,6 +147,22 @@ def test_several_invalid_values_are_reported_on_one_line() -> None:
     assert "\n" not in message
     for part in ("condense.steps=-1", "condense.init='zeros'", "condense.image_lr=0", "images.test_fraction=1.0"):
         assert part in message
+
+
+@pytest.mark.parametrize(
+    "nets", ["lenet,w8-d1-none-relu-avg", " lenet , w8-d1-none-relu-avg,", '["lenet", "w8-d1-none-relu-avg"]']
+)
+def test_a_list_of_names_is_written_with_commas_or_as_toml(nets: str) -> None:
+    proxy = {"evaluate": {"proxy": "x"}}
+    config = make_config(EvaluateConfig, proxy, parse_overrides(EvaluateConfig, [f"nets={nets}"]))
+    assert config.evaluate.nets == ("lenet", "w8-d1-none-relu-avg")
+    assert make_config(EvaluateConfig, proxy).evaluate.nets == ("auto",)
+
+
+@pytest.mark.parametrize("nets", ["", " , ", []])
+def test_no_names_at_all_are_refused(nets: object) -> None:
+    with pytest.raises(SettingsError, match=r"evaluate\.nets=\[\]: Tuple should have at least 1 item"):
+        make_config(EvaluateConfig, {"evaluate": {"proxy": "x", "nets": nets}})
 
 
 def test_missing_setting_is_named() -> None:

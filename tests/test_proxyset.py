@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from nasproxy.errors import ProxySetError
 from nasproxy.images import ImageData, ImageSet, load_images
-from nasproxy.images.imageset import save_image_set
+from nasproxy.images.imageset import read_image_file, save_image_set
 from nasproxy.proxyset import ProxySet, load_proxy_set
 
 
@@ -161,8 +161,10 @@ def test_missing_metadata_is_named(tiny_set: ImageSet, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_decoded_is_said(
-    tiny_set: ImageSet, tmp_path: Path, storage: dict[str, Any], message: str
+    proxy_set: ProxySet, tmp_path: Path, storage: dict[str, Any], message: str
 ) -> None:
-    save_image_set(tiny_set, tmp_path / "proxy.safetensors", {"nasproxy_proxy_set": 2, "storage": storage})
+    proxy_set.save(tmp_path / "whole.safetensors")
+    header, _ = read_image_file(tmp_path / "whole.safetensors")
+    save_image_set(proxy_set.images, tmp_path / "proxy.safetensors", header | {"storage": storage})
     with pytest.raises(ProxySetError, match=message):
         load_proxy_set(tmp_path / "proxy.safetensors")

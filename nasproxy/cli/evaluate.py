@@ -1,14 +1,17 @@
 """`nasproxy evaluate`: test accuracy of nets trained on a proxy set."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nasproxy.cli import options
-from nasproxy.cli.printing import print_json
+from nasproxy.cli.printing import print_json, print_table
 from nasproxy.cli.talk import Talk
 from nasproxy.config import EvaluateConfig, make_config
 from nasproxy.rundir import LAST, find_run
+
+if TYPE_CHECKING:
+    from nasproxy.evaluating import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -18,8 +21,13 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A condense run or a .safetensors file.")],
-    net: Annotated[str | None, typer.Option(help="ConvNet to train, e.g. w128-d3-batch-relu-avg. [auto]")] = None,
-    num_nets: Annotated[int | None, typer.Option(help="Nets from different initialisations. [20]")] = None,
+    nets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="Nets to train, e.g. auto,vgg11-batch (see 'ls nets'), or all; default: auto."
+        ),
+    ] = None,
+    num_nets: Annotated[int | None, typer.Option(help="Nets of each, from different initialisations. [20]")] = None,
     epochs: Annotated[int | None, typer.Option(help="[1000]")] = None,
     dataset: options.Dataset = None,
     data_dir: options.DataDir = None,
@@ -40,16 +48,25 @@ def evaluate(
         run = find_run(run, runs_dir, command="condense").name
     flags = {
         "images": options.image_flags(dataset, data_dir, image_size, val_fraction),
-        "evaluate": {"proxy": run, "net": net, "num_nets": num_nets, "seed": seed},
+        "evaluate": {"proxy": run, "nets": nets, "num_nets": num_nets, "seed": seed},
         "recipe": {"epochs": epochs},
         "machine": {"device": device},
     }
     given = options.given_settings(EvaluateConfig, file=config, flags=flags, overrides=overrides)
     settings = make_config(EvaluateConfig, proxy_defaults(run, runs_dir), given)
     with Talk() as talk:
-        result = run_evaluate(settings, root=runs_dir, listener=talk)
+        results = run_evaluate(settings, root=runs_dir, listener=talk)
     if json:
-        print_json({**vars(result), "mean": result.mean, "std": result.std})
+        print_json([{**vars(result), "mean": result.mean, "std": result.std} for result in results])
         return
+    print_table(["net", "test accuracy (%)", "n", "training seconds"], [_row(result) for result in results])
+
+
+def _row(result: "Evaluation") -> list[str]:
     spread = "" if result.std is None else f" ± {100 * result.std:.2f}"
-    print(f"{100 * result.mean:.2f}{spread} % test accuracy, {result.net}, n = {len(result.test_accuracies)}")
+    return [
+        result.net,
+        f"{100 * result.mean:.2f}{spread}",
+        str(len(result.test_accuracies)),
+        f"{result.train_seconds:.1f}",
+    ]

@@ -17,6 +17,7 @@ class What(StrEnum):
     METHODS = "methods"
     DATASETS = "datasets"
     SPACES = "spaces"
+    NETS = "nets"
     PROXIES = "proxies"
     STRATEGIES = "strategies"
 
@@ -31,7 +32,7 @@ def ls(
     runs_dir: options.RunsDir = options.RUNS_DIR,
     json: options.Json = False,
 ) -> None:
-    """List runs, or the methods, datasets, spaces, proxies and strategies there are."""
+    """List runs, or the methods, datasets, spaces, nets, proxies and strategies there are."""
     if what is What.RUNS:
         metas = [run.meta for run in list_runs(runs_dir)]
         rows = [{key: str(meta.get(key, "")) for key in ("name", "command", "status", "created")} for meta in metas]
@@ -57,6 +58,8 @@ def _describe(what: What) -> dict[str, str]:
         from nasproxy.space import list_spaces
 
         return {name: read_toml(path).get("description", "") for name, path in list_spaces().items()}
+    if what is What.NETS:
+        return _describe_nets()
     if what is What.STRATEGIES:
         from nasproxy.searching import STRATEGIES
 
@@ -64,3 +67,16 @@ def _describe(what: What) -> dict[str, str]:
     from nasproxy.proxies import PROXIES
 
     return {name: proxy.summary for name, proxy in PROXIES.items()} | {"RUN": "the proxy set of a condense run"}
+
+
+def _describe_nets() -> dict[str, str]:
+    from nasproxy.nets.zoo import ZOO
+
+    rows = {
+        "auto": "the default ConvNet for the images, e.g. w128-d3-instance-relu-avg at 32x32",
+        "wW-dD-NORM-ACT-POOL": "any ConvNet, e.g. w64-d2-batch-leakyrelu-max ('ls spaces' has convnet720)",
+    }
+    for name, family in ZOO.items():
+        norms = f"; -{', -'.join(family.norms)}" if family.norms else ""
+        rows[name] = f"{family.summary}{norms}"
+    return rows

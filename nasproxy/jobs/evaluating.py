@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import torch
+
 from nasproxy.config import EvaluateConfig
 from nasproxy.device import describe_device, find_device
 from nasproxy.errors import SettingsError
@@ -14,7 +16,7 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import find_run, versions
 
 
-def run_evaluate(config: EvaluateConfig, *, root: Path, listener: Listener) -> Evaluation:
+def run_evaluate(config: EvaluateConfig, *, root: Path, listener: Listener) -> list[Evaluation]:
     """Test accuracy of nets trained on a proxy set; a condense run keeps the figures in its `evaluations.jsonl`.
 
     Raises:
@@ -26,16 +28,30 @@ def run_evaluate(config: EvaluateConfig, *, root: Path, listener: Listener) -> E
     if not isinstance(proxy, ProxySet):
         raise SettingsError(f"{settings.proxy!r} is no proxy set; name a condense run or a .safetensors file")
     data = load_images(settings=config.images, progress=listener.progress).to(device)
-    listener.progress("training nets", 0, settings.num_nets)
-    result = evaluate(proxy, data, config, lambda done: listener.progress("training nets", done, settings.num_nets))
-    if Path(settings.proxy).suffix != ".safetensors":
-        record = {
-            "net": result.net,
-            "test_accuracies": result.test_accuracies,
-            "settings": config.model_dump(mode="json"),
-            "device": describe_device(device),
-            "versions": versions(),
-        }
-        with (find_run(settings.proxy, root).path / "evaluations.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-    return result
+    is_run = Path(settings.proxy).suffix != ".safetensors"
+    record_path = find_run(settings.proxy, root).path / "evaluations.jsonl" if is_run else None
+
+    def keep(evaluation: Evaluation) -> None:
+        if record_path is not None:
+            with record_path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_record(evaluation, config, device)) + "\n")
+
+    return evaluate(
+        proxy,
+        data,
+        config,
+        on_progress=lambda net, done, total, work: listener.progress("training nets", done, total, net, work=work),
+        on_evaluation=keep,
+        on_left_out=lambda reasons: listener.say(f"{len(reasons)} net(s) left out: {'; '.join(reasons)}"),
+    )
+
+
+def _record(evaluation: Evaluation, config: EvaluateConfig, device: torch.device) -> dict[str, object]:
+    """What is kept of an evaluation: its result, and all that it depends on."""
+    return {
+        "net": evaluation.net,
+        "test_accuracies": evaluation.test_accuracies,
+        "settings": config.model_dump(mode="json"),
+        "device": describe_device(device),
+        "versions": versions(),
+    }

@@ -1,1 +1,1 @@
-"""Nets: the ConvNets of the search space."""
+"""Nets: the ConvNets of the search space, and other nets by name."""

@@ -15,10 +15,9 @@ from torch import nn
 
 from nasproxy.errors import ArchError, SettingsError
 from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.layers import extra_padding, make_norm
 from nasproxy.space import Arch, FactorValue
 
-NUM_GROUPS = 4
-"""Groups of the norm called 'group'."""
 BUILDER = "nasproxy.nets.convnet:build"
 
 _ARCH_ID_PATTERN = re.compile(r"w(?P<width>\d+)-d(?P<depth>\d+)-(?P<norm>\w+)-(?P<activation>\w+)-(?P<pooling>\w+)")
@@ -37,13 +36,13 @@ def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Cl
     width, depth = int(arch.factors["width"]), int(arch.factors["depth"])
     norm, activation, pooling = (str(arch.factors[name]) for name in ("norm", "activation", "pooling"))
     channels, height, columns = image_shape
-    first_padding = 3 if image_shape == (1, 28, 28) else 1
-    height, columns = height + 2 * (first_padding - 1), columns + 2 * (first_padding - 1)
+    extra = extra_padding(image_shape)
+    height, columns = height + 2 * extra, columns + 2 * extra
     layers: list[nn.Module] = []
     for block in range(depth):
-        padding = first_padding if block == 0 else 1
+        padding = 1 + extra if block == 0 else 1
         layers.append(nn.Conv2d(channels if block == 0 else width, width, kernel_size=3, padding=padding))
-        layers += _make_norm(norm, width, height, columns)
+        layers += make_norm(norm, width, (height, columns))
         layers.append(_make_activation(activation))
         if pooling != "none":
             layers.append(_make_pooling(pooling))
@@ -56,13 +55,13 @@ def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Cl
     return Classifier(nn.Sequential(*layers), width * height * columns, num_classes)
 
 
-def default_arch(image_shape: tuple[int, int, int]) -> Arch:
+def default_arch(image_shape: tuple[int, int, int], norm: str = "instance") -> Arch:
     """The net that condensing uses: width 128, instance norm, ReLU, average pooling, as deep as leaves a 4x4 map.
 
     Depth 3 at 32x32 (main paper, section 3.1), 4 at 64x64 (its section on TinyImageNet), 2 at 16x16.
     """
-    side = max(min(image_shape[1:]), 32 if image_shape == (1, 28, 28) else 1)
-    return parse_arch(f"w128-d{max(side.bit_length() - 3, 1)}-instance-relu-avg")
+    side = min(image_shape[1:]) + 2 * extra_padding(image_shape)
+    return parse_arch(f"w128-d{max(side.bit_length() - 3, 1)}-{norm}-relu-avg")
 
 
 def parse_arch(arch_id: str) -> Arch:
@@ -87,24 +86,6 @@ def parse_arch(arch_id: str) -> Arch:
     except ArchError as error:
         raise SettingsError(str(error)) from None
     return arch
-
-
-def _make_norm(name: str, width: int, height: int, columns: int) -> list[nn.Module]:
-    """No layer, or one; [width, height, columns] is the shape of the map it normalises."""
-    match name:
-        case "none":
-            return []
-        case "batch":
-            return [nn.BatchNorm2d(width)]
-        case "layer":
-            return [nn.LayerNorm([width, height, columns])]
-        case "instance":
-            return [nn.GroupNorm(width, width)]
-        case "group":
-            if width % NUM_GROUPS:
-                raise ArchError(f"width {width} cannot be cut into {NUM_GROUPS} groups; use a multiple of {NUM_GROUPS}")
-            return [nn.GroupNorm(NUM_GROUPS, width)]
-    raise ArchError(f"unknown norm {name!r}; choose from none, batch, layer, instance, group")
 
 
 def _make_activation(name: str) -> nn.Module:
