@@ -1,0 +1,217 @@
+"""`python -m benchmarks.methods`: every condensation method with the same time and memory, and what a step costs.
+
+Each method runs in a process of its own: a few steps are timed, then it condenses for as many steps as fit the time
+that was given, at most those of its paper, and nets of the kind that it condensed with are trained on the result. For
+dc and dsa the steps of a reference written straight from Algorithm 1 are timed as well.
+"""
+
+import argparse
+import csv
+import itertools
+import math
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from benchmarks import naive
+from benchmarks.accuracy import show
+from benchmarks.machine import describe, in_fresh_process
+from nasproxy.augment import augment_batch, parse_strategy
+from nasproxy.condensing import METHODS, condense
+from nasproxy.condensing.condense import complete_settings
+from nasproxy.condensing.embedders import embedder_arch, make_embedder
+from nasproxy.config import CondenseSettings, ImageSettings, RecipeSettings
+from nasproxy.device import find_device, kept_memory
+from nasproxy.images import ImageData, load_images, make_generator
+from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.zoo import parse_net
+from nasproxy.seeding import derive_seed
+from nasproxy.training import train_seeds
+
+GRADIENT_METHODS = ("dc", "dsa")
+TIMED_STEPS = 12
+"""Steps that are timed: the first two, which allocate, do not count."""
+NAIVE_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of a method."""
+
+    method: str
+    steps: int
+    """Updates done; 0 where images are selected."""
+    seconds: float
+    """To make the set, once; what was timed before is not counted."""
+    step_seconds: float
+    """Of one update, without choosing an engine; NaN where there are none."""
+    naive_step_seconds: float
+    """Of the reference; NaN where there is none."""
+    peak_mebibytes: float
+    """Memory beyond that of the images, at most: of the process on a CPU, of tensors on a GPU."""
+    num_images: int
+    """Decoded images."""
+    num_stored_numbers: int
+    accuracies: tuple[float, ...]
+    """Test accuracies of nets trained on the set."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked for."""
+
+    images: ImageSettings
+    ipc: int
+    seconds: float
+    embedder: str
+    real_batch_size: int
+    num_nets: int
+    epochs: int
+    device: str
+
+
+def main() -> None:
+    """Runs the methods one after another, and writes a line for each as it is done."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.methods", description=__doc__)
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data-dir", type=Path, default=Path("~/.cache/nasproxy"))
+    parser.add_argument("--methods", default=",".join(METHODS), help="names, separated by commas")
+    parser.add_argument("--ipc", type=int, default=10, help="images a class")
+    parser.add_argument("--seconds", type=float, default=60, help="of condensing")
+    parser.add_argument("--embedder", default="auto", help="net to condense with and to evaluate")
+    parser.add_argument("--real-batch-size", type=int, default=256)
+    parser.add_argument("--nets", type=int, default=5, help="trained for each accuracy")
+    parser.add_argument("--epochs", type=int, default=300, help="of each net")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--csv", type=Path, help="file to write the rows to")
+    options = parser.parse_args()
+    images = ImageSettings(dataset=options.dataset, data_dir=options.data_dir)
+    job = Job(
+        images, options.ipc, options.seconds, options.embedder, options.real_batch_size, options.nets, options.epochs,
+        options.device,
+    )  # fmt: skip
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(", ".join(f"{key} {value}" for key, value in describe(find_device(job.device)).items()))
+    rows: list[Row] = []
+    for method in options.methods.split(","):
+        rows.append(in_fresh_process(run, method, job))
+        console.print(describe_row(rows[-1]))
+        if options.csv is not None:
+            write_rows(rows, options.csv)
+
+
+def run(method: str, job: Job) -> Row:
+    """Condenses, evaluates and times; alone in its process."""
+    device = find_device(job.device)
+    data = load_images(settings=job.images).to(device)
+    asked = CondenseSettings(
+        method=method, images_per_class=job.ipc, embedder=job.embedder, real_batch_size=job.real_batch_size
+    )
+    complete = complete_settings(asked, data.train)
+    step_seconds, steps = math.nan, 0
+    before = _memory(device)
+    if complete.steps:
+        step_seconds = time_steps(data, asked)
+        steps = max(min(int(job.seconds / step_seconds), complete.steps), 1)
+    before = before if device.type == "cpu" else _reset_peak(device)
+    proxy = condense(data, settings=asked.model_copy(update={"steps": steps}))
+    peak = _peak_memory(device) - before
+    naive_seconds = time_naive(method, data, complete) if method in GRADIENT_METHODS else math.nan
+    arch = parse_net(job.embedder, data.image_shape)
+    with kept_memory():
+        scores = train_seeds(
+            arch, proxy.images, RecipeSettings(epochs=job.epochs, batch_size=256), val=None, test=data.test,
+            num_seeds=job.num_nets, seed=0,
+        )  # fmt: skip
+    return Row(
+        method, steps, proxy.seconds, step_seconds, naive_seconds, peak / 2**20, len(proxy.images),
+        proxy.num_stored_numbers, scores.test_accuracies,
+    )  # fmt: skip
+
+
+def time_steps(data: ImageData, settings: CondenseSettings) -> float:
+    """Mean seconds of an update: the difference between a long and a short condensation, engine and start apart."""
+    engine = settings.model_copy(update={"engine": "eager-float32-64"}) if data.train.device.type == "cpu" else settings
+    seconds = []
+    for steps in (2, 2 + TIMED_STEPS):
+        started = time.perf_counter()
+        condense(data, settings=engine.model_copy(update={"steps": steps}))
+        seconds.append(time.perf_counter() - started)
+    return (seconds[1] - seconds[0]) / TIMED_STEPS
+
+
+def time_naive(method: str, data: ImageData, settings: CondenseSettings) -> float:
+    """Mean seconds of a step of Algorithm 1 of DC written straight, with the training of its net."""
+    images = data.train
+    groups = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
+    generator, seeds = make_generator("naive", method), itertools.count()
+    arch = embedder_arch(settings.embedder, images)
+
+    def make_net() -> Classifier:
+        return make_embedder(arch, images, derive_seed("naive", next(seeds))).requires_grad_(True)
+
+    shape = (images.num_classes, settings.images_per_class, *images.image_shape)
+    steps = naive.condense_by_gradients(
+        torch.randn(shape, generator=make_generator("naive", "noise")).to(images.device),
+        images,
+        make_net,
+        naive.pair_drawer(images, settings.real_batch_size, groups, generator),
+        lambda batch: augment_batch(batch, groups, generator),
+        lr=0.1,
+        outer_loop=settings.outer_loop or 1,
+        inner_loop=settings.inner_loop or 0,
+    )
+    next(steps)
+    started = time.perf_counter()
+    for _ in itertools.islice(steps, NAIVE_STEPS):
+        pass
+    return (time.perf_counter() - started) / NAIVE_STEPS
+
+
+def describe_row(row: Row) -> str:
+    """One line."""
+    parts = [f"{row.method}: {show(row.accuracies)} (n = {len(row.accuracies)})", f"{row.num_images} images"]
+    if row.steps:
+        parts.append(f"{row.steps} steps in {row.seconds:.0f} s, {row.step_seconds:.3g} s a step")
+    else:
+        parts.append(f"selected in {row.seconds:.0f} s")
+    if not math.isnan(row.naive_step_seconds):
+        parts.append(f"naive {row.naive_step_seconds:.3g} s ({row.naive_step_seconds / row.step_seconds:.1f} times)")
+    return ", ".join([*parts, f"{row.peak_mebibytes:.0f} MiB"])
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """All rows as CSV; accuracies separated by spaces."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(asdict(row) | {"accuracies": " ".join(f"{value:.4f}" for value in row.accuracies)})
+
+
+def _memory(device: torch.device) -> int:
+    """Bytes in use: of the process, or of tensors on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
+
+
+def _reset_peak(device: torch.device) -> int:
+    torch.cuda.reset_peak_memory_stats(device)
+    return _memory(device)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Most bytes in use so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
