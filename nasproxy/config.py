@@ -148,6 +148,13 @@ RECIPES: Mapping[str, RecipeSettings] = {
 """The recipe of each kind of proxy, before overrides. The paper augments proxy sets and early stopping (A.3)."""
 
 
+EVALUATION_RECIPES: Mapping[str, RecipeSettings] = {
+    "dm": RecipeSettings(epochs=1000, batch_size=256),
+    "idc": RecipeSettings(epochs=1000, batch_size=64, lr_drops=(2 / 3, 5 / 6), lr_factor=0.2, cutmix=0.5),
+}
+"""How proxy sets are judged: in the main paper and those before it, and in IDC's."""
+
+
 class SearchSettings(Settings):
     """Which architectures are scored, by which proxy, how often."""
 
@@ -239,7 +246,7 @@ class EvaluateConfig(CommandConfig):
     command = "evaluate"
     images: ImageSettings = ImageSettings()
     evaluate: EvaluateSettings
-    recipe: RecipeSettings = RecipeSettings(epochs=1000, batch_size=256)
+    recipe: RecipeSettings = EVALUATION_RECIPES["dm"]
     machine: MachineSettings = MachineSettings()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nasproxy.augment import GROUPS, augment_batch, augment_classes, parse_strategy
+from nasproxy.augment import GROUPS, augment_batch, augment_classes, cutmix, parse_strategy
 from nasproxy.errors import SettingsError
 
 ALL_GROUPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -410,3 +410,37 @@ def test_repeated_group_is_refused() -> None:
 def test_whole_strategy_inside_another_is_refused_without_naming_itself(strategy: str) -> None:
     with pytest.raises(SettingsError, match=r"^(?!.*did you mean '(auto|none)').*(auto|none)"):
         parse_strategy(strategy, flippable=True)
+
+
+def test_cutmix_pastes_one_box_of_another_image_and_mixes_targets_by_its_area() -> None:
+    """Images of one value each show where every pixel comes from."""
+    images = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 2, 10, 8)
+    targets = torch.eye(6)
+    shares = []
+    for seed in range(40):
+        mixed, mixed_targets = cutmix(images, targets, 1.0, _generator(seed))
+        pasted = mixed[:, 0] != images[:, 0]
+        moved = [k for k in range(6) if bool(pasted[k].any())]
+        assert bool((mixed[:, 0] == mixed[:, 1]).all()), "all channels alike"
+        for k in moved:
+            rows, columns = (torch.nonzero(pasted[k].any(dim=1 - axis)).flatten().tolist() for axis in (0, 1))
+            assert rows == list(range(rows[0], rows[-1] + 1))
+            assert columns == list(range(columns[0], columns[-1] + 1))
+            assert int(pasted[k].sum()) == len(rows) * len(columns), "a box"
+            assert torch.equal(pasted[k], pasted[moved[0]]), "the same for all"
+            other = int(mixed[k, 0][pasted[k]][0])
+            share = float(pasted[k].float().mean())
+            assert mixed_targets[k].tolist() == pytest.approx(
+                [1 - share if j == k else share if j == other else 0.0 for j in range(6)]
+            )
+            shares.append(share)
+        assert torch.allclose(mixed_targets.sum(dim=1), torch.ones(6))
+    assert min(shares) < 0.2 < 0.5 < max(shares)
+    assert torch.equal(images[:, 0, 0, 0], torch.arange(6.0)), "the input is untouched"
+
+
+def test_cutmix_mixes_as_often_as_it_is_told() -> None:
+    images, targets = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 8, 8), torch.eye(4)
+    mixed = [not torch.equal(cutmix(images, targets, 0.3, _generator(seed))[0], images) for seed in range(300)]
+    assert 0.2 < sum(mixed) / 300 < 0.35  # now and then a box is empty, or an image is mixed with itself
+    assert not any(not torch.equal(cutmix(images, targets, 0.0, _generator(seed))[1], targets) for seed in range(20))

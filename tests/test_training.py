@@ -158,3 +158,35 @@ def test_accuracy_does_not_depend_on_the_batches_of_evaluation(digits: ImageData
     net = make_net(parse_arch("w8-d1-batch-relu-max"), digits.train, 0)
     one_by_one = [measure_accuracy(net, digits.test.subset(torch.tensor([i]))) for i in range(len(digits.test))]
     assert measure_accuracy(net, digits.test) == pytest.approx(sum(one_by_one) / len(one_by_one))
+
+
+def test_the_rate_drops_after_each_part_of_the_updates(tiny_set: ImageSet) -> None:
+    """Plain SGD without momentum on one net: how far a step goes shows the rate."""
+    recipe = RecipeSettings(
+        steps=9, batch_size=12, augmentation="none", momentum=0, weight_decay=0, lr=0.1, lr_drops=(1 / 3, 2 / 3),
+        lr_factor=0.2,
+    )  # fmt: skip
+    net, reference = (make_net(ARCH, tiny_set, 1) for _ in range(2))
+    train([net], tiny_set, recipe, [make_generator("order")])
+    for step in range(9):
+        loss = nn.functional.cross_entropy(reference(tiny_set.normalized()), tiny_set.labels)
+        gradients = torch.autograd.grad(loss, list(reference.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(reference.parameters(), gradients, strict=True):
+                parameter.sub_(gradient, alpha=0.1 * 0.2 ** (step // 3))
+    for mine, theirs in zip(net.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_training_with_cutmix_learns_and_is_seeded(tiny_set: ImageSet, device: str) -> None:
+    images = tiny_set.to(device)
+    recipe = RecipeSettings(epochs=60, batch_size=6, cutmix=0.5, augmentation="none")
+    nets = [make_net(ARCH, images, 1) for _ in range(3)]
+    fits = [
+        train([net], images, recipe.model_copy(update={"cutmix": cutmix}), [make_generator("order")])[0]
+        for net, cutmix in zip(nets, (0.5, 0.5, 0.0), strict=True)
+    ]
+    torch.testing.assert_close(fits[0].losses, fits[1].losses, rtol=1e-3, atol=1e-3)
+    assert not torch.equal(fits[0].losses, fits[2].losses)
+    assert measure_accuracy(nets[0], images) > 0.9

@@ -18,12 +18,21 @@ def register(app: typer.Typer) -> None:
 
 def condense(
     dataset: options.Dataset = None,
-    method: Annotated[str | None, typer.Option(help="dm or random. [dm]")] = None,
-    ipc: Annotated[int | None, typer.Option(help="Images a class. [50]")] = None,
-    steps: Annotated[int | None, typer.Option(help="Updates of the synthetic images. [20000]")] = None,
-    init: Annotated[str | None, typer.Option(help="Start from real images or noise. [real]")] = None,
+    method: Annotated[str | None, typer.Option(help="See 'nasproxy ls methods'. [dm]")] = None,
+    ipc: Annotated[int | None, typer.Option(help="Images a class, in memory. [50]")] = None,
+    storage_format: Annotated[
+        str | None, typer.Option(help="pixels, multi-formation or low-rank. [the method's own]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates of the synthetic images. [as in the paper]")] = None,
+    init: Annotated[str | None, typer.Option(help="Start from real images or noise. [the method's own]")] = None,
     embedder: Annotated[
-        str | None, typer.Option(help="ConvNet to embed with, e.g. w128-d3-batch-relu-avg. [auto]")
+        str | None, typer.Option(help="Net to compare images by, e.g. w128-d3-batch-relu-avg. [auto]")
+    ] = None,
+    embedders: Annotated[
+        str | None, typer.Option(help="Its weights: random, or trained:LOW-HIGH, accuracy in percent. [random]")
+    ] = None,
+    classes_per_step: Annotated[
+        int | None, typer.Option(help="Classes worked on at a time, where memory is short. [all]")
     ] = None,
     data_dir: options.DataDir = None,
     image_size: options.ImageSize = None,
@@ -43,9 +52,12 @@ def condense(
         "condense": {
             "method": method,
             "images_per_class": ipc,
+            "storage_format": storage_format,
             "steps": steps,
             "init": init,
             "embedder": embedder,
+            "embedders": embedders,
+            "classes_per_step": classes_per_step,
             "seed": seed,
         },
         "machine": {"device": device},
@@ -65,7 +77,9 @@ def condense(
         "picture": str(run.picture_path),
         "method": proxy.method,
         "images_per_class": proxy.images_per_class,
+        "num_images": len(proxy.images),
         "num_stored_images": proxy.num_stored_images,
+        "num_stored_numbers": proxy.num_stored_numbers,
         "seconds": proxy.seconds,
     }
     print_result(result, as_json=json, next_step=f"nasproxy search --proxy {run.name}")

@@ -7,7 +7,8 @@ import typer
 from nasproxy.cli import options
 from nasproxy.cli.printing import print_json, print_table
 from nasproxy.cli.talk import Talk
-from nasproxy.config import EvaluateConfig, make_config
+from nasproxy.config import EVALUATION_RECIPES, EvaluateConfig, make_config
+from nasproxy.errors import unknown_name
 from nasproxy.rundir import LAST, find_run
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def evaluate(
         ),
     ] = None,
     num_nets: Annotated[int | None, typer.Option(help="Nets of each, from different initialisations. [20]")] = None,
+    recipe: Annotated[str | None, typer.Option(help="How nets are trained: dm, or idc with cutmix. [dm]")] = None,
     epochs: Annotated[int | None, typer.Option(help="[1000]")] = None,
     dataset: options.Dataset = None,
     data_dir: options.DataDir = None,
@@ -53,7 +55,10 @@ def evaluate(
         "machine": {"device": device},
     }
     given = options.given_settings(EvaluateConfig, file=config, flags=flags, overrides=overrides)
-    settings = make_config(EvaluateConfig, proxy_defaults(run, runs_dir), given)
+    if recipe is not None and recipe not in EVALUATION_RECIPES:
+        raise unknown_name("recipe", recipe, EVALUATION_RECIPES)
+    defaults = {"recipe": EVALUATION_RECIPES[recipe or "dm"].model_dump()} | proxy_defaults(run, runs_dir)
+    settings = make_config(EvaluateConfig, defaults, given)
     with Talk() as talk:
         results = run_evaluate(settings, root=runs_dir, listener=talk)
     if json:
