@@ -52,7 +52,7 @@ def evaluate(
         proxy: what is trained on.
         data: whose test images are used; on the device to train on.
         config: nets, number of each, recipe.
-        on_progress: told before the first net and after each.
+        on_progress: told before the first net of each architecture and after every net.
         on_evaluation: told of every architecture, as soon as it is measured.
         on_left_out: told why some architectures do not fit the images, before any training.
 
@@ -76,11 +76,11 @@ def evaluate(
         total = len(archs) * num_nets
         on_progress(archs[position].id, position * num_nets + done, total, work / sum(sizes.values()))
 
-    report(0, 0)
     train_set = proxy.images.to(data.train.device)
     evaluations: list[Evaluation] = []
     with kept_memory():
         for position, arch in enumerate(archs):
+            report(position, 0)
             evaluations.append(_evaluate_arch(arch, train_set, data.test, config, partial(report, position)))
             on_evaluation(evaluations[-1])
     return evaluations
