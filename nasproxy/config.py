@@ -74,6 +74,8 @@ class CondenseSettings(Settings):
     """Siamese augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
     seed: int = 0
     """Seed of every random draw."""
+    selection_epochs: Count = 10
+    """Epochs that the net of herding, forgetting and k-center is trained on the training images."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
     engine: str = "auto"

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def condense(
     dataset: options.Dataset = None,
-    method: Annotated[str | None, typer.Option(help="dm or random. [dm]")] = None,
+    method: Annotated[str | None, typer.Option(help="dm, random, herding, forgetting or k-center. [dm]")] = None,
     ipc: Annotated[int | None, typer.Option(help="Images a class. [50]")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates of the synthetic images. [20000]")] = None,
     init: Annotated[str | None, typer.Option(help="Start from real images or noise. [real]")] = None,

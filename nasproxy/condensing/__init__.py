@@ -1,4 +1,4 @@
-"""Condensing: a training set becomes a proxy set. See `matching` (dm), `coresets` (random)."""
+"""Condensing: a training set becomes a proxy set. See `matching` (dm), `coresets` (selected images)."""
 
 from nasproxy.condensing.condense import METHODS, Method, condense
 

@@ -3,12 +3,19 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nasproxy.condensing.coresets import check_selection, select_random
+from nasproxy.condensing.coresets import (
+    check_selection,
+    select_forgetting,
+    select_herding,
+    select_k_center,
+    select_random,
+)
 from nasproxy.condensing.matching import check_matching, match_distributions
 from nasproxy.condensing.state import CondenseState, Task
 from nasproxy.config import CondenseConfig, CondenseSettings, make_config
@@ -26,11 +33,33 @@ class Method:
     check: Callable[[CondenseSettings, ImageSet], None]
     """Raises SettingsError for settings that cannot work on these images."""
     summary: str
+    num_steps: Callable[[CondenseSettings], int]
+    """What `Task.on_step` counts up to."""
+
+
+def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bool = True) -> Method:
+    """The method of a selector: `Task -> indices (K, I)` into the training images."""
+    return Method(
+        make=lambda task: task.images.normalized(select(task)),
+        check=check_selection,
+        summary=summary,
+        num_steps=lambda settings: settings.selection_epochs if trains_a_net else 0,
+    )
 
 
 METHODS: dict[str, Method] = {
-    "dm": Method(match_distributions, check_matching, "distribution matching (Zhao & Bilen, WACV 2023)"),
-    "random": Method(select_random, check_selection, "random training images, the same number of each class"),
+    "dm": Method(
+        match_distributions,
+        check_matching,
+        "distribution matching (Zhao & Bilen, WACV 2023)",
+        lambda settings: settings.steps,
+    ),
+    "random": _coreset(select_random, "random training images, the same number of each class", trains_a_net=False),
+    "herding": _coreset(select_herding, "training images whose mean feature is that of the class (Welling, ICML 2009)"),
+    "forgetting": _coreset(
+        select_forgetting, "training images forgotten most while training (Toneva et al., ICLR 2019)"
+    ),
+    "k-center": _coreset(select_k_center, "training images far from each other (Sener & Savarese, ICLR 2018)"),
 }
 """Condensation methods by name. To add one: a function `Task -> Tensor` and a line here."""
 
@@ -44,6 +73,7 @@ def condense(
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_checkpoint: Callable[[CondenseState], None] = lambda state: None,
     on_engine: Callable[[str, dict[str, float]], None] = lambda name, seconds: None,
+    cache_dir: Path | None = None,
     **overrides: Any,
 ) -> ProxySet:
     """Makes a proxy set of `data.train`; validation and test images are not looked at.
@@ -56,9 +86,10 @@ def condense(
         method: a key of `METHODS`.
         settings: all settings at once, instead of `method` and `overrides`.
         resume_from: a state handed to `on_checkpoint` earlier, with the same settings: continues bit for bit.
-        on_step: told every so many steps the number of steps done and the loss a class.
+        on_step: told every so many steps (selecting: epochs) the number of them done and the loss (dm: a class).
         on_checkpoint: given states to keep.
         on_engine: told which engine was chosen, and the seconds of a step with each that was tried.
+        cache_dir: where nets that selecting trains are kept for the next time; None: nowhere.
         overrides: fields of `CondenseSettings`.
 
     Raises:
@@ -78,7 +109,7 @@ def condense(
         recorded["engine"] = name
         on_engine(name, seconds)
 
-    task = Task(data.train, settings, resume_from, on_step, on_checkpoint, record_engine)
+    task = Task(data.train, settings, resume_from, on_step, on_checkpoint, record_engine, cache_dir)
     normalized = METHODS[settings.method].make(task)
     return ProxySet(
         images=_as_image_set(normalized, data.train),

@@ -207,7 +207,7 @@ def _first_state(task: Task) -> CondenseState:
         shape = (images.num_classes, settings.images_per_class, *images.image_shape)
         start = torch.randn(shape, generator=make_generator(settings.seed, "noise")).to(images.device)
     else:
-        start = select_random(task)
+        start = images.normalized(select_random(task))
     return CondenseState(step=0, images=start, velocity=torch.zeros_like(start), engine="")
 
 

@@ -74,3 +74,5 @@ class Task:
     """Called with states to keep: every so many steps, and when the work is cut short."""
     on_engine: Callable[[str, dict[str, float]], None]
     """Called with the name of the engine that was chosen, and the seconds of a step with each that was tried."""
+    cache_dir: Path | None = None
+    """Where nets that selecting trains are kept for the next time; None: nowhere."""
