@@ -41,6 +41,8 @@ class ImageSettings(Settings):
     """Side in pixels that images of a folder are resized and centre-cropped to; none: as they are."""
     channels: Literal[1, 3] | None = None
     """Channel count that images of a folder are converted to; none: 1 if all are grey, else 3."""
+    flippable: bool | None = None
+    """Whether a mirrored image keeps its class; none: as the data set says, yes for folders."""
     val_fraction: Fraction = 0.1
     """Fraction of the training images held out for validation, class by class."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
