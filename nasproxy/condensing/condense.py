@@ -109,14 +109,15 @@ def condense(
         recorded["engine"] = name
         on_engine(name, seconds)
 
-    task = Task(data.train, settings, resume_from, on_step, on_checkpoint, record_engine, cache_dir)
+    spent = [resume_from.seconds] if resume_from else []
+    task = Task(data.train, settings, resume_from, on_step, on_checkpoint, record_engine, cache_dir, spent.append)
     normalized = METHODS[settings.method].make(task)
     return ProxySet(
         images=_as_image_set(normalized, data.train),
         method=settings.method,
         images_per_class=settings.images_per_class,
         seed=settings.seed,
-        seconds=time.perf_counter() - started + (resume_from.seconds if resume_from else 0.0),
+        seconds=time.perf_counter() - started + sum(spent),
         dataset=data.name,
         data_hash=data.data_hash,
         split_hash=data.split_hash,

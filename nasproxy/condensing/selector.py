@@ -7,14 +7,16 @@ Notation: N images, E epochs, F features.
 """
 
 import contextlib
+import json
 import math
+import time
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.condensing.state import Task
@@ -28,7 +30,7 @@ from nasproxy.rundir import write_atomically
 from nasproxy.seeding import derive_seed
 from nasproxy.training import EVAL_BATCH_SIZE, make_net, rightly_classified, train
 
-_UNREADABLE = (OSError, SafetensorError, KeyError, RuntimeError)
+_UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError)
 """What reading a missing or damaged file of a trained net ends with."""
 
 
@@ -39,6 +41,8 @@ class Selector:
     net: Classifier
     right: Tensor
     """(E, N) bool: whether the net classified an image rightly after an epoch."""
+    seconds: float
+    """Wall time of the training."""
 
     @torch.no_grad()
     def embed(self, images: ImageSet, index: Tensor) -> Tensor:
@@ -58,7 +62,9 @@ def train_selector(task: Task) -> Selector:
     path = task.cache_dir and task.cache_dir / f"{_key(task, recipe)}.safetensors"
     if path is not None:
         with contextlib.suppress(*_UNREADABLE):
-            return _load(path, _fresh_net(task))
+            kept = _load(path, _fresh_net(task))
+            task.on_kept(kept.seconds)
+            return kept
     with kept_memory():
         selector = _train(task, recipe)
     if path is not None:
@@ -67,7 +73,7 @@ def train_selector(task: Task) -> Selector:
 
 
 def _train(task: Task, recipe: RecipeSettings) -> Selector:
-    images, net = task.images, _fresh_net(task)
+    images, net, started = task.images, _fresh_net(task), time.perf_counter()
     right: list[Tensor] = []
 
     def look(losses: Tensor) -> None:
@@ -82,7 +88,7 @@ def _train(task: Task, recipe: RecipeSettings) -> Selector:
         task.on_step(len(right), mean_loss)
 
     train([net], images, recipe, [make_generator(task.settings.seed, "selector", "train")], on_epoch=look)
-    return Selector(net, torch.stack(right))
+    return Selector(net, torch.stack(right), time.perf_counter() - started)
 
 
 def _fresh_net(task: Task) -> Classifier:
@@ -104,12 +110,14 @@ def _save(selector: Selector, path: Path) -> None:
     tensors = {f"net.{name}": value for name, value in selector.net.state_dict().items()} | {"right": selector.right}
     content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda scratch: save_file(content, scratch))
+    header = {"seconds": json.dumps(selector.seconds)}
+    write_atomically(path, lambda scratch: save_file(content, scratch, metadata=header))
 
 
 def _load(path: Path, net: Classifier) -> Selector:
     """The selector of a file; `net` gets its weights."""
-    tensors = load_file(path)
-    right = tensors.pop("right")
-    net.load_state_dict({name.removeprefix("net."): tensor for name, tensor in tensors.items()})
-    return Selector(net, right.to(next(net.parameters()).device))
+    with safe_open(path, framework="pt") as file:
+        weights = {name: file.get_tensor(f"net.{name}") for name in net.state_dict()}
+        right, seconds = file.get_tensor("right"), json.loads(file.metadata()["seconds"])
+    net.load_state_dict(weights)
+    return Selector(net, right.to(next(net.parameters()).device), seconds)

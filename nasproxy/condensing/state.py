@@ -76,3 +76,5 @@ class Task:
     """Called with the name of the engine that was chosen, and the seconds of a step with each that was tried."""
     cache_dir: Path | None = None
     """Where nets that selecting trains are kept for the next time; None: nowhere."""
+    on_kept: Callable[[float], None] = lambda seconds: None
+    """Called with the seconds that work took which is not done again, because its result was kept."""
