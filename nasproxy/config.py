@@ -49,6 +49,8 @@ class ImageSettings(Settings):
     """Side in pixels that images of a folder are resized and centre-cropped to; none: as they are."""
     channels: Literal[1, 3] | None = None
     """Channel count that images of a folder are converted to; none: 1 if all are grey, else 3."""
+    flippable: bool | None = None
+    """Whether a mirrored image keeps its class; none: as the data set says, yes for folders."""
     val_fraction: Fraction = 0.1
     """Fraction of the training images held out for validation, class by class."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -105,6 +107,8 @@ class CondenseSettings(Settings):
     """Classes that are worked on at a time, where memory does not hold all of them; changes speed, not results."""
     seed: int = 0
     """Seed of every random draw."""
+    selection_epochs: Count = 10
+    """Epochs that the net of herding, forgetting and k-center is trained on the training images."""
     checkpoint_every: Count = 500
     """Steps between checkpoints; there is one every five minutes as well."""
     engine: str = "auto"

@@ -28,7 +28,7 @@ from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 
 EVAL_BATCH_SIZE = {"cpu": 250, "cuda": 1000}
-"""Images a forward pass of `measure_accuracy`, by device type; changes speed, not results."""
+"""Images a forward pass of `rightly_classified`, by device type; changes speed, not results."""
 LOOK_EVERY = 100
 """Updates, at least, between looks at the losses: on a GPU each look waits for the device."""
 
@@ -69,6 +69,7 @@ def train(
     generators: Sequence[torch.Generator],
     *,
     cuda_graphs: bool = True,
+    on_epoch: Callable[[Tensor], None] = lambda losses: None,
 ) -> list[Fit]:
     """Trains S nets in place with SGD and cross-entropy, side by side; each as it would be trained alone.
 
@@ -78,6 +79,8 @@ def train(
         recipe: epochs or steps, batch size, learning rate, augmentation, precision.
         generators: for each net, the source of its order and of its augmentation.
         cuda_graphs: replays the updates as a CUDA graph, on a GPU.
+        on_epoch: called after every epoch with its losses (steps, S), on the device; may look at the nets, and leaves
+            them in training mode.
 
     Returns:
         For each net, its losses. Training stops early, at the end of an epoch, when all nets have diverged.
@@ -92,6 +95,7 @@ def train(
     losses = torch.empty(num_steps, len(nets), device=images.device)
     orders = [_epochs(images, recipe.batch_size, num_steps, generator) for generator in generators]
     for epoch in zip(*orders, strict=True):
+        first = step
         for indices in zip(*epoch, strict=True):
             for _ in range(drops.count(step)):
                 lr.mul_(recipe.lr_factor)
@@ -102,6 +106,7 @@ def train(
             batches, targets = zip(*pairs, strict=True)
             losses[step] = update(*batches, *targets)
             step += 1
+        on_epoch(losses[first:step])
         if step - looked >= LOOK_EVERY:
             looked = step
             if not losses[:step].isfinite().all(dim=0).any():
@@ -156,18 +161,22 @@ def _loss_and_gradient(net: nn.Module, batch: Tensor, labels: Tensor, precision:
     return loss.detach()
 
 
-@torch.no_grad()
 def measure_accuracy(net: nn.Module, images: ImageSet) -> float:
-    """Fraction of the images that the net, put in evaluation mode, classifies rightly; NaN outputs are wrong."""
+    """Fraction of the images that `rightly_classified` finds."""
+    return int(rightly_classified(net, images).sum()) / len(images)
+
+
+@torch.no_grad()
+def rightly_classified(net: nn.Module, images: ImageSet) -> Tensor:
+    """(N,) bool: whether the net, put in evaluation mode, classifies an image rightly; NaN outputs are wrong."""
     net.eval()
-    correct = torch.zeros((), dtype=torch.long, device=images.device)
+    right = torch.empty(len(images), dtype=torch.bool, device=images.device)
     batch_size = EVAL_BATCH_SIZE[images.device.type]
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         logits: Tensor = net(images.normalized(part))
-        right = (logits.argmax(dim=1) == images.labels[part]) & logits.isfinite().all(dim=1)
-        correct += right.sum()
-    return int(correct) / len(images)
+        right[part] = (logits.argmax(dim=1) == images.labels[part]) & logits.isfinite().all(dim=1)
+    return right
 
 
 @contextlib.contextmanager

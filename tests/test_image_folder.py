@@ -11,8 +11,13 @@ import torch
 from PIL import Image, features
 from torch import Tensor
 
+from nasproxy.augment import GROUPS, augment_batch, parse_strategy
+from nasproxy.condensing import condense
 from nasproxy.errors import DataError
-from nasproxy.images import ImageData, ImageSet, load_images
+from nasproxy.images import ImageData, ImageSet, load_images, make_generator
+from nasproxy.images.decoding import LOOK_AHEAD
+from nasproxy.nets.convnet import default_arch
+from nasproxy.training import make_net
 from tests.conftest import make_image_folder
 
 
@@ -76,6 +81,13 @@ def test_folder_images_are_bytes_that_may_be_mirrored(image_folder: Path) -> Non
     assert data.train.flippable
 
 
+def test_a_folder_may_be_said_not_to_be_mirrored(image_folder: Path) -> None:
+    before, data = _load(image_folder), _load(image_folder, flippable=False)
+    assert not any(split.flippable for split in (data.train, data.val, data.test))
+    assert "flip" not in parse_strategy("auto", flippable=data.train.flippable)
+    assert data.split_hash == before.split_hash
+
+
 def test_validation_is_held_out_from_train_alone(image_folder: Path) -> None:
     data = _load(image_folder, val_fraction=0.34)
     assert (_counts(data.train), _counts(data.val), _counts(data.test)) == ([4, 4], [2, 2], [6, 6])
@@ -115,6 +127,43 @@ def test_non_square_images_are_channels_height_width(tmp_path: Path) -> None:
     data = _load(folder)
     assert data.image_shape == (3, 8, 12)
     assert torch.equal(data.train.images, _expected(folder / "train"))
+
+
+def _spectrograms(root: Path) -> Path:
+    """Grey pictures, wider than high."""
+    return _folder_of(root, **{f"n{number}_png": Image.fromarray(_noise(16, 40, seed=number)) for number in range(6)})
+
+
+def test_grey_non_square_images_go_all_the_way(tmp_path: Path) -> None:
+    data = _load(_spectrograms(tmp_path / "sounds"), flippable=False)
+    proxy = condense(data, "random", images_per_class=3).images
+    net = make_net(default_arch(data.image_shape), data.train, 0)
+    assert data.image_shape == proxy.image_shape == (1, 16, 40)
+    assert not proxy.flippable
+    for group in GROUPS:
+        augmented = augment_batch(proxy.normalized(), (group,), make_generator(group))
+        assert not torch.equal(augmented, proxy.normalized())
+        logits = net(augmented)
+        assert logits.shape == (6, 2)
+        assert bool(logits.isfinite().all())
+
+
+def test_grey_non_square_images_are_cut_square_by_image_size(tmp_path: Path) -> None:
+    data = _load(_spectrograms(tmp_path / "sounds"), image_size=16)
+    assert data.image_shape == (1, 16, 16)
+    assert torch.equal(data.train.images[0, 0], torch.from_numpy(_noise(16, 40, seed=0)[:, 12:28].copy()))
+
+
+def test_many_images_keep_their_order(tmp_path: Path) -> None:
+    shades = [number % 256 for number in range(LOOK_AHEAD + 20)]
+    for number, shade in enumerate(shades):
+        for name in ("a", "b"):
+            _save(Image.new("L", (2, 2), shade), tmp_path / "many" / "train" / name / f"{number:04}.pgm")
+    data = _load(tmp_path / "many", test_fraction=0.01)
+    held_out = _contents(data.test)
+    assert held_out.total() == 6
+    whole = Counter((bytes([shade] * 4), label) for label in (0, 1) for shade in shades)
+    assert _contents(data.train) == whole - held_out
 
 
 COLOUR = (200, 100, 50)
@@ -244,7 +293,7 @@ def test_shrinking_averages_the_pixels(tmp_path: Path) -> None:
 
 def test_mixed_sizes_without_image_size_are_refused(tmp_path: Path) -> None:
     folder = _folder_of(tmp_path / "sizes", small_png=Image.new("L", (8, 6), 0), large_png=Image.new("L", (16, 12), 0))
-    with pytest.raises(DataError, match=r"2 sizes .*8x6: .*small\.png, 16x12: .*large\.png.*give --image-size"):
+    with pytest.raises(DataError, match=r"several sizes .*8x6: .*small\.png, 16x12: .*large\.png.*give --image-size"):
         _load(folder)
 
 

@@ -1,16 +1,21 @@
 """Named data sets: reading, splitting, errors. Image folders are in test_image_folder."""
 
 import gzip
+import hashlib
+import pickle
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
+import torchvision
+from scipy.io import savemat
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from nasproxy.cli import options
 from nasproxy.config import ImageSettings
 from nasproxy.errors import DataError, SettingsError
 from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
@@ -147,6 +152,17 @@ def test_all_splits_are_normalised_like_the_training_split(digits: ImageData) ->
     assert digits.train.std == pytest.approx([pixels.std(correction=0).item()])
     assert digits.train.mean == digits.val.mean == digits.test.mean
     assert digits.train.std == digits.val.std == digits.test.std
+
+
+@pytest.mark.parametrize(("setting", "flippable"), [({}, False), ({"flippable": True}, True)])
+def test_whether_images_may_be_mirrored_can_be_said(setting: dict[str, Any], flippable: bool) -> None:
+    data = load_images("digits", **setting)
+    assert {split.flippable for split in (data.train, data.val, data.test)} == {flippable}
+
+
+def test_the_help_of_the_command_line_names_every_data_set() -> None:
+    (option,) = (item for item in get_args(options.Dataset) if hasattr(item, "help"))
+    assert set(option.help.split(", ")) >= set(DATASETS)
 
 
 def test_settings_at_once_are_the_same_as_one_by_one() -> None:
@@ -287,6 +303,64 @@ def test_class_too_small_to_hold_out_from_is_refused(fashion_dir: Path) -> None:
         load_images("fashion-mnist", data_dir=fashion_dir)
 
 
+def _noise(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def cifar100_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CIFAR-100 as torchvision keeps it, in small: 2 training images and 1 test image a class; and their checksums."""
+    kind, folder = torchvision.datasets.CIFAR100, tmp_path / "cifar-100-python"
+    folder.mkdir()
+    for name, per_class in (("train", 2), ("test", 1)):
+        labels = list(range(100)) * per_class
+        rows = _noise(len(labels), 3 * 32 * 32, seed=per_class).numpy()
+        batch = {"data": rows, "fine_labels": labels, "coarse_labels": [label // 5 for label in labels]}
+        (folder / name).write_bytes(pickle.dumps(batch))
+        monkeypatch.setattr(kind, f"{name}_list", [[name, _md5(folder / name)]])
+    names = {"fine_label_names": [f"class {number}" for number in range(100)]}
+    (folder / "meta").write_bytes(pickle.dumps(names))
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": _md5(folder / "meta")})
+    return tmp_path
+
+
+def test_cifar100_is_read_from_its_files(cifar100_dir: Path) -> None:
+    data = load_images("cifar100", data_dir=cifar100_dir, val_fraction=0)
+    for split, per_class in ((data.train, 2), (data.test, 1)):
+        assert torch.equal(split.images, _noise(100 * per_class, 3, 32, 32, seed=per_class))
+        assert split.labels.tolist() == list(range(100)) * per_class
+    assert (data.image_shape, data.train.flippable) == ((3, 32, 32), True)
+    assert data.classes[:2] == ("class 0", "class 1")
+
+
+@pytest.fixture
+def svhn_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """SVHN as torchvision keeps it, in small: digits 1, 2, … 9, 0 thrice for training, once for testing."""
+    files = {}
+    for split, rounds in (("train", 3), ("test", 1)):
+        path = tmp_path / f"{split}_32x32.mat"
+        digits = [[number] for number in range(1, 11)] * rounds  # 10 stands for 0
+        savemat(path, {"X": _noise(32, 32, 3, 10 * rounds, seed=rounds).numpy(), "y": digits})
+        files[split] = ["", path.name, _md5(path)]
+    monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", files)
+    return tmp_path
+
+
+def test_svhn_is_read_from_its_files(svhn_dir: Path) -> None:
+    data = load_images("svhn", data_dir=svhn_dir, val_fraction=0)
+    for split, rounds in ((data.train, 3), (data.test, 1)):
+        assert torch.equal(split.images, _noise(32, 32, 3, 10 * rounds, seed=rounds).permute(3, 2, 0, 1))
+        assert split.images.is_contiguous()
+        assert split.labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0] * rounds
+    assert (data.image_shape, data.train.flippable) == ((3, 32, 32), False)
+    assert data.classes == tuple("0123456789")
+
+
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads of this process go to a local port that nobody listens on, with or without a network."""
@@ -308,7 +382,7 @@ def test_cut_off_data_set_file_is_refused_with_its_folder(fashion_dir: Path, kep
 
 
 @pytest.mark.usefixtures("no_network")
-@pytest.mark.parametrize("dataset", ["cifar10", "fashion-mnist"])
+@pytest.mark.parametrize("dataset", ["cifar10", "fashion-mnist", "tinyimagenet"])
 def test_failed_download_names_the_folder_and_a_remedy(tmp_path: Path, dataset: str) -> None:
     with pytest.raises(
         DataError, match=rf"is not, or not whole, in {tmp_path}/data and cannot be downloaded .*connect .*--data-dir"

@@ -19,12 +19,13 @@ SMALL: dict[str, Any] = {
     "outer_loop": 3,
     "inner_loop": 2,
     "inner_images": 64,
+    "selection_epochs": 2,
     "steps": 5,
 }
 """Small enough to take a moment; nets live for three steps, so that step 4 goes on with one that was trained."""
 UPDATING = ("dm", "dc", "dsa", "idc-i", "mmd")
 """Methods that take any storage format; the others are names for some of these, or select real images."""
-SELECTING = ("random",)
+SELECTING = ("random", "herding", "forgetting", "k-center")
 """Methods that optimise nothing."""
 CASES = [(method, None) for method in METHODS] + [(method, name) for method in UPDATING for name in STORAGE_FORMATS]
 

@@ -93,6 +93,28 @@ def test_steps_end_training_within_an_epoch(tiny_set: ImageSet) -> None:
     assert fit.steps == 5
 
 
+def test_every_epoch_is_told_with_its_losses(tiny_set: ImageSet) -> None:
+    told: list[torch.Tensor] = []
+    recipe = RecipeSettings(steps=5, batch_size=6)
+    nets = [make_net(ARCH, tiny_set, seed) for seed in range(2)]
+    fits = train(nets, tiny_set, recipe, [make_generator(seed) for seed in range(2)], on_epoch=told.append)
+    assert [losses.shape for losses in told] == [(2, 2), (2, 2), (1, 2)]
+    assert torch.equal(torch.cat(told), torch.stack([fit.losses for fit in fits], dim=1))
+
+
+def test_a_look_at_every_epoch_changes_nothing(tiny_set: ImageSet) -> None:
+    recipe = RecipeSettings(epochs=3, batch_size=6)
+    plain, watched = (make_net(parse_arch("w8-d1-batch-relu-avg"), tiny_set, 0) for _ in range(2))
+
+    def look(losses: torch.Tensor) -> None:
+        measure_accuracy(watched, tiny_set)
+        watched.train()
+
+    (fit,) = train([plain], tiny_set, recipe, [make_generator(0)])
+    (watched_fit,) = train([watched], tiny_set, recipe, [make_generator(0)], on_epoch=look)
+    assert torch.equal(fit.losses, watched_fit.losses)
+
+
 def test_a_net_learns_the_digits(digits: ImageData) -> None:
     recipe = RecipeSettings(epochs=8, augmentation="none")
     arch = parse_arch("w16-d1-instance-relu-max")

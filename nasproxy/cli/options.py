@@ -21,7 +21,9 @@ ConfigT = TypeVar("ConfigT", bound=CommandConfig)
 
 Dataset = Annotated[
     str | None,
-    typer.Option(help="digits, mnist, fashion-mnist, svhn, cifar10, cifar100, or a folder with train/CLASS/*."),
+    typer.Option(
+        help="digits, mnist, fashion-mnist, svhn, cifar10, cifar100, tinyimagenet, or a folder with train/CLASS/*."
+    ),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Downloaded data sets and decoded folders. [~/.cache/nasproxy]")]
 ImageSize = Annotated[int | None, typer.Option(help="Resize images of a folder to this side, in pixels.")]

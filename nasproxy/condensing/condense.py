@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ def condense(
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     on_checkpoint: Callable[[CondenseState], None] = lambda state: None,
     on_engine: Callable[[str, dict[str, float]], None] = lambda name, seconds: None,
+    cache_dir: Path | None = None,
     **overrides: Any,
 ) -> ProxySet:
     """Makes a proxy set of `data.train`; validation and test images are not looked at.
@@ -38,9 +40,10 @@ def condense(
         settings: all settings at once, instead of `method` and `overrides`.
         device: where to work; None: where the images are. Real images are moved there a batch at a time.
         resume_from: a state handed to `on_checkpoint` earlier, with the same settings: continues bit for bit.
-        on_step: told every so many steps the number of steps done and the loss a class.
+        on_step: told every so many steps (selecting: epochs) the number of them done and the loss (of a class).
         on_checkpoint: given states to keep.
         on_engine: told which engine was chosen, and the seconds of a step with each that was tried.
+        cache_dir: where nets that selecting trains are kept for the next time; None: nowhere.
         overrides: fields of `CondenseSettings`.
 
     Raises:
@@ -61,7 +64,10 @@ def condense(
         on_engine(name, seconds)
 
     device = device or data.train.device
-    task = Task(data.train, settings, device, resume_from, on_step, on_checkpoint, record_engine)
+    spent = [resume_from.seconds] if resume_from else []
+    task = Task(
+        data.train, settings, device, resume_from, on_step, on_checkpoint, record_engine, cache_dir, spent.append
+    )
     stored = METHODS[settings.method].make(task)
     num_items = next(iter(stored.tensors.values())).shape[0] * stored.storage.tiles
     labels = torch.arange(data.num_classes, device=device).repeat_interleave(num_items // data.num_classes)
@@ -71,7 +77,7 @@ def condense(
         method=settings.method,
         images_per_class=settings.images_per_class,
         seed=settings.seed,
-        seconds=time.perf_counter() - started + (resume_from.seconds if resume_from else 0.0),
+        seconds=time.perf_counter() - started + sum(spent),
         dataset=data.name,
         data_hash=data.data_hash,
         split_hash=data.split_hash,

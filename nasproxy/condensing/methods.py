@@ -9,8 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from nasproxy.augment import parse_strategy
-from nasproxy.condensing.coresets import check_selection, select_random
+from nasproxy.condensing.coresets import (
+    check_selection,
+    select_forgetting,
+    select_herding,
+    select_k_center,
+    select_random,
+)
 from nasproxy.condensing.embedders import embedder_arch, is_splittable, make_embedder, parse_embedders
 from nasproxy.condensing.engine import Engine
 from nasproxy.condensing.gradients import match_convolution_gradients, match_gradients
@@ -36,6 +44,8 @@ class Method:
     check: Callable[[CondenseSettings, ImageSet], None]
     """Raises SettingsError for settings that cannot work on these images."""
     summary: str
+    num_steps: Callable[[CondenseSettings], int] = lambda settings: settings.steps or 0
+    """What `Task.on_step` counts up to."""
 
 
 def _storage_values(settings: CondenseSettings, image_shape: ImageShape, storage_format: str) -> dict[str, Any]:
@@ -158,15 +168,21 @@ def check_gradients(settings: CondenseSettings, images: ImageSet) -> None:
         raise SettingsError(f"engine {settings.engine!r}: gradients of gradients are not compiled; take an eager one")
 
 
-def _select(select: Callable[[Task], Any]) -> Callable[[Task], StoredImages]:
-    """Real images (K * I, C, H, W) of the indices (K, I) that are selected."""
+def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bool = True) -> Method:
+    """The method of a selector: `Task -> indices (K, I)` into the training images."""
 
     def make(task: Task) -> StoredImages:
-        index = select(task).flatten()
-        pixels = task.images.pixels_from_normalized(task.images.normalized(index))
+        pixels = task.images.pixels_from_normalized(task.real_images(select(task).flatten()))
         return StoredImages(Pixels(), {"images": pixels}, "pixels")
 
-    return make
+    def check(settings: CondenseSettings, images: ImageSet) -> None:
+        check_selection(settings, images)
+        if trains_a_net:
+            embedder_arch(settings.embedder, images)
+
+    return Method(
+        make, _selection_values, check, summary, lambda settings: settings.selection_epochs if trains_a_net else 0
+    )
 
 
 _DSA = partial(_gradient_values, init="real", augmentation="auto")
@@ -215,9 +231,12 @@ METHODS: dict[str, Method] = {
         partial(check_updating, has_net=False),
         "mean matching of pixels: dm without net and augmentation (Zhao & Bilen, WACV 2023, B.2)",
     ),
-    "random": Method(
-        _select(select_random), _selection_values, check_selection, "random training images (Zhao & Bilen, WACV 2023)"
+    "random": _coreset(select_random, "random training images (Zhao & Bilen, WACV 2023)", trains_a_net=False),
+    "herding": _coreset(select_herding, "training images whose mean feature is that of the class (Welling, ICML 2009)"),
+    "forgetting": _coreset(
+        select_forgetting, "training images forgotten most while training (Toneva et al., ICLR 2019)"
     ),
+    "k-center": _coreset(select_k_center, "training images far from each other (Sener & Savarese, ICLR 2018)"),
 }
 """Condensation methods by name; dm, dc, dsa, idc-i and mmd take any storage format.
 

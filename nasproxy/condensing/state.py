@@ -92,6 +92,11 @@ class Task:
     on_engine: Callable[[str, dict[str, float]], None] = _ignore
     """Called with the name of the engine that was chosen, and the seconds of a step with each that was tried."""
 
+    cache_dir: Path | None = None
+    """Where nets that selecting trains are kept for the next time; None: nowhere."""
+    on_kept: Callable[[float], None] = _ignore
+    """Called with the seconds that work took which is not done again, because its result was kept."""
+
     @property
     def storage(self) -> Storage:
         """The format that the settings ask for."""

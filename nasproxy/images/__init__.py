@@ -1,7 +1,8 @@
-"""Images: load, split, batch, keep. See `imageset` (one set), `loading` (named sets), `folder` (your own images)."""
+"""Images: load, split, batch, keep. See `imageset` (one set), `loading` (splits), `datasets` and `folder` (files)."""
 
+from nasproxy.images.datasets import DATASETS
 from nasproxy.images.imageset import ImageSet, make_generator
-from nasproxy.images.loading import DATASETS, ImageData, load_images
+from nasproxy.images.loading import ImageData, load_images
 from nasproxy.images.pictures import save_picture_grid
 
 __all__ = ["DATASETS", "ImageData", "ImageSet", "load_images", "make_generator", "save_picture_grid"]

@@ -123,8 +123,8 @@ class ImageSet:
         digest = blake2b(
             json.dumps([list(self.classes), list(self.images.shape), str(self.images.dtype)]).encode(), digest_size=16
         )
-        digest.update(self.labels.cpu().numpy().tobytes())
-        digest.update(self.images.cpu().contiguous().numpy().tobytes())
+        for tensor in (self.labels, self.images):
+            digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
 

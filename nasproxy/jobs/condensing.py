@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from nasproxy.condensing import condense
+from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import complete_settings
 from nasproxy.condensing.state import CondenseState, load_state
 from nasproxy.config import CondenseConfig, dump_config
@@ -57,12 +57,12 @@ def run_condense(
         run.log(
             f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",
         )
-        metrics, total = _Metrics(run, state), settings.steps or 0
-        listener.progress("condensing", state.step if state else 0, total)
+        metrics, num_steps = _Metrics(run, state), METHODS[settings.method].num_steps(settings)
+        listener.progress("condensing", state.step if state else 0, num_steps)
 
         def on_step(step: int, loss: float) -> None:
             metrics.add(step, loss)
-            listener.progress("condensing", step, total, f"loss a class {loss:.4g}")
+            listener.progress("condensing", step, num_steps, f"loss {loss:.4g}")
 
         def on_checkpoint(state: CondenseState) -> None:
             state.save(run.checkpoint_path)
@@ -79,6 +79,7 @@ def run_condense(
             on_step=on_step,
             on_checkpoint=on_checkpoint,
             on_engine=on_engine,
+            cache_dir=config.images.data_dir.expanduser() / "selectors",
         )
         proxy.save(run.proxy_path)
         save_picture_grid(proxy.images, run.picture_path)
@@ -100,4 +101,4 @@ class _Metrics:
 
     def add(self, step: int, loss: float) -> None:
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "loss_per_class": loss}) + "\n")
+            file.write(json.dumps({"step": step, "loss": loss}) + "\n")
