@@ -120,7 +120,7 @@ def build(arch, image_shape, num_classes):
     kind = arch.factors["kind"]
     if kind == "raises" and nn.Linear(1, 1).weight.device.type != "meta":
         raise ValueError("no such layer")
-    layers = [nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], 64), nn.ReLU(), nn.Linear(64, num_classes)]
+    layers = [nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], 512), nn.ReLU(), nn.Linear(512, num_classes)]
     if kind == "no activation":
         del layers[2]
     return nn.Sequential(*layers)

@@ -115,10 +115,10 @@ def test_grasp_is_positive_where_smaller_weights_have_larger_gradients() -> None
 
 
 def test_fisher_is_the_sum_over_channels_of_squared_effects() -> None:
-    net, batch = make_tiny(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(48, 3)), make_batch()
-    conv, head = net[0], net[3]
-    maps = F.conv2d(batch.images, conv.weight, conv.bias).detach().requires_grad_()
-    logits = F.linear(F.relu(maps).flatten(1), head.weight, head.bias)
+    convolution, head, batch = nn.Conv2d(2, 3, 3), nn.Linear(48, 3), make_batch()
+    net = make_tiny(convolution, nn.ReLU(inplace=True), nn.Flatten(), head)
+    maps = convolution(batch.images).detach().requires_grad_()
+    logits = head(F.relu(maps).flatten(1))
     loss = F.cross_entropy(logits, batch.labels)
     map_gradient, logit_gradient = torch.autograd.grad(loss, [maps, logits])
     expected = 0.0
@@ -135,8 +135,9 @@ def test_fisher_sums_a_linear_layer_over_its_positions() -> None:
     tokens = net[0](batch.images).detach().requires_grad_()
     logits = net[2](tokens.flatten(1))
     token_gradient, logit_gradient = torch.autograd.grad(F.cross_entropy(logits, batch.labels), [tokens, logits])
-    expected = (((tokens * token_gradient).sum(1) ** 2).sum() + ((logits * logit_gradient) ** 2).sum()) / 10
-    assert SCORES["fisher"](net, [batch]) == pytest.approx(float(expected), rel=1e-4)
+    effects = [(tokens * token_gradient).sum(dim=1), logits * logit_gradient]
+    expected = sum(float((effect.detach() ** 2).sum()) for effect in effects) / (2 * 5)
+    assert SCORES["fisher"](net, [batch]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_synflow_is_the_log_of_the_flow_by_finite_differences() -> None:
@@ -164,8 +165,9 @@ def test_synflow_of_a_chain_without_bias_is_depth_times_its_flow() -> None:
     layers = [nn.Linear(8, 8, bias=False) for _ in range(60)]
     for layer in layers:
         nn.init.constant_(layer.weight, -10.0)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(72, 8, bias=False), *layers)
-    nn.init.ones_(net[1].weight)
+    first = nn.Linear(72, 8, bias=False)
+    nn.init.ones_(first.weight)
+    net = nn.Sequential(nn.Flatten(), first, *layers)
     expected = math.log(61) + math.log(72) + 60 * math.log(80) + math.log(8)
     assert SCORES["synflow"](net, [make_batch()]) == pytest.approx(expected, rel=1e-12)
     assert expected > math.log(torch.finfo(torch.float32).max)
@@ -230,15 +232,12 @@ def test_larger_nets_score_higher(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["grad_norm", "snip", "fisher"])
 def test_nets_that_a_loss_moves_more_score_higher(name: str) -> None:
-    """Confident and wrong beats indifferent."""
+    """The same net where all its answers are wrong, and where they are right."""
     net = make_tiny(nn.Flatten(), nn.Linear(72, 3))
-    batch = make_batch()
-    sure = copy.deepcopy(net)
-    with torch.no_grad():
-        sure[1].weight.mul_(10)
-    worst = Batch(batch.images, sure(batch.images).argmin(dim=1))
-    right = Batch(batch.images, sure(batch.images).argmax(dim=1))
-    assert SCORES[name](sure, [worst]) > SCORES[name](sure, [right])
+    images = make_batch().images
+    logits = net(images).detach()
+    wrong, right = (Batch(images, labels) for labels in (logits.argmin(dim=1), logits.argmax(dim=1)))
+    assert SCORES[name](net, [wrong]) > SCORES[name](net, [right])
 
 
 @pytest.mark.parametrize("name", ["jacob_cov", "naswot"])
