@@ -102,7 +102,7 @@ class ArchTrainer(tune.Trainable):
         self._started = datetime.now(UTC)
         scored_by = self._job.scored_by
         try:
-            trial = self._score(scored_by) if isinstance(scored_by, str) else self._train(scored_by)
+            trial = self._by_formula(scored_by) if isinstance(scored_by, str) else self._by_training(scored_by)
         except torch.AcceleratorError:  # the device is unusable for this process: it must end, and be replaced
             raise
         except Exception as error:  # a user's builder may raise anything
@@ -123,7 +123,7 @@ class ArchTrainer(tune.Trainable):
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return self._assignment.record(State.FAILED, reason=reason, **self._circumstances())
 
-    def _train(self, recipe: RecipeSettings) -> Trial:
+    def _by_training(self, recipe: RecipeSettings) -> Trial:
         scores = train_seeds(
             self._assignment.arch,
             self._images,
@@ -142,7 +142,7 @@ class ArchTrainer(tune.Trainable):
             **self._circumstances(),
         )
 
-    def _score(self, name: str) -> Trial:
+    def _by_formula(self, name: str) -> Trial:
         scores, seconds = score_nets(
             SCORES[name], self._assignment.arch, self._images, num_seeds=self._job.num_seeds, seed=self._job.seed
         )
