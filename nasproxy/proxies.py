@@ -57,7 +57,9 @@ PROXIES: dict[str, ProxyKind] = {
         "the whole training set, as many updates as a proxy set gets (400)",
     ),
     **{
-        name: ProxyKind(partial(_make_training_free, name), f"training-free: {score.summary} ({score.paper})")
+        name: ProxyKind(
+            partial(_make_training_free, name), f"training-free, higher is better: {score.summary} ({score.paper})"
+        )
         for name, score in SCORES.items()
     },
 }

@@ -183,7 +183,7 @@ def test_ls_lists_runs_and_families(finished: Shell) -> None:
     assert {row["name"] for row in finished.json("ls", "datasets")} == set(DATASETS)
     assert "convnet720" in finished.call("ls", "spaces")
     summaries = {row["name"]: row["summary"] for row in finished.json("ls", "proxies")}
-    assert summaries["naswot"].startswith("training-free: ")
+    assert summaries["naswot"].startswith("training-free, higher is better: ")
     assert summaries["naswot"].endswith("(Mellor et al., ICML 2021)")
 
 

@@ -161,7 +161,7 @@ def test_synflow_is_the_log_of_the_flow_by_finite_differences() -> None:
 
 
 def test_synflow_of_a_chain_without_bias_is_depth_times_its_flow() -> None:
-    """Every layer carries the whole flow (Tanaka et al., theorem 1), also far beyond float32's range."""
+    """Every layer carries the whole flow (Tanaka et al., conservation), also far beyond float32's range."""
     layers = [nn.Linear(8, 8, bias=False) for _ in range(60)]
     for layer in layers:
         nn.init.constant_(layer.weight, -10.0)

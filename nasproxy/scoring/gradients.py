@@ -1,6 +1,6 @@
 """Training-free scores from gradients of a fresh net: grad_norm, snip, grasp, synflow, fisher, zico.
 
-Source: Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021, section 3, which takes saliencies of
+Source: Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021, section 3.2, which takes saliencies of
 parameters from the pruning literature and sums them over a net; ZiCo: Li et al., "ZiCo: Zero-shot NAS via Inverse
 Coefficient of Variation on Gradients", ICLR 2023. Of all, more is predicted to be better.
 
@@ -34,7 +34,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTran
 
 
 def grad_norm(net: nn.Module, batch: Batch) -> float:
-    """Sum over weight tensors of the Euclidean norm of g (Abdelfattah et al., section 3.1)."""
+    """Sum over weight tensors of the Euclidean norm of g (Abdelfattah et al., section 3.2)."""
     return sum(float(gradient.double().norm()) for _, gradient in _gradients(net, batch))
 
 
@@ -62,7 +62,7 @@ def grasp(net: nn.Module, batch: Batch) -> float:
 def fisher(net: nn.Module, batch: Batch) -> float:
     """Sum over channels of (1 / 2N) sum_n (sum_xy z dL/dz)^2, z being a channel of a layer's output.
 
-    Source: Abdelfattah et al., eq. 3; Turner et al., "BlockSwap", ICLR 2020, eq. 2, which has the sums over positions
+    Source: Abdelfattah et al., eq. 3; Turner et al., "BlockSwap", ICLR 2020, which has the sums over positions
     and images. Channels are those of all outputs of convolutions and linear layers, the logits included.
     """
     outputs: list[tuple[int, Tensor]] = []
