@@ -163,7 +163,7 @@ class SearchSettings(Settings):
     """Which architectures are scored, by which proxy, how often."""
 
     proxy: str
-    """A condense run, a proxy set file, or one of 'whole', 'early-stop'."""
+    """A condense run, a proxy set file, or a name: 'whole', 'early-stop', a training-free score like 'naswot'."""
     space: str = "convnet720"
     """Name or file of the search space."""
     strategy: str = "grid"
@@ -173,7 +173,7 @@ class SearchSettings(Settings):
     num_archs: Count | None = None
     """At most so many architectures; none: all (grid, random), or a tenth of the space (tpe)."""
     seeds: Count = 5
-    """Nets trained for each architecture; accuracies are their mean."""
+    """Nets trained or scored for each architecture, which is ranked by their mean."""
     seed: int = 0
     """Seed of every random draw."""
     round_size: Count = 8

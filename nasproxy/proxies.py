@@ -1,16 +1,18 @@
-"""Proxies: what nets are trained on, and how, to score their architecture.
+"""Proxies: what architectures are scored on, and how.
 
-A proxy set (condensed or selected) is one; so are the whole training set, which is the truth, and the whole training
-set cut short. One search serves them all.
+A proxy set (condensed or selected) that nets are trained on is one; so are the whole training set, which is the truth,
+the whole training set cut short, and the formulas that train nothing. One search serves them all.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from nasproxy.config import RECIPES, RecipeSettings
-from nasproxy.errors import unknown_name
+from nasproxy.config import RECIPES, RecipeSettings, SearchConfig
+from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.proxyset import ProxySet
+from nasproxy.scoring import SCORES
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,9 @@ class Proxy:
 
     name: str
     images: ImageSet
-    """What nets are trained on."""
-    recipe: RecipeSettings
+    """What nets are trained on, or what a training-free score looks at."""
+    scored_by: RecipeSettings | str
+    """How nets are trained; or the name of a training-free score, of `SCORES`."""
     condense_seconds: float = 0.0
 
     @property
@@ -33,21 +36,37 @@ class Proxy:
 class ProxyKind:
     """A proxy that needs nothing but the data."""
 
-    make: Callable[[ImageData, RecipeSettings], Proxy]
+    make: Callable[[ImageData, SearchConfig], Proxy]
     summary: str
+
+
+def _make_training_free(name: str, data: ImageData, config: SearchConfig) -> Proxy:
+    ignored = [f"recipe.{key}={value}" for key, value in config.recipe if value != getattr(default_recipe(name), key)]
+    if ignored:
+        raise SettingsError(f"{', '.join(ignored)}: proxy {name!r} trains nothing; leave it out")
+    return Proxy(name, SCORES[name].draw_images(data.train, config.search.seeds, config.search.seed), name)
 
 
 PROXIES: dict[str, ProxyKind] = {
     "whole": ProxyKind(
-        lambda data, recipe: Proxy("whole", data.train, recipe),
+        lambda data, config: Proxy("whole", data.train, config.recipe),
         "the whole training set, 100 epochs: the truth",
     ),
     "early-stop": ProxyKind(
-        lambda data, recipe: Proxy("early-stop", data.train, recipe),
+        lambda data, config: Proxy("early-stop", data.train, config.recipe),
         "the whole training set, as many updates as a proxy set gets (400)",
     ),
+    **{
+        name: ProxyKind(
+            partial(_make_training_free, name), f"training-free, higher is better: {score.summary} ({score.paper})"
+        )
+        for name, score in SCORES.items()
+    },
 }
-"""Proxies by name; every proxy set is a proxy too. To add one: a line here, and its recipe in `config.RECIPES`."""
+"""Proxies by name; every proxy set is a proxy too.
+
+To add one that trains: a line here, and its recipe in `config.RECIPES`; one that does not: a line in `SCORES`.
+"""
 
 
 def default_recipe(proxy: str | ProxySet) -> RecipeSettings:
@@ -55,17 +74,17 @@ def default_recipe(proxy: str | ProxySet) -> RecipeSettings:
     return RECIPES[proxy if isinstance(proxy, str) and proxy in RECIPES else "proxy-set"]
 
 
-def make_proxy(proxy: str | ProxySet, data: ImageData, recipe: RecipeSettings) -> Proxy:
+def make_proxy(proxy: str | ProxySet, data: ImageData, config: SearchConfig) -> Proxy:
     """The proxy of a name or a proxy set, on these data.
 
     Raises:
-        SettingsError: an unknown name (the nearest is named).
+        SettingsError: an unknown name (the nearest is named), or a recipe for a proxy that trains nothing.
         ProxySetError: a proxy set of other data.
     """
     if isinstance(proxy, ProxySet):
         proxy.check_fits(data)
         images = proxy.images.to(data.train.device)
-        return Proxy(f"{proxy.method}-{proxy.images_per_class}", images, recipe, proxy.seconds)
+        return Proxy(f"{proxy.method}-{proxy.images_per_class}", images, config.recipe, proxy.seconds)
     if proxy not in PROXIES:
         raise unknown_name("proxy (and no condense run or file of that name)", proxy, PROXIES)
-    return PROXIES[proxy].make(data, recipe)
+    return PROXIES[proxy].make(data, config)

@@ -42,8 +42,16 @@ Builder = Callable[["Arch", tuple[int, int, int], int], "nn.Module"]
 
 RESERVED = frozenset(
     {
-        *("rank", "arch_id", "num_params", "flops", "state", "val_accuracy", "val_accuracy_std", "test_accuracy"),
-        *("test_accuracy_std", "num_seeds", "train_seconds", "reason"),
+        *("rank", "arch_id", "num_params", "flops", "state", "score", "score_std"),
+        *(
+            "val_accuracy",
+            "val_accuracy_std",
+            "test_accuracy",
+            "test_accuracy_std",
+            "num_seeds",
+            "train_seconds",
+            "reason",
+        ),
         *("truth_val_accuracy", "truth_test_accuracy", "truth_rank"),
     }
 )

@@ -1,7 +1,7 @@
 """Trials as records of an Optuna study: the one place where results are kept.
 
 One Optuna trial an architecture, added in one transaction when all its seeds are done, so there is never half a trial:
-factors as parameters, mean validation accuracy as value, everything else as user attributes. The dashboard, resume,
+factors as parameters, its score as value, everything else as user attributes. The dashboard, resume,
 tables and samplers all read this record.
 """
 
@@ -31,6 +31,9 @@ from nasproxy.space import Arch, FactorValue, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+ACCURACY = "mean validation accuracy"
+"""What architectures are ranked by where nets are trained."""
+
 
 class State(StrEnum):
     """How a trial ended."""
@@ -40,8 +43,10 @@ class State(StrEnum):
     """At least one seed's loss became not finite; accuracies are as measured."""
     AT_CHANCE = "at-chance"
     """Validation accuracy within two standard errors of always guessing the largest class."""
+    NOT_FINITE = "not-finite"
+    """A training-free score is infinite or NaN for at least one seed: it has no rank."""
     FAILED = "failed"
-    """It raised, or its process died: no accuracies."""
+    """It raised, or its process died: nothing was measured."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,15 @@ class Trial:
     flops: int | None = None
     """Of the forward pass of one image; a multiply-add counts as two."""
     train_seconds: float = 0.0
-    """Of all seeds together."""
+    """Of all seeds together; of scoring them, where nothing is trained."""
     reason: str | None = None
-    """Why it failed."""
+    """Why it failed, or what is not finite."""
     round: int = 0
     """Number of the proposal round, for strategies that learn."""
     worker: str | None = None
-    """Host and process that trained it."""
+    """Host and process that trained or scored it."""
+    scores: tuple[float, ...] = ()
+    """One a seed, as measured, of a training-free proxy; none where nets were trained."""
     started: datetime | None = field(default=None, compare=False)
     """With a time zone; when it was recorded, where that is not known."""
     ended: datetime | None = field(default=None, compare=False)
@@ -73,16 +80,25 @@ class Trial:
 
     @property
     def has_scores(self) -> bool:
-        return self.state is not State.FAILED
+        """Whether it can be ranked."""
+        return self.state not in (State.FAILED, State.NOT_FINITE)
+
+    @property
+    def score(self) -> float:
+        """What architectures are ranked by: the mean training-free score, or the mean validation accuracy.
+
+        NaN where it cannot be ranked.
+        """
+        return _mean(self.scores or self.val_accuracies)
 
     @property
     def val_accuracy(self) -> float:
-        """Mean over seeds; NaN for a failed trial."""
+        """Mean over seeds; NaN where there are none."""
         return _mean(self.val_accuracies)
 
     @property
     def test_accuracy(self) -> float:
-        """Mean over seeds; NaN for a failed trial."""
+        """Mean over seeds; NaN where there are none."""
         return _mean(self.test_accuracies)
 
 
@@ -102,8 +118,11 @@ class StudyInfo:
     condense_seconds: float
     """Wall time to make the proxy set; 0 for the others."""
     num_seeds: int = 1
-    """Nets trained for each architecture."""
+    """Nets trained or scored for each architecture."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    """How nets were trained, or which images a training-free score looked at."""
+    metric: str = ACCURACY
+    """What architectures are ranked by: `ACCURACY`, or the name of a training-free score."""
     device: str = ""
 
     def differences(self, other: "StudyInfo") -> list[str]:
@@ -129,10 +148,8 @@ class Trials(Sequence[Trial]):
         return iter(self.items)
 
     def ranked(self) -> list[Trial]:
-        """Best validation accuracy first, equal ones by id; failed trials last."""
-        return sorted(
-            self.items, key=lambda trial: (-trial.val_accuracy if trial.has_scores else math.inf, trial.arch_id)
-        )
+        """Best score first, equal ones by id; those without one last."""
+        return sorted(self.items, key=lambda trial: (-trial.score if trial.has_scores else math.inf, trial.arch_id))
 
     def top(self, amount: int | float) -> list[str]:
         """Ids of the best architectures, best first: an int is their number, a float their fraction (rounded up)."""
@@ -180,7 +197,7 @@ def create_store(info: StudyInfo, url: str | None) -> TrialStore:
         ) from None
     study.set_user_attr("nasproxy", {**vars(info), "recipe": dict(info.recipe)})
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        study.set_metric_names(["mean validation accuracy"])
+        study.set_metric_names([info.metric])
     return TrialStore(study)
 
 
@@ -334,16 +351,19 @@ def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 _ATTRIBUTES = (
     "arch_id", "val_accuracies", "test_accuracies", "num_params", "flops", "train_seconds", "reason", "round", "worker",
 )  # fmt: skip
+"""Fields of a trial that are user attributes as they are."""
 
 
 def _to_optuna(trial: Trial, space: SearchSpace) -> FrozenTrial:
     attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
-    if trial.has_scores:
-        attributes |= {"test_accuracy": trial.test_accuracy}
+    if trial.scores:  # JSON has neither infinity nor NaN: those are texts
+        attributes["scores"] = [score if math.isfinite(score) else str(score) for score in trial.scores]
+    if trial.test_accuracies:
+        attributes["test_accuracy"] = trial.test_accuracy
     frozen = create_trial(
         params=dict(trial.factors),
         distributions=_distributions(space),
-        value=trial.val_accuracy if trial.has_scores else None,
+        value=trial.score if trial.has_scores else None,
         state=TrialState.COMPLETE if trial.has_scores else TrialState.FAIL,
         user_attrs=attributes,
     )
@@ -360,6 +380,7 @@ def _from_optuna(frozen: FrozenTrial) -> Trial:
     return Trial(
         factors=frozen.params,
         state=State(frozen.user_attrs["state"]),
+        scores=tuple(float(score) for score in frozen.user_attrs.get("scores", ())),
         started=frozen.datetime_start and frozen.datetime_start.astimezone(UTC),
         ended=frozen.datetime_complete and frozen.datetime_complete.astimezone(UTC),
         **attributes,
@@ -367,4 +388,4 @@ def _from_optuna(frozen: FrozenTrial) -> Trial:
 
 
 def _mean(values: tuple[float, ...]) -> float:
-    return statistics.fmean(values) if values else math.nan
+    return statistics.fmean(values) if values and all(map(math.isfinite, values)) else math.nan

@@ -1,6 +1,7 @@
 """Trials as tables: one row an architecture; CSV, Parquet and JSON; and the rows of Table 5.
 
-Accuracies are fractions in [0, 1]; times are seconds.
+Accuracies are fractions in [0, 1]; times are seconds. The score of a trial is what it is ranked by: its mean validation
+accuracy, or a training-free score.
 """
 
 import io
@@ -15,9 +16,10 @@ import pandas as pd
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import Correlation, correlate, select_top
 from nasproxy.rundir import write_atomically
-from nasproxy.study import Trial, Trials
+from nasproxy.study import ACCURACY, State, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
+TEST_ACCURACY = "test accuracy"
 
 
 @dataclass(frozen=True)
@@ -29,49 +31,54 @@ class Ranking:
     proxy: str
     num_archs: int
     """Architectures scored by both proxy and truth."""
+    by: str
+    """What is correlated with the truth's test accuracy: the proxy's (`TEST_ACCURACY`), or the name of its score."""
     selected: str | None
-    """Id of the best architecture by proxy validation accuracy, among those with a truth."""
+    """Id of the best architecture by proxy score, among those with a truth."""
     selected_truth_accuracy: float | None
     """Test accuracy of the selected architecture after full training."""
     best_truth_accuracy: float | None
     """Best test accuracy after full training among the architectures with a truth."""
     top_fraction: float
     top_spearman: Correlation
-    """Over the top fraction by proxy validation accuracy, between test accuracies."""
+    """Over the top fraction by proxy score."""
     top_kendall: Correlation
     spearman: Correlation
-    """Over all architectures with a truth, between test accuracies."""
+    """Over all architectures with a truth."""
     kendall: Correlation
     search_seconds: float
-    """Training time summed over all trials and seeds, also those without a truth."""
+    """Time of training or scoring, summed over all trials and seeds, also those without a truth."""
     condense_seconds: float
     num_stored_images: int
     truth_epochs: int | None
     """Passes over the whole set that the truth was trained for; None where it was told a number of updates."""
     truth_num_seeds: int
     num_failed: int
+    num_not_finite: int
+    """Trials without a finite score: they are in no ranking and no correlation."""
     num_flagged: int
     """Trials that diverged or stayed at chance: they are ranked as measured."""
 
 
 def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
-    """One row an architecture, best validation accuracy first.
+    """One row an architecture, best score first.
 
-    Columns: rank, arch_id, the factors, num_params, flops, state, val_accuracy, val_accuracy_std, test_accuracy,
-    test_accuracy_std, num_seeds, train_seconds, reason; with a truth also truth_val_accuracy, truth_test_accuracy and
-    truth_rank (by true validation accuracy among these rows). Standard deviations are over seeds (n - 1), empty for one
-    seed; failed trials have no rank and no accuracies.
+    Columns: rank, arch_id, the factors, num_params, flops, state, score, score_std, val_accuracy, val_accuracy_std,
+    test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason; with a truth also truth_val_accuracy,
+    truth_test_accuracy and truth_rank (by true validation accuracy among these rows). Standard deviations are over
+    seeds (n - 1), empty for one seed; trials without a score have no rank, training-free ones no accuracies.
 
     Raises:
         InputError: proxy and truth are about different data or spaces.
+        SettingsError: the truth has no accuracies.
     """
     if truth is not None:
         check_comparable(trials, truth)
-    rows = [_row(trial) for trial in trials.ranked()]
-    frame = pd.DataFrame(rows)
+    ranked = trials.ranked()
+    frame = pd.DataFrame([_row(trial) for trial in ranked])
     if frame.empty:
         raise InputError(f"run {trials.info.name} has no finished trials yet; continue the search with --resume")
-    ranks = [number + 1 if row["num_seeds"] else None for number, row in enumerate(rows)]
+    ranks = [number + 1 if trial.has_scores else None for number, trial in enumerate(ranked)]
     frame.insert(0, "rank", pd.Series(ranks, dtype="Int64"))
     if truth is not None:
         true = pd.DataFrame(
@@ -123,8 +130,9 @@ def csv_text(frame: pd.DataFrame) -> str:
 def rank(trials: Trials, truth: Trials, *, top: float = 0.05, seed: int = 0) -> Ranking:
     """Judges a proxy by the truth (main paper, section 3.6 and Table 5).
 
-    Architectures are selected by proxy *validation* accuracy; correlations are between *test* accuracies. The top
-    fraction is taken of all architectures that the proxy scored; of those, the ones with a truth count.
+    Architectures are selected by proxy *validation* accuracy; correlations are between *test* accuracies. A proxy
+    without accuracies is judged by its score instead, in both. The top fraction is taken of all architectures that the
+    proxy scored; of those, the ones with a truth count.
 
     Args:
         trials: of the proxy.
@@ -151,18 +159,20 @@ def rank(trials: Trials, truth: Trials, *, top: float = 0.05, seed: int = 0) -> 
             f"runs {trials.info.name} and {truth.info.name} have no scored architecture in common; "
             f"search the same ones, e.g. with --archs top:{trials.info.name}:5%"
         )
-    chosen = select_top([trial.val_accuracy for trial in scored], top)
+    chosen = select_top([trial.score for trial in scored], top)
     best = [scored[index] for index in chosen if scored[index].arch_id in true]
+    is_trained = trials.info.metric == ACCURACY
 
     def correlation(rows: list[Trial], kind: str) -> Correlation:
-        tests = [trial.test_accuracy for trial in rows]
+        values = [trial.test_accuracy if is_trained else trial.score for trial in rows]
         truths = [true[trial.arch_id].test_accuracy for trial in rows]
-        return correlate(tests, truths, kind=kind, seed=seed)
+        return correlate(values, truths, kind=kind, seed=seed)
 
     return Ranking(
         name=trials.info.name,
         proxy=trials.info.proxy,
         num_archs=len(common),
+        by=TEST_ACCURACY if is_trained else trials.info.metric,
         selected=common[0].arch_id,
         selected_truth_accuracy=true[common[0].arch_id].test_accuracy,
         best_truth_accuracy=max(trial.test_accuracy for trial in true.values()),
@@ -176,17 +186,23 @@ def rank(trials: Trials, truth: Trials, *, top: float = 0.05, seed: int = 0) -> 
         num_stored_images=trials.info.num_stored_images,
         truth_epochs=None if truth.info.recipe.get("steps") else truth.info.recipe.get("epochs"),
         truth_num_seeds=truth.info.num_seeds,
-        num_failed=sum(not trial.has_scores for trial in trials),
-        num_flagged=sum(trial.state in ("diverged", "at-chance") for trial in trials),
+        num_failed=sum(trial.state is State.FAILED for trial in trials),
+        num_not_finite=sum(trial.state is State.NOT_FINITE for trial in trials),
+        num_flagged=sum(trial.state in (State.DIVERGED, State.AT_CHANCE) for trial in trials),
     )
 
 
 def check_comparable(trials: Trials, truth: Trials) -> None:
-    """Refuses to compare what was measured on different images or spaces.
+    """Refuses to compare what was measured on different images or spaces, or with a truth that trained nothing.
 
     Raises:
         InputError: the data, the split or the space differ.
+        SettingsError: the truth has no accuracies.
     """
+    if truth.info.metric != ACCURACY:
+        raise SettingsError(
+            f"{truth.info.name} has {truth.info.metric} scores, no accuracies; the truth is a search by 'whole'"
+        )
     for what in ("space", "space_hash", "data_hash", "split_hash"):
         mine, other = getattr(trials.info, what), getattr(truth.info, what)
         if mine != other:
@@ -219,11 +235,13 @@ def _row(trial: Trial) -> dict[str, Any]:
         "num_params": trial.num_params,
         "flops": trial.flops,
         "state": trial.state.value,
+        "score": _or_none(trial.score),
+        "score_std": _std(trial.scores or trial.val_accuracies),
         "val_accuracy": _or_none(trial.val_accuracy),
         "val_accuracy_std": _std(trial.val_accuracies),
         "test_accuracy": _or_none(trial.test_accuracy),
         "test_accuracy_std": _std(trial.test_accuracies),
-        "num_seeds": len(trial.val_accuracies),
+        "num_seeds": len(trial.scores or trial.val_accuracies),
         "train_seconds": trial.train_seconds,
         "reason": trial.reason,
     }
@@ -234,4 +252,4 @@ def _or_none(value: float) -> float | None:
 
 
 def _std(values: tuple[float, ...]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
+    return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None

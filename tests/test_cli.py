@@ -138,6 +138,27 @@ def test_rank_says_when_there_are_too_few(finished: Shell) -> None:
     assert "too few" in finished.call("rank", "by-proxy", "--truth", "truth")
 
 
+def test_a_training_free_proxy_is_searched_ranked_and_exported(finished: Shell) -> None:
+    archs = ["--archs", "top:by-proxy:8"]
+    done = finished.run("search", "--proxy", "naswot", *archs, "--seeds", "2", "--json")
+    result = json.loads(done.stdout)
+    assert (result["run"], result["num_trials"]) == ("digits-convnet-mini-naswot", 8)
+    assert (result["ranked_by"], result["num_not_finite"]) == ("naswot", 0)
+    first, second = finished.json("rank", "digits-convnet-mini-naswot", "by-proxy", "--truth", "truth", "--top", "50%")
+    assert (first["by"], second["by"]) == ("naswot", "test accuracy")
+    assert (first["num_archs"], first["num_stored_images"]) == (6, 256)
+    assert first["spearman_low"] <= first["spearman_value"] <= first["spearman_high"]
+    rows = list(csv.DictReader(finished.call("export", result["run"], "--truth", "truth").splitlines()))
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert {row["val_accuracy"] for row in rows} == {""}
+    assert rows[0]["arch_id"] == result["best"]
+    config = finished.run_dir(result["run"]).config_path
+    finished.run("search", "--config", str(config), "--name", "naswot-again")
+    again = load_trials(finished.run_dir("naswot-again"))
+    assert {trial.arch_id: trial.score for trial in again} == {row["arch_id"]: float(row["score"]) for row in rows}
+
+
 def test_export_writes_ranked_architectures(finished: Shell) -> None:
     rows = list(csv.DictReader(finished.call("export", "by-proxy", "--truth", "truth").splitlines()))
     assert [row["rank"] for row in rows] == [str(number) for number in range(1, 9)]
@@ -176,6 +197,9 @@ def test_ls_lists_runs_and_families(finished: Shell) -> None:
     assert {row["name"] for row in finished.json("ls", "datasets")} == set(DATASETS)
     assert "convnet720" in finished.call("ls", "spaces")
     assert {"auto", *ZOO} <= {row["name"] for row in finished.json("ls", "nets")}
+    summaries = {row["name"]: row["summary"] for row in finished.json("ls", "proxies")}
+    assert summaries["naswot"].startswith("training-free, higher is better: ")
+    assert summaries["naswot"].endswith("(Mellor et al., ICML 2021)")
 
 
 def test_the_dashboard_answers_on_this_machine_only(finished: Shell) -> None:

@@ -50,6 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["condense", "--name", "../up"], 2, "no plain folder name"),
         (["search"], 2, "no proxy: give --proxy"),
         (["search", "--proxy", "hole"], 4, "proxies that need no run: whole, early-stop"),
+        (["search", "--proxy", "naswot", "--epochs", "3"], 2, "recipe.epochs=3: proxy 'naswot' trains nothing"),
         (["search", "--proxy", "whole", "--space", "convnet72"], 2, "did you mean 'convnet720'"),
         (["search", "--proxy", "whole", "--val-fraction", "0"], 2, "no validation images"),
         (["search", "--proxy", "whole", "--strategy", "rnadom"], 2, "did you mean 'random'"),

@@ -158,6 +158,15 @@ def test_failures_are_given_out_again_only_when_asked_and_nothing_else_is(
     assert {trial.arch_id: trial.round for trial in again}.items() <= {t.arch_id: t.round for t in first}.items()
 
 
+def test_a_trial_without_a_finite_score_is_not_retried(mini_space: SearchSpace) -> None:
+    arch = mini_space.archs()[0]
+    done = [Trial(arch.id, arch.factors, State.NOT_FINITE, scores=(float("nan"),))]
+    schedule = make_schedule(
+        "grid", mini_space, [arch], num_archs=1, size_of=_size, seed=0, round_size=1, done=done, retry_failed=True
+    )
+    assert schedule.next() is Signal.END
+
+
 def test_unknown_strategy_gives_the_nearest() -> None:
     space = SearchSpace("s", {"a": (1,)}, "m:f", "{a}")
     with pytest.raises(SettingsError, match=r"unknown strategy 'gird': did you mean 'grid'\? choose from grid, random"):

@@ -8,12 +8,13 @@ import pytest
 import ray
 
 from nasproxy.condensing import condense
-from nasproxy.config import MachineSettings, RecipeSettings
+from nasproxy.config import RECIPES, MachineSettings, SearchConfig, SearchSettings
 from nasproxy.device import num_cores
 from nasproxy.errors import ProxySetError, SettingsError, UsageError
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES, make_proxy
 from nasproxy.proxyset import ProxySet
+from nasproxy.scoring import SCORES, measure_costs
 from nasproxy.searching import plan_search, run_plan, search
 from nasproxy.searching.cluster import plan_workforce
 from nasproxy.searching.plan import config_from_overrides
@@ -38,7 +39,7 @@ def proxy(digits: ImageData) -> ProxySet:
 
 def scores(trials: Trials) -> dict[str, tuple[object, ...]]:
     """What must not depend on who computed it."""
-    return {trial.arch_id: (trial.state, trial.val_accuracies, trial.test_accuracies) for trial in trials}
+    return {t.arch_id: (t.state, t.val_accuracies, t.test_accuracies, t.scores) for t in trials}
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -58,13 +59,89 @@ def test_trials_do_not_depend_on_the_number_of_workers(
 
 
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("name", PROXIES)
-def test_every_named_proxy_scores_archs_on_the_whole_set(name: str, mini_space: SearchSpace, digits: ImageData) -> None:
+@pytest.mark.parametrize("name", [name for name in PROXIES if name in RECIPES])
+def test_every_named_proxy_that_trains_scores_archs_on_the_whole_set(
+    name: str, mini_space: SearchSpace, digits: ImageData
+) -> None:
     archs = ["w32-d1-none-relu-avg"]
     trials = search(mini_space, name, digits, archs=archs, seeds=1, steps=12)
     assert trials.info.num_stored_images == len(digits.train)
     assert trials.top(1) == archs
     assert trials[0].val_accuracy > 0.3
+
+
+def test_proxies_train_or_are_training_free() -> None:
+    assert set(PROXIES) == (set(RECIPES) - {"proxy-set"}) | set(SCORES)
+    assert {"params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot", "zico"} == set(
+        SCORES
+    )
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(("name", "num_images"), [("params", 0), ("synflow", 0), ("naswot", 256), ("zico", 256)])
+def test_training_free_proxies_score_archs_the_same_for_any_number_of_workers(
+    name: str, num_images: int, mini_space: SearchSpace, digits: ImageData
+) -> None:
+    settings: dict[str, Any] = {"seeds": 2, "num_archs": 4, "threads_per_worker": 1}
+    one, two = (search(mini_space, name, digits, **settings, workers=workers) for workers in (1, 2))
+    assert scores(one) == scores(two)
+    assert (one.info.proxy, one.info.metric, one.info.num_stored_images) == (name, name, num_images)
+    for trial in one:
+        assert trial.state is State.COMPLETE
+        assert len(trial.scores) == 2
+        assert trial.val_accuracies == trial.test_accuracies == ()
+        assert trial.started
+        assert trial.ended
+        assert 0 < trial.train_seconds < (trial.ended - trial.started).total_seconds()
+        if name == "params":
+            arch = mini_space.pick([trial.arch_id])[0]
+            assert trial.score == measure_costs(arch, digits.image_shape, digits.num_classes).num_params
+    best = max(trial.score for trial in one)
+    assert one.ranked()[0].score == best
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_training_free_search_goes_on_where_its_study_ends(
+    mini_space: SearchSpace, digits: ImageData, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"seeds": 1, "num_archs": 4}
+    whole = search(mini_space, "snip", digits, **settings)
+    store = create_store(whole.info, sqlite_url(tmp_path / "study.db"))
+    for trial in whole.items[:2]:
+        store.add(trial, mini_space)
+    plan = plan_search(mini_space, "snip", digits, config_from_overrides("snip", settings))
+    assert scores(run_plan(plan, store)) == scores(whole)
+
+
+ODD_BUILDER = """
+from torch import nn
+
+def build(arch, image_shape, num_classes):
+    kind = arch.factors["kind"]
+    if kind == "raises" and nn.Linear(1, 1).weight.device.type != "meta":
+        raise ValueError("no such layer")
+    layers = [nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], 512), nn.ReLU(), nn.Linear(512, num_classes)]
+    if kind == "no activation":
+        del layers[2]
+    return nn.Sequential(*layers)
+"""
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_scores_that_are_not_finite_are_rows_and_the_rest_goes_on(digits: ImageData, tmp_path: Path) -> None:
+    (tmp_path / "builder.py").write_text(ODD_BUILDER)
+    (tmp_path / "space.toml").write_text(
+        'size = 3\nbuilder = "builder.py:build"\narch_id = "{kind}"\n'
+        '[factors]\nkind = ["no activation", "raises", "fine"]\n'
+    )
+    found = search(load_space(tmp_path / "space.toml"), "naswot", digits, seeds=2)
+    trials = {trial.arch_id: trial for trial in found}
+    assert [trial.arch_id for trial in found.ranked()] == ["fine", "no activation", "raises"]
+    assert trials["no activation"].state is State.NOT_FINITE
+    assert trials["no activation"].reason == "2 of 2 scores not finite: -inf, -inf"
+    assert trials["raises"].state is State.FAILED
+    assert trials["raises"].reason == "ValueError: no such layer"
+    assert found.top(1.0) == ["fine"]
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -206,7 +283,13 @@ def test_wrong_settings_are_refused(
 
 def test_an_unknown_proxy_names_the_nearest(digits: ImageData) -> None:
     with pytest.raises(SettingsError, match="did you mean 'whole'"):
-        make_proxy("hole", digits, RecipeSettings())
+        make_proxy("hole", digits, SearchConfig(search=SearchSettings(proxy="hole")))
+
+
+def test_a_recipe_for_a_proxy_that_trains_nothing_is_refused(mini_space: SearchSpace, digits: ImageData) -> None:
+    problem = r"recipe\.epochs=3, recipe\.lr=1\.0: proxy 'naswot' trains nothing; leave it out"
+    with pytest.raises(SettingsError, match=problem):
+        search(mini_space, "naswot", digits, epochs=3, lr=1.0)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
+import json
 import math
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 
 from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.study import (
+    ACCURACY,
     Dashboard,
     State,
     StudyInfo,
@@ -58,6 +62,8 @@ def test_trials_are_read_back_from_sqlite_as_they_were(mini_space: SearchSpace, 
         Trial(archs[0].id, archs[0].factors, State.DIVERGED, (0.1,), (0.09,), 5, 6, 0.5, "loss is nan", 0, None),
         Trial(archs[7].id, archs[7].factors, State.AT_CHANCE, (0.1,), (0.11,), 5, 6, 0.5),
         Trial(archs[1].id, archs[1].factors, State.FAILED, reason="ArchError: too deep", worker="host:18"),
+        Trial(archs[2].id, archs[2].factors, State.COMPLETE, train_seconds=0.5, scores=(-1e300, 0.1 + 0.2)),
+        Trial(archs[3].id, archs[3].factors, State.NOT_FINITE, reason="not finite", scores=(1.5, math.inf, -math.inf)),
     )  # fmt: skip
     url = sqlite_url(tmp_path / "study.db")
     store = create_store(INFO, url)
@@ -67,6 +73,36 @@ def test_trials_are_read_back_from_sqlite_as_they_were(mini_space: SearchSpace, 
     assert opened.info == INFO
     assert opened.trials().items == trials
     assert [type(value) for value in opened.trials().items[0].factors.values()] == [int, int, str, str, str]
+
+
+def test_a_score_that_is_nan_is_kept_as_such_and_as_valid_json(mini_space: SearchSpace, tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    arch = mini_space.archs()[0]
+    create_store(INFO, url).add(Trial(arch.id, arch.factors, State.NOT_FINITE, scores=(math.nan, 0.5)), mini_space)
+    scores = open_store(INFO.name, url).trials()[0].scores
+    assert math.isnan(scores[0])
+    assert scores[1] == 0.5
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        texts = [row[0] for row in database.execute("select value_json from trial_user_attributes")]
+    for text in texts:
+        json.loads(text, parse_constant=pytest.fail)
+
+
+def test_the_study_says_what_it_is_ranked_by(tmp_path: Path) -> None:
+    for metric in ("naswot", ACCURACY):
+        url = sqlite_url(tmp_path / f"{metric}.db")
+        create_store(replace(INFO, metric=metric), url)
+        assert optuna.load_study(study_name=INFO.name, storage=url).metric_names == [metric]
+        assert open_store(INFO.name, url).info.metric == metric
+
+
+def test_a_study_from_before_there_were_training_free_scores_is_read(mini_space: SearchSpace, tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    create_store(INFO, url).add(_trial(mini_space.archs()[0]), mini_space)
+    study = optuna.load_study(study_name=INFO.name, storage=url)
+    study.set_user_attr("nasproxy", {name: value for name, value in vars(INFO).items() if name != "metric"})
+    assert "scores" not in study.trials[0].user_attrs
+    assert open_store(INFO.name, url, expected=INFO).trials().items == (_trial(mini_space.archs()[0]),)
 
 
 def test_store_without_url_lives_in_memory(mini_space: SearchSpace) -> None:
@@ -137,6 +173,7 @@ def test_storage_without_its_driver_says_what_to_install() -> None:
 def test_accuracies_are_means_over_seeds_and_nan_for_failed() -> None:
     trial = Trial("a", {}, State.DIVERGED, (0.25, 0.75), (0.5, 0.25))
     assert (trial.val_accuracy, trial.test_accuracy, trial.has_scores) == (0.5, 0.375, True)
+    assert trial.score == 0.5
     failed = Trial("a", {}, State.FAILED)
     assert math.isnan(failed.val_accuracy)
     assert math.isnan(failed.test_accuracy)
@@ -147,6 +184,25 @@ def test_ranked_is_best_first_ties_by_id_and_failures_last() -> None:
     trials = _trials(("f", None), ("b", 0.5), ("c", 0.9), ("a", 0.5), ("e", None), ("d", 0.0))
     assert [trial.arch_id for trial in trials.ranked()] == ["c", "a", "b", "d", "e", "f"]
     assert [trial.arch_id for trial in trials] == ["f", "b", "c", "a", "e", "d"]
+
+
+def test_training_free_trials_are_ranked_by_score_and_without_one_last() -> None:
+    def scored(arch_id: str, *scores: float) -> Trial:
+        state = State.COMPLETE if all(map(math.isfinite, scores)) else State.NOT_FINITE
+        return Trial(arch_id, {}, state, scores=scores)
+
+    items = (
+        scored("a", math.inf, 1.0),
+        scored("b", -3.0, -5.0),
+        scored("c", 2.0, 1e9),
+        scored("d", math.inf, -math.inf),
+    )
+    trials = Trials(INFO, items)
+    assert [trial.arch_id for trial in trials.ranked()] == ["c", "b", "a", "d"]
+    assert trials.top(1.0) == ["c", "b"]
+    assert [trial.score for trial in items[1:3]] == [-4.0, (2.0 + 1e9) / 2]
+    assert all(math.isnan(trial.score) and not trial.has_scores for trial in (items[0], items[3]))
+    assert all(math.isnan(trial.val_accuracy) and math.isnan(trial.test_accuracy) for trial in items)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +241,20 @@ def test_tpe_learns_from_history(mini_space: SearchSpace) -> None:
     history = [_trial(arch, 0.9 if arch.factors["activation"] == "relu" else 0.1) for arch in archs[:12]]
     proposed = [arch for seed in range(5) for arch in propose_tpe(mini_space, archs, history, 2, seed=seed)]
     assert sum(arch.factors["activation"] == "relu" for arch in proposed) >= 8
+
+
+def test_tpe_learns_from_training_free_scores_and_skips_what_has_none(mini_space: SearchSpace) -> None:
+    archs = mini_space.archs()
+    history = [
+        Trial(
+            arch.id, arch.factors, State.COMPLETE, scores=(100.0 if arch.factors["activation"] == "relu" else -100.0,)
+        )
+        for arch in archs[:12]
+    ]
+    history[0] = Trial(archs[0].id, archs[0].factors, State.NOT_FINITE, scores=(math.nan,))
+    proposed = [arch for seed in range(5) for arch in propose_tpe(mini_space, archs, history, 2, seed=seed)]
+    assert sum(arch.factors["activation"] == "relu" for arch in proposed) >= 8
+    assert archs[0] not in proposed
 
 
 def test_tpe_proposes_only_untried_candidates_until_none_is_left(mini_space: SearchSpace) -> None:

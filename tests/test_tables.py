@@ -76,6 +76,25 @@ def truth() -> Trials:
     return Trials(TRUTH_INFO, items)
 
 
+def _scored(arch_id: str, *scores: float) -> Trial:
+    state = State.COMPLETE if all(map(math.isfinite, scores)) else State.NOT_FINITE
+    return Trial(arch_id, {"width": 8, "norm": "none"}, state, num_params=1000, train_seconds=0.5, scores=scores)
+
+
+@pytest.fixture(scope="module")
+def training_free() -> Trials:
+    """By score b > d > a > c; e and f have none."""
+    items = (
+        _scored("a", -2.0, -1.0),
+        _scored("b", 900.0, 1100.0),
+        _scored("c", -5.0, -5.0),
+        _scored("d", 0.0, 1.0),
+        _scored("e", 7e9, -math.inf),
+        _failed("f"),
+    )
+    return Trials(replace(INFO, name="digits-naswot", proxy="naswot", metric="naswot"), items)
+
+
 @pytest.fixture(scope="module")
 def ranking(proxy: Trials, truth: Trials) -> Ranking:
     return rank(proxy, truth, top=0.4)
@@ -84,8 +103,8 @@ def ranking(proxy: Trials, truth: Trials) -> Ranking:
 def test_table_has_the_documented_columns_best_first_and_failed_last(proxy: Trials) -> None:
     frame = trials_frame(proxy)
     assert list(frame.columns) == [
-        "rank", "arch_id", "width", "norm", "num_params", "flops", "state", "val_accuracy", "val_accuracy_std",
-        "test_accuracy", "test_accuracy_std", "num_seeds", "train_seconds", "reason",
+        "rank", "arch_id", "width", "norm", "num_params", "flops", "state", "score", "score_std", "val_accuracy",
+        "val_accuracy_std", "test_accuracy", "test_accuracy_std", "num_seeds", "train_seconds", "reason",
     ]  # fmt: skip
     assert frame["arch_id"].tolist() == ["a", "b", "c", "d", "e", "f"]
     assert frame["rank"].tolist() == [1, 2, 3, 4, 5, pd.NA]
@@ -194,6 +213,53 @@ def test_csv_text_is_the_table(proxy: Trials) -> None:
     pd.testing.assert_frame_equal(back, frame, check_dtype=False)
 
 
+def test_table_of_a_training_free_proxy_has_scores_and_no_accuracies(training_free: Trials, truth: Trials) -> None:
+    frame = trials_frame(training_free, truth).set_index("arch_id")
+    assert frame.index.tolist() == ["b", "d", "a", "c", "e", "f"]
+    assert frame["rank"].tolist() == [1, 2, 3, 4, pd.NA, pd.NA]
+    assert frame["score"].tolist()[:4] == [1000.0, 0.5, -1.5, -5.0]
+    assert frame.loc["b", "score_std"] == pytest.approx(200 / math.sqrt(2))
+    assert frame.loc[["e", "f"], ["score", "score_std"]].isna().to_numpy().all()
+    assert frame[["val_accuracy", "val_accuracy_std", "test_accuracy", "test_accuracy_std"]].isna().to_numpy().all()
+    assert frame["state"].tolist()[-2:] == ["not-finite", "failed"]
+    assert frame["num_seeds"].tolist() == [2, 2, 2, 2, 2, 0]
+    assert frame.loc["b", "truth_test_accuracy"] == 0.85
+
+
+def test_score_of_a_trained_proxy_is_its_validation_accuracy(proxy: Trials) -> None:
+    frame = trials_frame(proxy)
+    pd.testing.assert_series_equal(frame["score"], frame["val_accuracy"], check_names=False)
+    pd.testing.assert_series_equal(frame["score_std"], frame["val_accuracy_std"], check_names=False)
+
+
+def test_training_free_scores_are_correlated_with_the_truths_test_accuracies(
+    training_free: Trials, truth: Trials
+) -> None:
+    ranking = rank(training_free, truth, top=1.0)
+    assert (ranking.by, ranking.num_archs) == ("naswot", 3)
+    expected = stats.spearmanr([1000.0, -5.0, 0.5], [0.85, 0.93, 0.70]).statistic
+    assert ranking.spearman.value == pytest.approx(expected)
+    assert ranking.top_spearman == ranking.spearman
+    assert ranking.selected == "b"
+    assert ranking.selected_truth_accuracy == 0.85
+    assert (ranking.num_failed, ranking.num_not_finite, ranking.num_flagged) == (1, 1, 0)
+    assert ranking.search_seconds == 5 * 0.5 + 0.25
+
+
+def test_an_arch_without_a_finite_score_is_in_no_correlation(training_free: Trials) -> None:
+    truth = Trials(TRUTH_INFO, tuple(_trial(name, (0.5,)) for name in "abcdef"))
+    assert rank(training_free, truth).num_archs == 4
+    assert training_free.top(9) == ["b", "d", "a", "c"]
+
+
+def test_a_truth_without_accuracies_is_refused(proxy: Trials, training_free: Trials) -> None:
+    problem = "digits-naswot has naswot scores, no accuracies; the truth is a search by 'whole'"
+    with pytest.raises(SettingsError, match=problem):
+        trials_frame(proxy, training_free)
+    with pytest.raises(SettingsError, match="is a search by naswot, not by 'whole'"):
+        rank(proxy, training_free)
+
+
 @pytest.mark.parametrize("what", ["space", "space_hash", "data_hash", "split_hash"])
 def test_runs_on_other_data_or_spaces_cannot_be_compared(what: str, proxy: Trials, truth: Trials) -> None:
     other = replace(truth, info=StudyInfo(**{**vars(truth.info), what: "another"}))
@@ -262,8 +328,8 @@ def test_top_by_proxy_can_disagree_with_the_whole() -> None:
 
 
 def test_ranking_counts_costs_failures_and_flags(ranking: Ranking) -> None:
-    assert (ranking.name, ranking.proxy) == ("digits-search", "digits-dm")
-    assert (ranking.num_failed, ranking.num_flagged) == (1, 2)
+    assert (ranking.name, ranking.proxy, ranking.by) == ("digits-search", "digits-dm", "test accuracy")
+    assert (ranking.num_failed, ranking.num_not_finite, ranking.num_flagged) == (1, 0, 2)
     assert ranking.search_seconds == 5 * 1.5 + 0.25
     assert (ranking.condense_seconds, ranking.num_stored_images) == (72.5, 500)
 

@@ -21,7 +21,7 @@ def export(
     runs_dir: options.RunsDir = options.RUNS_DIR,
     json: Annotated[bool, typer.Option("--json", help="With '-': JSON instead of CSV.")] = False,
 ) -> None:
-    """Write one row an architecture, best validation accuracy first."""
+    """Write one row an architecture, best score first."""
     from nasproxy.jobs.references import load_trials
     from nasproxy.tables import csv_text, trials_frame, write_table
 

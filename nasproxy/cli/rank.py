@@ -59,14 +59,17 @@ def print_rankings(rankings: "list[Ranking]") -> None:
         "selected net": [ranking.selected or "–" for ranking in rankings],
         "  its accuracy, fully trained (%)": [_percent(ranking.selected_truth_accuracy) for ranking in rankings],
         "  best accuracy with a truth (%)": [_percent(ranking.best_truth_accuracy) for ranking in rankings],
+        "correlated with the truth by": [ranking.by for ranking in rankings],
         f"Spearman rho, top {top} by proxy": [_correlation(ranking.top_spearman) for ranking in rankings],
         f"Kendall tau-b, top {top} by proxy": [_correlation(ranking.top_kendall) for ranking in rankings],
         "Spearman rho, all with a truth": [_correlation(ranking.spearman) for ranking in rankings],
         "Kendall tau-b, all with a truth": [_correlation(ranking.kendall) for ranking in rankings],
-        "search, training minutes": [f"{ranking.search_seconds / 60:.1f}" for ranking in rankings],
+        "search, minutes": [f"{ranking.search_seconds / 60:.1f}" for ranking in rankings],
         "condensing, minutes": [f"{ranking.condense_seconds / 60:.1f}" for ranking in rankings],
         "stored images": [f"{ranking.num_stored_images:,}" for ranking in rankings],
-        "trials failed / flagged": [f"{ranking.num_failed} / {ranking.num_flagged}" for ranking in rankings],
+        "trials failed / not finite / flagged": [
+            f"{ranking.num_failed} / {ranking.num_not_finite} / {ranking.num_flagged}" for ranking in rankings
+        ],
     }
     print_table(
         ["", *(f"{ranking.name} ({ranking.proxy})" for ranking in rankings)],
@@ -74,9 +77,10 @@ def print_rankings(rankings: "list[Ranking]") -> None:
     )
     length = f"{first.truth_epochs} epochs" if first.truth_epochs else "a fixed number of updates"
     print(
-        "Correlations: value [95 % bootstrap interval] over n architectures, between mean test accuracies.\n"
+        "Correlations: value [95 % bootstrap interval] over n architectures, means over seeds, with the truth's\n"
+        "test accuracy. Trials that failed or are not finite are left out.\n"
         f"Truth: {length} on the whole training set, {first.truth_num_seeds} seed(s) an architecture. "
-        "Training minutes are summed over workers."
+        "Minutes of a search are summed over workers."
     )
 
 

@@ -21,14 +21,19 @@ def register(app: typer.Typer) -> None:
 
 def search(
     proxy: Annotated[
-        str | None, typer.Option(metavar="RUN|NAME", help="A condense run, a .safetensors file, whole, or early-stop.")
+        str | None,
+        typer.Option(
+            metavar="RUN|NAME", help="A condense run, a .safetensors file, or a name of 'nasproxy ls proxies'."
+        ),
     ] = None,
     space: Annotated[str | None, typer.Option(help="Name or .toml file of the search space. [convnet720]")] = None,
     strategy: Annotated[str | None, typer.Option(help="grid, random or tpe. [grid]")] = None,
     archs: Annotated[str | None, typer.Option(help="all, a file of ids, top:RUN:5% or top:RUN:36. [all]")] = None,
     num_archs: Annotated[int | None, typer.Option(help="At most so many architectures.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Nets trained for each architecture. [5]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="[200 on a proxy set, 100 on the whole set]")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Nets trained or scored for each architecture. [5]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="[200 on a proxy set, 100 on the whole set; not for training-free proxies]")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates instead of epochs. [400 for early-stop]")] = None,
     dataset: options.Dataset = None,
     data_dir: options.DataDir = None,
@@ -44,13 +49,11 @@ def search(
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="With --resume: train failed ones again.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="With --resume: try failed ones again.")] = False,
     json: options.Json = False,
     overrides: options.Overrides = None,
 ) -> None:
-    """Train every architecture on a proxy and record how well it does.
+    """Score every architecture by a proxy: train it there and record how well it does, or apply a formula.
 
     A condense run brings its data along, and --archs top:RUN:5% that run's data and space: no --dataset is needed.
     """
@@ -72,6 +75,7 @@ def search(
     given = options.given_settings(SearchConfig, file=config, flags=flags, overrides=overrides)
     from nasproxy.jobs.references import settings_of_search
     from nasproxy.jobs.searching import run_search
+    from nasproxy.study import State
 
     resumed = find_run(resume, runs_dir, command="search") if resume else None
     if resumed:
@@ -82,14 +86,16 @@ def search(
         run, trials = run_search(
             settings, root=runs_dir, name=name, resume=resumed, retry_failed=retry_failed, listener=talk
         )
-    failed = sum(not trial.has_scores for trial in trials)
+    failed = sum(trial.state is State.FAILED for trial in trials)
     best = trials.ranked()[0]
     result = {
         "run": run.name,
         "num_trials": len(trials),
         "num_failed": failed,
+        "num_not_finite": sum(trial.state is State.NOT_FINITE for trial in trials),
+        "ranked_by": trials.info.metric,
         "best": best.arch_id,
-        "best_val_accuracy": f"{best.val_accuracy:.4f}",
+        "best_score": f"{best.score:.6g}",
         "trials": str(run.path / "trials.csv"),
     }
     next_step = f"nasproxy search --proxy whole --archs top:{run.name}:5%"

@@ -50,7 +50,7 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
     asked = given.get("search", {})
     proxy, archs = asked.get("proxy"), str(asked.get("archs", ""))
     if proxy is None:
-        raise SettingsError("no proxy: give --proxy a condense run (e.g. @last), whole or early-stop")
+        raise SettingsError("no proxy: give --proxy a condense run (e.g. @last), or a name of 'nasproxy ls proxies'")
     defaults: Tree = {}
     named: Tree = {"search": {}}
     if proxy == LAST:

@@ -15,7 +15,7 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir, create_run, write_text
 from nasproxy.searching import Plan, plan_search, run_plan
 from nasproxy.space import load_space
-from nasproxy.study import StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
+from nasproxy.study import State, StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
 
 ARCHS_FILE = "archs.txt"
@@ -37,8 +37,8 @@ def run_search(
         config: all settings; those of the run where one is resumed.
         root: folder of all runs.
         name: of the run and of its study; None: after data, space and proxy.
-        resume: the run to go on with: what its study holds is not trained again.
-        retry_failed: failed architectures of the resumed run are trained again.
+        resume: the run to go on with: what its study holds is not scored again.
+        retry_failed: failed architectures of the resumed run are tried again.
         listener: told about progress.
 
     Raises:
@@ -99,18 +99,19 @@ class _Tally:
     def add(self, trial: Trial) -> None:
         self.trials = [*(t for t in self.trials if t.arch_id != trial.arch_id), trial]
         if not trial.has_scores:
-            self.listener.say(f"failed: {trial.arch_id}: {trial.reason}")
+            self.listener.say(f"{trial.state}: {trial.arch_id}: {trial.reason}")
         self._show()
 
     def _show(self) -> None:
         scored = [trial for trial in self.trials if trial.has_scores]
-        best = max(scored, key=lambda trial: trial.val_accuracy, default=None)
-        note = f"best {best.val_accuracy:.1%} {best.arch_id}, " if best else ""
+        best = max(scored, key=lambda trial: trial.score, default=None)
+        note = f"best {_show_score(best)} {best.arch_id}, " if best else ""
+        num_failed = sum(trial.state is State.FAILED for trial in self.trials)
         self.listener.progress(
             "searching",
             len(self.trials),
             self.plan.num_trials,
-            f"{note}{len(self.trials) - len(scored)} failed",
+            f"{note}{num_failed} failed",
             work=self._work_done(),
         )
 
@@ -121,6 +122,10 @@ class _Tally:
         if self.plan.num_trials < len(sizes) or math.isinf(total):
             return None
         return sum(sizes[trial.arch_id] for trial in self.trials if trial.arch_id in sizes) / total
+
+
+def _show_score(trial: Trial) -> str:
+    return f"{trial.score:.4g}" if trial.scores else f"{trial.score:.1%}"
 
 
 def _archs_of(run: RunDir | None) -> str | None:

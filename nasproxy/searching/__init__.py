@@ -1,7 +1,7 @@
 """Searching: architectures scored by a proxy on Ray Tune.
 
-`plan` decides and checks, `schedule` says which architecture is next, `cluster` starts Ray, `worker` trains, and
-`search` brings them together.
+`plan` decides and checks, `schedule` says which architecture is next, `cluster` starts Ray, `worker` trains or
+scores, and `search` brings them together.
 """
 
 from nasproxy.searching.plan import Plan, plan_search

@@ -11,11 +11,11 @@ from nasproxy.errors import ArchError, NasproxyError, SettingsError, unknown_nam
 from nasproxy.images import ImageData
 from nasproxy.proxies import Proxy, default_recipe, make_proxy
 from nasproxy.proxyset import ProxySet
-from nasproxy.scoring import Costs, measure_costs
+from nasproxy.scoring import SCORES, Costs, measure_costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
 from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.study import StudyInfo
+from nasproxy.study import ACCURACY, StudyInfo
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Plan:
     data: ImageData
     config: SearchConfig
     archs: tuple[Arch, ...]
-    """Those that can be trained: in the order of the space, or as they were named."""
+    """Those that fit the images: in the order of the space, or as they were named."""
     costs: dict[str, Costs | None]
     """By architecture id; None where the builder does not run on the meta device."""
     left_out: dict[str, str]
@@ -43,6 +43,10 @@ class Plan:
 
     def describe(self, name: str) -> StudyInfo:
         """What a study of this name says about all its trials."""
+        recipe, metric = self.config.recipe.model_dump(mode="json"), ACCURACY
+        if isinstance(self.proxy.scored_by, str):
+            score = SCORES[self.proxy.scored_by]
+            recipe, metric = {"batch_size": score.batch_size, "num_batches": score.num_batches}, self.proxy.scored_by
         return StudyInfo(
             name=name,
             space=self.space.name,
@@ -54,7 +58,8 @@ class Plan:
             num_stored_images=self.proxy.num_stored_images,
             condense_seconds=self.proxy.condense_seconds,
             num_seeds=self.config.search.seeds,
-            recipe=self.config.recipe.model_dump(mode="json"),
+            recipe=recipe,
+            metric=metric,
             device=self.workforce.device_name,
         )
 
@@ -66,14 +71,14 @@ def plan_search(
 
     Args:
         space: the search space.
-        proxy: a proxy set, 'whole' or 'early-stop'.
+        proxy: a proxy set, or a name of `PROXIES`.
         data: the images.
         config: all settings.
         archs: ids of the only architectures to score; None: the whole space.
 
     Raises:
         SettingsError: an unknown strategy, augmentation or architecture, no validation images, no architecture that
-            fits the images, or more than this machine has.
+            fits the images, a recipe for a proxy that trains nothing, or more than this machine has.
         ProxySetError: a proxy set of other data.
         DeviceError: a device that is not there.
     """
@@ -84,7 +89,7 @@ def plan_search(
         raise SettingsError("there are no validation images to select by; load the data with a val_fraction above 0")
     parse_strategy(config.recipe.augmentation, flippable=data.train.flippable)
     workforce = plan_workforce(config.machine)
-    chosen = make_proxy(proxy, data, config.recipe)
+    chosen = make_proxy(proxy, data, config)
     wanted = space.archs() if archs is None else space.pick(archs)
     costs, left_out = _measure(wanted, data)
     fitting = tuple(arch for arch in wanted if arch.id in costs)

@@ -11,12 +11,12 @@ from enum import Enum
 from nasproxy.errors import unknown_name
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.study import Trial, propose_tpe
+from nasproxy.study import State, Trial, propose_tpe
 
 STRATEGIES = {
     "grid": "every architecture, the largest first",
     "random": "architectures in a random order, none twice",
-    "tpe": "Optuna's TPE on the validation accuracies so far, in rounds",
+    "tpe": "Optuna's TPE on the scores so far, in rounds",
 }
 
 
@@ -40,7 +40,9 @@ class Schedule:
         """Starts, or goes on after the trials in `done`: given out again are only failed ones, and only if asked."""
         self._propose = propose
         self._trials = {trial.arch_id: trial for trial in done}
-        self._closed = {arch_id for arch_id, trial in self._trials.items() if trial.has_scores or not retry_failed}
+        self._closed = {
+            arch_id for arch_id, trial in self._trials.items() if trial.state is not State.FAILED or not retry_failed
+        }
         self._round = -1
         self._queue: deque[Arch] = deque()
         self._open: set[str] = set()

@@ -1,4 +1,4 @@
-"""A search: every architecture of a schedule, trained on Ray Tune, recorded in an Optuna study.
+"""A search: every architecture of a schedule, scored on Ray Tune, recorded in an Optuna study.
 
 The driver asks the schedule for architectures, Tune hands them to workers that live as long as the search, and each
 ended trial is written to the study at once. A search that is cut short goes on from the study alone.
@@ -40,7 +40,7 @@ def search(
 
     Args:
         space: the search space.
-        proxy: a proxy set, 'whole' or 'early-stop'.
+        proxy: a proxy set, or a name of `PROXIES`: 'whole', 'early-stop', or a training-free score such as 'naswot'.
         data: the images; validation accuracy selects, test accuracy is reported.
         archs: ids of the architectures to score, e.g. `trials.top(0.05)`; None: the whole space.
         on_trial: told of every trial that ends.
@@ -61,12 +61,12 @@ def run_plan(
     log_path: Path | None = None,
     on_trial: OnTrial = lambda trial: None,
 ) -> Trials:
-    """Trains what is planned and not yet in the store.
+    """Scores what is planned and not yet in the store.
 
     Args:
         plan: what to do.
-        store: the study to record to; what it holds is not trained again.
-        retry_failed: trains failed architectures of the store again.
+        store: the study to record to; what it holds is not scored again.
+        retry_failed: tries failed architectures of the store again.
         log_path: file that Ray's own output is appended to; None: dropped.
         on_trial: told of every trial that ends.
 
@@ -89,10 +89,10 @@ def run_plan(
         retry_failed=retry_failed,
     )
     job = Job(
-        train=plan.proxy.images.to("cpu"),
+        images=plan.proxy.images.to("cpu"),
         val=plan.data.val.to("cpu"),
         test=plan.data.test.to("cpu"),
-        recipe=plan.config.recipe,
+        scored_by=plan.proxy.scored_by,
         num_seeds=settings.seeds,
         seed=settings.seed,
         num_threads=plan.workforce.threads_per_worker,

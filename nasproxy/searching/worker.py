@@ -1,6 +1,7 @@
 """What runs in a worker process: a Ray Tune trainable that keeps process, data and device for its whole life."""
 
 import contextlib
+import math
 import os
 import platform
 import traceback
@@ -16,7 +17,7 @@ from nasproxy.config import RecipeSettings
 from nasproxy.device import kept_memory
 from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
-from nasproxy.scoring import Costs
+from nasproxy.scoring import SCORES, Costs, score_nets
 from nasproxy.space import Arch
 from nasproxy.study import State, Trial
 from nasproxy.training import SeedScores, train_seeds
@@ -25,8 +26,8 @@ ASSIGNMENT = "assignment"
 """Key of a Tune configuration that holds the `Assignment`."""
 RECORD = "record"
 """Key of a Tune result that holds the `Trial`."""
-METRIC = "val_accuracy"
-"""Key of a Tune result that holds the mean validation accuracy, NaN for a failed trial."""
+METRIC = "score"
+"""Key of a Tune result that holds what the trial is ranked by, NaN where it cannot be."""
 TRACEBACK = "traceback"
 """Key of a Tune result that holds the traceback of a trial that raised, else None."""
 
@@ -35,10 +36,12 @@ TRACEBACK = "traceback"
 class Job:
     """What all trials of a search share: goes to every worker once."""
 
-    train: ImageSet
+    images: ImageSet
+    """What nets are trained on, or what a training-free score looks at."""
     val: ImageSet
     test: ImageSet
-    recipe: RecipeSettings
+    scored_by: RecipeSettings | str
+    """How nets are trained; or the name of a training-free score."""
     num_seeds: int
     seed: int
     num_threads: int
@@ -47,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One architecture to train."""
+    """One architecture to score."""
 
     arch: Arch
     costs: Costs | None
@@ -68,7 +71,7 @@ class Assignment:
 
 
 class ArchTrainer(tune.Trainable):
-    """Trains one architecture a `step`; Tune hands the same process the next one through `reset_config`."""
+    """Scores one architecture a `step`; Tune hands the same process the next one through `reset_config`."""
 
     def setup(self, config: dict[str, Any], job: Job) -> None:  # type: ignore[override] # Tune passes parameters on
         """Puts the images on the device, once in the life of the process."""
@@ -82,7 +85,7 @@ class ArchTrainer(tune.Trainable):
             torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
             torch.backends.cudnn.benchmark = True  # shapes recur: all nets of a space train on the same images
         self._job = job
-        self._train, self._val, self._test = (images.to(device) for images in (job.train, job.val, job.test))
+        self._images, self._val, self._test = (images.to(device) for images in (job.images, job.val, job.test))
         self.reset_config(config)
 
     def cleanup(self) -> None:
@@ -95,25 +98,17 @@ class ArchTrainer(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Trains all seeds of the architecture; what raises is a failed trial, not a dead worker."""
+        """Scores all seeds of the architecture; what raises is a failed trial, not a dead worker."""
         self._started = datetime.now(UTC)
+        scored_by = self._job.scored_by
         try:
-            scores = train_seeds(
-                self._assignment.arch,
-                self._train,
-                self._job.recipe,
-                val=self._val,
-                test=self._test,
-                num_seeds=self._job.num_seeds,
-                seed=self._job.seed,
-                cuda_graphs=self._job.cuda_graphs,
-            )
+            trial = self._by_formula(scored_by) if isinstance(scored_by, str) else self._by_training(scored_by)
         except torch.AcceleratorError:  # the device is unusable for this process: it must end, and be replaced
             raise
         except Exception as error:  # a user's builder may raise anything
             trace = None if isinstance(error, NasproxyError) else traceback.format_exc()
             return _as_result(self._failed(error), trace)
-        return _as_result(self._scored(scores), None)
+        return _as_result(trial, None)
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: a trial is short, and is done again when it is lost."""
@@ -128,12 +123,35 @@ class ArchTrainer(tune.Trainable):
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return self._assignment.record(State.FAILED, reason=reason, **self._circumstances())
 
-    def _scored(self, scores: SeedScores) -> Trial:
+    def _by_training(self, recipe: RecipeSettings) -> Trial:
+        scores = train_seeds(
+            self._assignment.arch,
+            self._images,
+            recipe,
+            val=self._val,
+            test=self._test,
+            num_seeds=self._job.num_seeds,
+            seed=self._job.seed,
+            cuda_graphs=self._job.cuda_graphs,
+        )
         return self._assignment.record(
             _judge(scores, self._val),
             val_accuracies=scores.val_accuracies,
             test_accuracies=scores.test_accuracies,
             train_seconds=scores.train_seconds,
+            **self._circumstances(),
+        )
+
+    def _by_formula(self, name: str) -> Trial:
+        scores, seconds = score_nets(
+            SCORES[name], self._assignment.arch, self._images, num_seeds=self._job.num_seeds, seed=self._job.seed
+        )
+        lost = [str(score) for score in scores if not math.isfinite(score)]
+        return self._assignment.record(
+            State.NOT_FINITE if lost else State.COMPLETE,
+            scores=scores,
+            train_seconds=seconds,
+            reason=f"{len(lost)} of {len(scores)} scores not finite: {', '.join(lost)}" if lost else None,
             **self._circumstances(),
         )
 
@@ -143,7 +161,7 @@ class ArchTrainer(tune.Trainable):
 
 
 def _as_result(trial: Trial, trace: str | None) -> dict[str, Any]:
-    return {RECORD: trial, METRIC: trial.val_accuracy, TRACEBACK: trace, "done": True}
+    return {RECORD: trial, METRIC: trial.score, TRACEBACK: trace, "done": True}
 
 
 def _judge(scores: SeedScores, val: ImageSet) -> State:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasproxy.space import Arch, build
@@ -24,10 +25,18 @@ def measure_costs(arch: Arch, image_shape: tuple[int, int, int], num_classes: in
         ArchError: the architecture does not fit the images.
     """
     with torch.device("meta"):
-        net = build(arch, image_shape, num_classes).eval()
+        net = build(arch, image_shape, num_classes)
         image = torch.empty(1, *image_shape)
+    return Costs(num_params=count_params(net), flops=count_flops(net, image))
+
+
+def count_params(net: nn.Module) -> int:
+    """Numbers in all parameters."""
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def count_flops(net: nn.Module, images: Tensor) -> int:
+    """FLOPs of a forward pass of images (N, C, H, W) in evaluation mode, which the net is left in."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(image)
-    return Costs(
-        num_params=sum(parameter.numel() for parameter in net.parameters()), flops=int(counter.get_total_flops())
-    )
+        net.eval()(images)
+    return int(counter.get_total_flops())

@@ -1,0 +1,10 @@
+"""Scoring without training: what an architecture costs, and what a fresh net of it tells.
+
+`costs` counts parameters and FLOPs, `gradients` and `separation` have the formulas, `training_free` is the registry of
+scores and averages them over seeds.
+"""
+
+from nasproxy.scoring.costs import Costs, measure_costs
+from nasproxy.scoring.training_free import SCORES, TrainingFreeScore, score_nets
+
+__all__ = ["SCORES", "Costs", "TrainingFreeScore", "measure_costs", "score_nets"]
