@@ -24,12 +24,9 @@ class Proxy:
     """What nets are trained on, or what a training-free score looks at."""
     scored_by: RecipeSettings | str
     """How nets are trained; or the name of a training-free score, of `SCORES`."""
+    num_stored_images: int
+    """Images that have to be kept for it; of a compact storage format, as many as take its memory."""
     condense_seconds: float = 0.0
-
-    @property
-    def num_stored_images(self) -> int:
-        """Images that have to be kept for it."""
-        return len(self.images)
 
 
 @dataclass(frozen=True)
@@ -44,16 +41,17 @@ def _make_training_free(name: str, data: ImageData, config: SearchConfig) -> Pro
     ignored = [f"recipe.{key}={value}" for key, value in config.recipe if value != getattr(default_recipe(name), key)]
     if ignored:
         raise SettingsError(f"{', '.join(ignored)}: proxy {name!r} trains nothing; leave it out")
-    return Proxy(name, SCORES[name].draw_images(data.train, config.search.seeds, config.search.seed), name)
+    images = SCORES[name].draw_images(data.train, config.search.seeds, config.search.seed)
+    return Proxy(name, images, name, len(images))
 
 
 PROXIES: dict[str, ProxyKind] = {
     "whole": ProxyKind(
-        lambda data, config: Proxy("whole", data.train, config.recipe),
+        lambda data, config: Proxy("whole", data.train, config.recipe, len(data.train)),
         "the whole training set, 100 epochs: the truth",
     ),
     "early-stop": ProxyKind(
-        lambda data, config: Proxy("early-stop", data.train, config.recipe),
+        lambda data, config: Proxy("early-stop", data.train, config.recipe, len(data.train)),
         "the whole training set, as many updates as a proxy set gets (400)",
     ),
     **{
@@ -84,7 +82,7 @@ def make_proxy(proxy: str | ProxySet, data: ImageData, config: SearchConfig) -> 
     if isinstance(proxy, ProxySet):
         proxy.check_fits(data)
         images = proxy.images.to(data.train.device)
-        return Proxy(f"{proxy.method}-{proxy.images_per_class}", images, config.recipe, proxy.seconds)
+        return Proxy(proxy.name, images, config.recipe, proxy.num_stored_images, proxy.seconds)
     if proxy not in PROXIES:
         raise unknown_name("proxy (and no condense run or file of that name)", proxy, PROXIES)
     return PROXIES[proxy].make(data, config)

@@ -23,6 +23,7 @@ class ProxySet:
     images: ImageSet
     """What is trained on: decoded."""
     method: str
+    """Its name; with the storage format after it where that is not its own, e.g. 'dm+low-rank'."""
     images_per_class: int
     """The budget of memory, in images of this size."""
     seed: int
@@ -41,6 +42,11 @@ class ProxySet:
     @cached_property
     def _kept(self) -> StoredImages:
         return self.stored or StoredImages(Pixels(), {"images": self.images.images}, "pixels")
+
+    @property
+    def name(self) -> str:
+        """E.g. 'dm-50'."""
+        return f"{self.method}-{self.images_per_class}"
 
     @property
     def num_stored_numbers(self) -> int:

@@ -74,7 +74,7 @@ def condense(
     return make_proxy_set(
         stored,
         replace(data.train, labels=labels),
-        method=settings.method,
+        method=describe_method(settings, data.train),
         images_per_class=settings.images_per_class,
         seed=settings.seed,
         seconds=time.perf_counter() - started + sum(spent),
@@ -97,6 +97,14 @@ def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseS
     complete = settings.model_copy(update=missing)
     method.check(complete, images)
     return complete
+
+
+def describe_method(settings: CondenseSettings, images: ImageSet) -> str:
+    """The method's name; with the storage format after it where that is not its own, e.g. 'dm+low-rank'."""
+    unasked = settings.model_copy(update={"storage_format": None})
+    own = find_method(settings.method).defaults(unasked, images.image_shape)["storage_format"]
+    chosen = settings.storage_format or own
+    return settings.method if chosen == own else f"{settings.method}+{chosen}"
 
 
 def find_method(name: str) -> Method:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from nasproxy.condensing import METHODS, condense
-from nasproxy.condensing.condense import complete_settings
+from nasproxy.condensing.condense import complete_settings, describe_method
 from nasproxy.condensing.state import CondenseState, load_state
 from nasproxy.config import CondenseConfig, dump_config
 from nasproxy.device import describe_device, find_device, holds
@@ -45,7 +45,7 @@ def run_condense(
     run = resume or create_run(
         root,
         name,
-        f"{data.name}-{settings.method}-{settings.images_per_class}",
+        f"{data.name}-{describe_method(settings, data.train)}-{settings.images_per_class}",
         command=config.command,
         config_text=dump_config(config),
         parents=parents,

@@ -105,7 +105,7 @@ def config_from_overrides(proxy: ProxySet | str, overrides: dict[str, Any]) -> S
     Raises:
         SettingsError: an unknown or invalid setting.
     """
-    name = proxy if isinstance(proxy, str) else f"{proxy.method}-{proxy.images_per_class}"
+    name = proxy if isinstance(proxy, str) else proxy.name
     tree: dict[str, dict[str, Any]] = {"search": {"proxy": name}, "recipe": {}, "machine": {}}
     for key, value in overrides.items():
         home = next(
