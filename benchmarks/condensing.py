@@ -57,7 +57,7 @@ def time_naive(scale: Scale, device: torch.device) -> Timing:
     return Timing(statistics.median(after - before for before, after in itertools.pairwise(times[1:])))
 
 
-class _EnoughError(Exception):
+class EnoughError(Exception):
     """Ends a condensation that has run for long enough to be timed."""
 
 
@@ -71,12 +71,12 @@ def time_ours(scale: Scale, device: torch.device) -> Timing:
     def on_step(step: int, _loss: float) -> None:
         at[step] = time.perf_counter()
         if step >= scale.condense_steps:
-            raise _EnoughError
+            raise EnoughError
 
     def on_engine(name: str, seconds: dict[str, float]) -> None:
         chosen.append((name, seconds))
 
-    with contextlib.suppress(_EnoughError):
+    with contextlib.suppress(EnoughError):
         condense(data, settings=CondenseSettings(steps=STEPS), on_step=on_step, on_engine=on_engine)
     half, last = scale.condense_steps // 2, scale.condense_steps
     [(name, tried)] = chosen

@@ -154,7 +154,6 @@ def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
         ({"embedders": "trained"}, "write 'random' or 'trained:LOW-HIGH'"),
         ({"storage_format": "lowrank"}, "did you mean 'low-rank'"),
         ({"storage_format": "low-rank", "rank": 9}, "use a rank of 8 or less"),
-        ({"method": "dsa", "engine": "compiled-float32-64"}, "gradients of gradients are not compiled"),
         ({"classes_per_step": 3, "embedder": "w8-d2-batch-relu-avg"}, "batch norm sees all classes at once"),
         ({"augmentation": "color_crob"}, "did you mean 'crop'"),
         ({"stepz": 3}, "did you mean 'steps'"),

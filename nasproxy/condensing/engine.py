@@ -1,4 +1,4 @@
-"""How images are embedded while condensing: in which precision, compiled or not, and how many at a time.
+"""How images go through a net while condensing: in which precision, compiled or not, and how many at a time.
 
 An engine changes speed and rounding, not the method. Which one is fastest depends on the machine, so a condensation
 times a step of the plain one, and where it will be long, of others, on its own images before it starts. A checkpoint
@@ -18,12 +18,11 @@ from torch import Tensor
 from nasproxy.config import Precision
 from nasproxy.device import synchronize
 from nasproxy.errors import SettingsError
-from nasproxy.nets.classifier import Classifier
 
 _log = logging.getLogger(__name__)
 
-Embed = Callable[[Tensor], Tensor]
-"""(N, C, H, W) images -> (N, F) features, float32."""
+Forward = Callable[[Tensor], Tensor]
+"""(N, C, H, W) images -> (N, F) features or (N, K) logits."""
 TimeStep = Callable[["Engine"], float]
 """Seconds of one step with an engine, its first call, which compiles, not counted."""
 
@@ -70,25 +69,25 @@ class Engine:
             "e.g. 'eager-float32-64', 'compiled-bfloat16-16' or 'eager-float32-all'"
         )
 
-    def embedder(self, net: Classifier) -> Embed:
-        """The net's features, of whatever weights it has when called.
+    def prepare(self, forward: Forward) -> Forward:
+        """A net's `embed` or the net itself, of whatever weights it has when called, to run by this engine.
 
         Raises:
             SettingsError: when called, if the net cannot be compiled here.
         """
         precision = self.precision
 
-        def embed(images: Tensor) -> Tensor:
+        def run(images: Tensor) -> Tensor:
             with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                return net.embed(images).float()
+                return forward(images).float()
 
         if not self.compiled:
-            return embed
+            return run
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a machine without GPU is no news
         torch.compiler.reset()  # torch keeps only a few versions of one function
-        compiled: Embed = torch.compile(embed, dynamic=False)
+        compiled: Forward = torch.compile(run, dynamic=False)
 
-        def embed_compiled(images: Tensor) -> Tensor:
+        def run_compiled(images: Tensor) -> Tensor:
             try:
                 return compiled(images)
             except torch.OutOfMemoryError:
@@ -99,7 +98,7 @@ class Engine:
                     f"use engine={replace(self, compiled=False).name}"
                 ) from error
 
-        return embed_compiled
+        return run_compiled
 
 
 def default_engine(device: torch.device, *, splittable: bool) -> Engine:
@@ -108,12 +107,12 @@ def default_engine(device: torch.device, *, splittable: bool) -> Engine:
 
 
 def choose_engine(
-    default: Engine, time_step: TimeStep, num_steps: int, device: torch.device, *, compilable: bool = True
+    default: Engine, time_step: TimeStep, num_steps: int, device: torch.device
 ) -> tuple[Engine, dict[str, float]]:
     """The fastest engine for so many steps, and the seconds of a step with each engine that was tried.
 
-    First both precisions; then, where it pays and can be, compiled; then other chunks. An engine that does not run here
-    (there is no C++ compiler) takes infinitely long.
+    First both precisions; then, where it pays, compiled; then other chunks. An engine that does not run here (there is
+    no C++ compiler) takes infinitely long.
     """
     if num_steps == 0:
         return default, {}
@@ -133,8 +132,7 @@ def choose_engine(
         return [replace(default, compiled=compiled, precision=precision) for precision in get_args(Precision)]
 
     try_all(kinds(compiled=False), WORTH_TRYING_SECONDS)
-    if compilable:
-        try_all(kinds(compiled=True), WORTH_COMPILING_SECONDS)
+    try_all(kinds(compiled=True), WORTH_COMPILING_SECONDS)
     if default.chunk is not None:
         chunks = CHUNKS_TO_TRY[device.type]
         try_all([replace(best, chunk=chunk) for chunk in chunks], WORTH_COMPILING_SECONDS)

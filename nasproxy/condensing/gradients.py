@@ -14,9 +14,10 @@ plain SGD) or on `inner_images` real ones (IDC). Our differences:
 2. Batch norm sees the mix of all classes; the public DC code freezes it on real images of all classes.
 3. IDC's net starts each training with no momentum, and its augmentation is that of matching, before cutmix.
 
-One forward and one backward pass serve all classes: per class only the products of each layer's inputs and output
-gradients are taken, for the matched weights alone. Biases and norms take no gradient while matching. Gradients of real
-images are computed in the precision of the engine, all else in float32: what is differentiated twice needs it.
+One forward and one backward pass serve the synthetic images of all classes: per class only the products of each
+layer's inputs and output gradients are taken, for the matched weights alone. Biases and norms take no gradient while
+matching. Gradients of real images are not differentiated: they are computed by the engine, in parts, compiled, in its
+precision, or all classes at once like the synthetic ones, which stay in float32.
 
 Notation: K classes (k of them at a time), R real images a class, J synthetic images a class, M images a class of
 either, C channels, H height, W width.
@@ -32,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 from nasproxy.condensing.embedders import Embedders, is_splittable
-from nasproxy.condensing.engine import Engine
+from nasproxy.condensing.engine import Engine, Forward
 from nasproxy.condensing.pairs import Pairs
 from nasproxy.condensing.state import Task
 from nasproxy.condensing.updating import update_images
@@ -100,8 +101,6 @@ def match_convolution_gradients(task: Task) -> StoredImages:
 class _GradientMatching:
     """The objective: a net, what it is trained on, and the distance of gradients."""
 
-    compilable = False  # torch does not compile what is differentiated twice
-
     def __init__(self, task: Task, matching: Matching) -> None:
         self._task, self._matching = task, matching
         self._pairs, self._embedders = Pairs(task), Embedders(task)
@@ -111,20 +110,21 @@ class _GradientMatching:
         self._layers = [module for module in self._net.modules() if isinstance(module, matching.layers)]
 
     def use(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine, self._forward = engine, engine.prepare(self._net)
 
     def begin_step(self, step: int) -> None:
         self._pairs.draw(step)
         if step % self._outer_loop == 0:
             self._embedders.draw(step)
         self._net.requires_grad_(False).train()
+        for parameter in matched_parameters(self._layers):
+            parameter.requires_grad_(True)
 
     def loss(self, classes: slice, synthetic: Tensor) -> Tensor:
         real, synthetic = self._pairs.of(classes, synthetic)
         first = classes.start or 0
         labels = torch.arange(first, first + len(real), device=real.device)
-        precision = self._engine.precision
-        targets = _gradients_in_chunks(self._net, self._layers, real, labels, precision, self._engine.chunk)
+        targets = self._real_gradients(real, labels)
         gradients = class_gradients(self._net, self._layers, synthetic, labels, differentiable=True)
         return torch.stack([self._matching.distance(*pair) for pair in zip(targets, gradients, strict=True)]).sum()
 
@@ -150,6 +150,17 @@ class _GradientMatching:
     def load_net_state(self, state: Mapping[str, Tensor]) -> None:
         self._net.load_state_dict(state)
 
+    def _real_gradients(self, images: Tensor, labels: Tensor) -> Gradients:
+        """All classes at once where an engine takes as many images a pass, else class by class, in parts of one."""
+        chunk = self._engine.chunk
+        if chunk is None or (chunk >= images.shape[0] * images.shape[1] and not self._engine.compiled):
+            return class_gradients(self._net, self._layers, images, labels, self._engine.precision)
+        parameters = matched_parameters(self._layers)
+        gradients = [
+            mean_gradients(self._forward, parameters, *pair, chunk=chunk) for pair in zip(images, labels, strict=True)
+        ]
+        return [torch.stack(layer) for layer in zip(*gradients, strict=True)]
+
     @property
     def _outer_loop(self) -> int:
         return self._task.settings.outer_loop or 1
@@ -174,7 +185,7 @@ def class_gradients(
     Those of more than one dimension: weights, and the biases of layer norms.
 
     Args:
-        net: its parameters need no gradient.
+        net: whether its parameters need a gradient makes no difference.
         layers: convolutions, linear layers and layer norms of the net, each called once in a forward pass.
         images: (k, M, C, H, W), augmented.
         labels: (k,).
@@ -199,26 +210,25 @@ def class_gradients(
         ]
 
 
-def _gradients_in_chunks(
-    net: nn.Module, layers: Sequence[nn.Module], images: Tensor, labels: Tensor, precision: Precision, chunk: int | None
+def mean_gradients(
+    forward: Forward, parameters: Sequence[Tensor], images: Tensor, label: Tensor, *, chunk: int
 ) -> Gradients:
-    """`class_gradients` of so many images at a time, of whole classes or parts of one; without a graph."""
-    size = images.shape[1]
-    if chunk is None or chunk >= images.shape[0] * size:
-        return class_gradients(net, layers, images, labels, precision)
-    num_classes = max(chunk // size, 1)
-    done: list[Gradients] = []
-    for some, their_labels in zip(images.split(num_classes), labels.split(num_classes), strict=True):
-        parts = some.split(min(chunk, size), dim=1)
-        gradients = [class_gradients(net, layers, part, their_labels, precision) for part in parts]
-        weights = [part.shape[1] / size for part in parts]
-        done.append(
-            [
-                torch.stack([weight * gradient for weight, gradient in zip(weights, layer, strict=True)]).sum(dim=0)
-                for layer in zip(*gradients, strict=True)
-            ]
-        )
-    return [torch.cat(layer) for layer in zip(*done, strict=True)]
+    """The gradient of the mean cross-entropy of the images (M, C, H, W) of one class, so many at a time.
+
+    Returns:
+        For each parameter its shape, float32; without a graph.
+    """
+    total = [torch.zeros_like(parameter) for parameter in parameters]
+    for part in images.split(chunk):
+        loss = F.cross_entropy(forward(part), label.expand(len(part)), reduction="sum") / len(images)
+        for mine, more in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+            mine.add_(more)
+    return [gradient.detach() for gradient in total]
+
+
+def matched_parameters(layers: Sequence[nn.Module]) -> list[nn.Parameter]:
+    """The layers' own parameters of more than one dimension, in the order of `class_gradients`."""
+    return [parameter for layer in layers for parameter in layer.parameters(recurse=False) if parameter.ndim > 1]
 
 
 @contextlib.contextmanager

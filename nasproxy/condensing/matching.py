@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from nasproxy.condensing.embedders import Embedders, is_splittable
-from nasproxy.condensing.engine import Embed, Engine
+from nasproxy.condensing.engine import Engine, Forward
 from nasproxy.condensing.pairs import Pairs
 from nasproxy.condensing.state import Task
 from nasproxy.condensing.updating import update_images
@@ -48,7 +48,6 @@ class _MeanMatching:
 
     unit: Unit = "normalized"
     splittable: bool | None = None
-    compilable = True
 
     def __init__(self, task: Task) -> None:
         self._pairs = Pairs(task)
@@ -81,7 +80,7 @@ class _DistributionMatching(_MeanMatching):
         self.splittable = is_splittable(self._embedders.net)
 
     def use(self, engine: Engine) -> None:
-        self._embed, self._chunk = engine.embedder(self._embedders.net), engine.chunk
+        self._embed, self._chunk = engine.prepare(self._embedders.net.embed), engine.chunk
 
     def begin_step(self, step: int) -> None:
         super().begin_step(step)
@@ -91,7 +90,7 @@ class _DistributionMatching(_MeanMatching):
         return matching_loss(self._embed, *self._pairs.of(classes, synthetic), chunk=self._chunk)
 
 
-def matching_loss(embed: Embed, real: Tensor, synthetic: Tensor, *, chunk: int | None = None) -> Tensor:
+def matching_loss(embed: Forward, real: Tensor, synthetic: Tensor, *, chunk: int | None = None) -> Tensor:
     """Sum over classes of the squared distance between mean embeddings (DM, eq. 5), differentiable in `synthetic`.
 
     Args:
@@ -110,7 +109,7 @@ def matching_loss(embed: Embed, real: Tensor, synthetic: Tensor, *, chunk: int |
     return loss
 
 
-def _embed_in_chunks(embed: Embed, images: Tensor, chunk: int | None) -> Tensor:
+def _embed_in_chunks(embed: Forward, images: Tensor, chunk: int | None) -> Tensor:
     """(N, C, H, W) -> (N, F), all calls of the same size, for which a compiled net was made: the last is filled up."""
     if chunk is None or chunk >= len(images):
         return embed(images)

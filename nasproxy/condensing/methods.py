@@ -161,13 +161,6 @@ def _check_net(settings: CondenseSettings, images: ImageSet) -> None:
         )
 
 
-def check_gradients(settings: CondenseSettings, images: ImageSet) -> None:
-    """Refuses what `check_updating` refuses, and engines that compile: torch cannot where it differentiates twice."""
-    check_updating(settings, images)
-    if settings.engine != "auto" and Engine.parse(settings.engine).compiled:
-        raise SettingsError(f"engine {settings.engine!r}: gradients of gradients are not compiled; take an eager one")
-
-
 def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bool = True) -> Method:
     """The method of a selector: `Task -> indices (K, I)` into the training images."""
 
@@ -191,20 +184,20 @@ METHODS: dict[str, Method] = {
     "dm": Method(
         match_distributions, _distribution_values, check_updating, "distribution matching (Zhao & Bilen, WACV 2023)"
     ),
-    "dc": Method(match_gradients, _gradient_values, check_gradients, "gradient matching (Zhao et al., ICLR 2021)"),
+    "dc": Method(match_gradients, _gradient_values, check_updating, "gradient matching (Zhao et al., ICLR 2021)"),
     "dsa": Method(
-        match_gradients, _DSA, check_gradients, "gradient matching under Siamese augmentation (Zhao & Bilen, ICML 2021)"
+        match_gradients, _DSA, check_updating, "gradient matching under Siamese augmentation (Zhao & Bilen, ICML 2021)"
     ),
     "idc-i": Method(
         match_convolution_gradients,
         _convolution_values,
-        check_gradients,
+        check_updating,
         "gradient matching on nets trained on real images (Kim et al., ICML 2022)",
     ),
     "idc": Method(
         match_convolution_gradients,
         partial(_convolution_values, storage_format="multi-formation"),
-        check_gradients,
+        check_updating,
         "idc-i with several images in each stored one (Kim et al., ICML 2022)",
     ),
     "lodm": Method(
@@ -216,13 +209,13 @@ METHODS: dict[str, Method] = {
     "lodc": Method(
         match_gradients,
         partial(_gradient_values, storage_format="low-rank"),
-        check_gradients,
+        check_updating,
         "dc on images of low rank (Yang et al., NeurIPS 2023)",
     ),
     "lodsa": Method(
         match_gradients,
         partial(_DSA, storage_format="low-rank", init="noise"),
-        check_gradients,
+        check_updating,
         "dsa on images of low rank (Yang et al., NeurIPS 2023)",
     ),
     "mmd": Method(

@@ -40,8 +40,6 @@ class Objective(Protocol):
     """What decoded variables mean. Images in pixels are kept within [0, 1]."""
     splittable: bool | None
     """Whether images can go through the net in parts; None: there is no net."""
-    compilable: bool
-    """Whether the net can be compiled."""
 
     def use(self, engine: Engine) -> None:
         """Called before the first step, and for trials."""
@@ -175,9 +173,7 @@ class _Progress:
             seconds: dict[str, float] = {}
         else:
             default = default_engine(task.device, splittable=objective.splittable)
-            engine, seconds = choose_engine(
-                default, self._time_step, _known(task.settings.steps), task.device, compilable=objective.compilable
-            )
+            engine, seconds = choose_engine(default, self._time_step, _known(task.settings.steps), task.device)
         objective.use(engine)
         task.on_engine(engine.name, seconds)
         return engine.name
