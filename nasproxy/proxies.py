@@ -24,9 +24,19 @@ class Proxy:
     """What nets are trained on, or what a training-free score looks at."""
     scored_by: RecipeSettings | str
     """How nets are trained; or the name of a training-free score, of `SCORES`."""
-    num_stored_images: int
-    """Images that have to be kept for it; of a compact storage format, as many as take its memory."""
     condense_seconds: float = 0.0
+    compact: ProxySet | None = None
+    """The proxy set that these images come from, where it is one."""
+
+    @property
+    def num_stored_numbers(self) -> int:
+        """Numbers that have to be kept of images."""
+        return self.compact.num_stored_numbers if self.compact else self.images.images.numel()
+
+    @property
+    def num_stored_images(self) -> int:
+        """Images that take as much memory."""
+        return self.compact.num_stored_images if self.compact else len(self.images)
 
 
 @dataclass(frozen=True)
@@ -42,16 +52,16 @@ def _make_training_free(name: str, data: ImageData, config: SearchConfig) -> Pro
     if ignored:
         raise SettingsError(f"{', '.join(ignored)}: proxy {name!r} trains nothing; leave it out")
     images = SCORES[name].draw_images(data.train, config.search.seeds, config.search.seed)
-    return Proxy(name, images, name, len(images))
+    return Proxy(name, images, name)
 
 
 PROXIES: dict[str, ProxyKind] = {
     "whole": ProxyKind(
-        lambda data, config: Proxy("whole", data.train, config.recipe, len(data.train)),
+        lambda data, config: Proxy("whole", data.train, config.recipe),
         "the whole training set, 100 epochs: the truth",
     ),
     "early-stop": ProxyKind(
-        lambda data, config: Proxy("early-stop", data.train, config.recipe, len(data.train)),
+        lambda data, config: Proxy("early-stop", data.train, config.recipe),
         "the whole training set, as many updates as a proxy set gets (400)",
     ),
     **{
@@ -82,7 +92,7 @@ def make_proxy(proxy: str | ProxySet, data: ImageData, config: SearchConfig) -> 
     if isinstance(proxy, ProxySet):
         proxy.check_fits(data)
         images = proxy.images.to(data.train.device)
-        return Proxy(proxy.name, images, config.recipe, proxy.num_stored_images, proxy.seconds)
+        return Proxy(proxy.name, images, config.recipe, proxy.seconds, proxy)
     if proxy not in PROXIES:
         raise unknown_name("proxy (and no condense run or file of that name)", proxy, PROXIES)
     return PROXIES[proxy].make(data, config)

@@ -113,8 +113,12 @@ class StudyInfo:
     dataset: str
     data_hash: str
     split_hash: str
+    num_images: int
+    """Images that nets are trained on, or that a score looks at: decoded ones of a compact proxy set."""
     num_stored_images: int
-    """Images that have to be kept for this proxy."""
+    """Images that take the memory of what has to be kept for this proxy."""
+    num_stored_numbers: int
+    """Numbers that have to be kept of images."""
     condense_seconds: float
     """Wall time to make the proxy set; 0 for the others."""
     num_seeds: int = 1

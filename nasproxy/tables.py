@@ -49,7 +49,10 @@ class Ranking:
     search_seconds: float
     """Time of training or scoring, summed over all trials and seeds, also those without a truth."""
     condense_seconds: float
+    num_images: int
+    """Images that nets are trained on, or that a score looks at: decoded ones of a compact proxy set."""
     num_stored_images: int
+    num_stored_numbers: int
     truth_epochs: int | None
     """Passes over the whole set that the truth was trained for; None where it was told a number of updates."""
     truth_num_seeds: int
@@ -183,7 +186,9 @@ def rank(trials: Trials, truth: Trials, *, top: float = 0.05, seed: int = 0) -> 
         kendall=correlation(common, "kendall"),
         search_seconds=math.fsum(trial.train_seconds for trial in trials),
         condense_seconds=trials.info.condense_seconds,
+        num_images=trials.info.num_images,
         num_stored_images=trials.info.num_stored_images,
+        num_stored_numbers=trials.info.num_stored_numbers,
         truth_epochs=None if truth.info.recipe.get("steps") else truth.info.recipe.get("epochs"),
         truth_num_seeds=truth.info.num_seeds,
         num_failed=sum(trial.state is State.FAILED for trial in trials),

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from nasproxy.cli.app import app
+from nasproxy.condensing import METHODS
 from nasproxy.images import DATASETS, ImageData
 from nasproxy.jobs.references import load_trials
 from nasproxy.nets.zoo import ZOO
@@ -192,10 +193,35 @@ def test_evaluate_prints_a_row_a_net_and_says_which_do_not_fit(finished: Shell) 
     assert "1 net(s) left out: vgg11-batch: layer 13 of 13 leaves no pixel of a 16x16 image" in done.stderr
 
 
+def test_gradient_matching_in_a_compact_format_goes_all_the_way(finished: Shell) -> None:
+    few = [
+        "images_per_class=2",
+        "real_batch_size=8",
+        "embedder=w8-d2-instance-relu-avg",
+        "outer_loop=2",
+        "inner_loop=1",
+    ]
+    made = finished.json("condense", "--method", "dsa", "--storage-format", "low-rank", "--steps", "3", *few)
+    assert (made["run"], made["method"]) == ("digits-dsa+low-rank-2", "dsa+low-rank")
+    assert (made["num_images"], made["num_stored_images"], made["num_stored_numbers"]) == (80, 20, 20 * 16 * 16)
+    config = finished.json("show", made["run"])["config"]["condense"]
+    assert (config["rank"], config["init"], config["image_lr"], config["inner_loop"]) == (2, "real", 0.1, 1)
+    searched = finished.json("search", "--proxy", made["run"], *QUICK, "--archs", "top:truth:4")
+    (row,) = finished.json("rank", searched["run"], "--truth", "truth")
+    assert (row["proxy"], row["num_archs"]) == ("dsa+low-rank-2", 4)
+    assert (row["num_images"], row["num_stored_images"], row["num_stored_numbers"]) == (80, 20, 20 * 16 * 16)
+    assert "decoded images" in finished.call("rank", searched["run"], "--truth", "truth")
+    recipe = ["--recipe", "idc", "--epochs", "2", "--num-nets", "1", "--nets", "w8-d1-instance-relu-avg"]
+    assert len(finished.json("evaluate", made["run"], *recipe)) == 1
+    record = json.loads((finished.run_dir(made["run"]).path / "evaluations.jsonl").read_text())["settings"]["recipe"]
+    assert (record["cutmix"], record["batch_size"], record["epochs"], record["lr_factor"]) == (0.5, 64, 2, 0.2)
+
+
 def test_ls_lists_runs_and_families(finished: Shell) -> None:
     assert {"few", "by-proxy", "truth"} <= {row["name"] for row in finished.json("ls")}
     assert {row["name"] for row in finished.json("ls", "datasets")} == set(DATASETS)
     assert "convnet720" in finished.call("ls", "spaces")
+    assert {row["name"] for row in finished.json("ls", "methods")} == set(METHODS)
     assert {"auto", *ZOO} <= {row["name"] for row in finished.json("ls", "nets")}
     summaries = {row["name"]: row["summary"] for row in finished.json("ls", "proxies")}
     assert summaries["naswot"].startswith("training-free, higher is better: ")

@@ -31,7 +31,9 @@ INFO = StudyInfo(
     dataset="digits",
     data_hash="aa",
     split_hash="bb",
+    num_images=2000,
     num_stored_images=500,
+    num_stored_numbers=128_000,
     condense_seconds=72.5,
 )
 TRUTH_INFO = replace(INFO, name="digits-whole", proxy="whole", num_stored_images=1294, condense_seconds=0.0)
@@ -332,6 +334,7 @@ def test_ranking_counts_costs_failures_and_flags(ranking: Ranking) -> None:
     assert (ranking.num_failed, ranking.num_not_finite, ranking.num_flagged) == (1, 0, 2)
     assert ranking.search_seconds == 5 * 1.5 + 0.25
     assert (ranking.condense_seconds, ranking.num_stored_images) == (72.5, 500)
+    assert (ranking.num_images, ranking.num_stored_numbers) == (2000, 128_000)
 
 
 def test_truth_ranked_by_itself_is_perfect_and_makes_a_second_row(ranking: Ranking, truth: Trials) -> None:

@@ -67,6 +67,8 @@ def print_rankings(rankings: "list[Ranking]") -> None:
         "search, minutes": [f"{ranking.search_seconds / 60:.1f}" for ranking in rankings],
         "condensing, minutes": [f"{ranking.condense_seconds / 60:.1f}" for ranking in rankings],
         "stored images": [f"{ranking.num_stored_images:,}" for ranking in rankings],
+        "  stored numbers": [f"{ranking.num_stored_numbers:,}" for ranking in rankings],
+        "  decoded images": [f"{ranking.num_images:,}" for ranking in rankings],
         "trials failed / not finite / flagged": [
             f"{ranking.num_failed} / {ranking.num_not_finite} / {ranking.num_flagged}" for ranking in rankings
         ],
