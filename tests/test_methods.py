@@ -8,7 +8,8 @@ import torch
 
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.state import CondenseState, load_state
-from nasproxy.images import ImageData
+from nasproxy.images import ImageData, ImageSet
+from nasproxy.nets.convnet import default_arch
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.storage import STORAGE_FORMATS, make_storage
 
@@ -124,3 +125,26 @@ def test_combinations_are_names(digits: ImageData) -> None:
     """lodm and the like are a method and a storage format."""
     for name, method, storage_format in (("lodm", "dm", "low-rank"), ("idc", "idc-i", "multi-formation")):
         assert torch.equal(make(digits, name, None).images.images, make(digits, method, storage_format).images.images)
+
+
+@pytest.mark.parametrize(
+    ("method", "image_shape", "num_images"),
+    [("idc", (3, 224, 224), 18), ("dm", (3, 64, 64), 4), ("dsa", (1, 64, 40), 4), ("lodm", (1, 40, 64), 48)],
+    ids=["as-imagenet", "as-tinyimagenet", "spectrogram", "wide-spectrogram"],
+)
+def test_images_of_other_sizes(method: str, image_shape: tuple[int, int, int], num_images: int) -> None:
+    """The nets' depth and the formats' parameters follow the images; neither needs to be square."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (12, *image_shape), dtype=torch.uint8, generator=generator)
+    channels = image_shape[0]
+    images = ImageSet(pixels, torch.arange(12) % 2, ("a", "b"), (0.5,) * channels, (0.25,) * channels, flippable=False)
+    data = ImageData("random", images, images, images, "hash", "split")
+    per_class = 1 if method == "idc" else 2
+    depth = default_arch(image_shape).factors["depth"]
+    proxy = condense(
+        data, method, images_per_class=per_class, real_batch_size=2, steps=2, outer_loop=1,
+        embedder=f"w4-d{depth}-instance-relu-avg",
+    )  # fmt: skip
+    assert proxy.images.images.shape == (num_images, *image_shape)
+    assert bool(proxy.images.images.isfinite().all())
+    assert proxy.num_stored_images <= 2 * per_class

@@ -105,7 +105,9 @@ def _train_into(wanted: tuple[float, float], task: Task, net: Classifier, number
     low, high = wanted
     seed, images = task.settings.seed, task.images
     order = torch.randperm(len(images), generator=make_generator(seed, "embedder", "held out")).to(images.device)
-    held, kept = images.subset(order[: len(order) // 10]), images.subset(order[len(order) // 10 :])
+    held, kept = (
+        images.subset(part).to(task.device) for part in (order[: len(order) // 10], order[len(order) // 10 :])
+    )
     initialize(net, derive_seed(seed, "embedder", "trained", number), task.device)
     generator, accuracy, steps = make_generator(seed, "embedder", "train", number), 0.0, float(FIRST_LOOK)
     net.requires_grad_(True)
