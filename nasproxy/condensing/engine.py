@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Self, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasproxy.config import Precision
 from nasproxy.device import synchronize
@@ -68,6 +68,14 @@ class Engine:
             f"engine {name!r} is none; write 'auto' or KIND-PRECISION-CHUNK, "
             "e.g. 'eager-float32-64', 'compiled-bfloat16-16' or 'eager-float32-all'"
         )
+
+    def prepare_training(self, net: nn.Module) -> nn.Module:
+        """The net, sharing its weights, to be trained by this engine; the precision is up to the recipe."""
+        if not self.compiled:
+            return net
+        compiled: object = torch.compile(net, dynamic=False)
+        assert isinstance(compiled, nn.Module)
+        return compiled
 
     def prepare(self, forward: Forward) -> Forward:
         """A net's `embed` or the net itself, of whatever weights it has when called, to run by this engine.

@@ -17,7 +17,7 @@ plain SGD) or on `inner_images` real ones (IDC). Our differences:
 One forward and one backward pass serve the synthetic images of all classes: per class only the products of each
 layer's inputs and output gradients are taken, for the matched weights alone. Biases and norms take no gradient while
 matching. Gradients of real images are not differentiated: they are computed by the engine, in parts, compiled, in its
-precision, or all classes at once like the synthetic ones, which stay in float32.
+precision, or all classes at once like the synthetic ones, which stay in float32. The engine also trains the net.
 
 Notation: K classes (k of them at a time), R real images a class, J synthetic images a class, M images a class of
 either, C channels, H height, W width.
@@ -111,6 +111,7 @@ class _GradientMatching:
 
     def use(self, engine: Engine) -> None:
         self._engine, self._forward = engine, engine.prepare(self._net)
+        self._trained_net = engine.prepare_training(self._net)
 
     def begin_step(self, step: int) -> None:
         self._pairs.draw(step)
@@ -140,9 +141,9 @@ class _GradientMatching:
                 return
             recipe, images = SYNTHETIC_TRAINING, _as_image_set(synthetic().detach(), self._task.images)
             recipe = recipe.model_copy(update={"epochs": settings.inner_loop})
-        recipe = recipe.model_copy(update={"lr": settings.net_lr, "augmentation": settings.augmentation})
+        own = {"lr": settings.net_lr, "augmentation": settings.augmentation, "precision": self._engine.precision}
         self._net.requires_grad_(True)
-        train([self._net], images, recipe, [generator])
+        train([self._trained_net], images, recipe.model_copy(update=own), [generator])
 
     def net_state(self) -> Mapping[str, Tensor]:
         return self._net.state_dict()
