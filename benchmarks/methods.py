@@ -28,7 +28,14 @@ from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import complete_settings
 from nasproxy.condensing.embedders import embedder_arch, make_embedder
-from nasproxy.config import CondenseSettings, ImageSettings, RecipeSettings
+from nasproxy.config import (
+    CondenseConfig,
+    CondenseSettings,
+    ImageSettings,
+    RecipeSettings,
+    make_config,
+    parse_overrides,
+)
 from nasproxy.device import find_device, kept_memory
 from nasproxy.images import ImageData, load_images, make_generator
 from nasproxy.nets.classifier import Classifier
@@ -83,7 +90,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.methods", description=__doc__)
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--data-dir", type=Path, default=Path("~/.cache/nasproxy"))
-    parser.add_argument("--methods", default=",".join(METHODS), help="names, separated by commas")
+    parser.add_argument(
+        "--methods", default=",".join(METHODS), help="separated by commas, with settings: 'dm,lodm init=real'"
+    )
     parser.add_argument("--ipc", type=int, default=10, help="images a class")
     parser.add_argument("--seconds", type=float, default=60, help="of condensing")
     parser.add_argument("--embedder", default="auto", help="net to condense with and to evaluate")
@@ -112,9 +121,10 @@ def run(method: str, job: Job) -> Row:
     """Condenses, evaluates and times; alone in its process."""
     device = find_device(job.device)
     data = load_images(settings=job.images).to(device)
-    asked = CondenseSettings(
-        method=method, images_per_class=job.ipc, embedder=job.embedder, real_batch_size=job.real_batch_size
-    )
+    name, *overrides = method.split()
+    own = {"images_per_class": job.ipc, "embedder": job.embedder, "real_batch_size": job.real_batch_size}
+    given = parse_overrides(CondenseConfig, overrides)
+    asked = make_config(CondenseConfig, {"condense": {"method": name} | own}, given).condense
     complete = complete_settings(asked, data.train)
     step_seconds, steps = math.nan, 0
     before = _memory(device)
@@ -126,7 +136,7 @@ def run(method: str, job: Job) -> Row:
     cache_dir = job.images.data_dir.expanduser() / "selectors"
     proxy = condense(data, settings=asked.model_copy(update={"steps": steps}), cache_dir=cache_dir)
     peak = _peak_memory(device) - before
-    naive_seconds = time_naive(method, data, complete) if method in GRADIENT_METHODS else math.nan
+    naive_seconds = time_naive(data, complete) if name in GRADIENT_METHODS else math.nan
     arch = parse_net(job.embedder, data.image_shape)
     with kept_memory():
         scores = train_seeds(
@@ -155,11 +165,11 @@ def time_steps(data: ImageData, settings: CondenseSettings) -> tuple[float, str]
     return (ended - started) / (last - first), engines[-1]
 
 
-def time_naive(method: str, data: ImageData, settings: CondenseSettings) -> float:
+def time_naive(data: ImageData, settings: CondenseSettings) -> float:
     """Mean seconds of a step of Algorithm 1 of DC written straight, with the training of its net."""
     images = data.train
     groups = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
-    generator, seeds = make_generator("naive", method), itertools.count()
+    generator, seeds = make_generator("naive"), itertools.count()
     arch = embedder_arch(settings.embedder, images)
 
     def make_net() -> Classifier:

@@ -121,6 +121,18 @@ def test_its_settings_are_complete(proxy: ProxySet) -> None:
     assert proxy.settings["steps"] == 0 or missing <= {"synthetic_batch_size", "classes_per_step"}
 
 
+@pytest.mark.parametrize("storage_format", STORAGE_FORMATS)
+@pytest.mark.parametrize("method", UPDATING)
+def test_real_initialisation_has_the_brightness_of_training_images(
+    digits: ImageData, method: str, storage_format: str
+) -> None:
+    """Whatever unit a method works in, and whatever a format loses."""
+    start = make(digits, method, storage_format, init="real", steps=0, images_per_class=10, factor=2, rank=4).images
+    real = digits.train.images.float() / 255
+    assert abs(float(start.images.mean() - real.mean())) < 0.03
+    assert 0.75 < float(start.images.std() / real.std()) < 1.05
+
+
 def test_combinations_are_names(digits: ImageData) -> None:
     """lodm and the like are a method and a storage format."""
     for name, method, storage_format in (("lodm", "dm", "low-rank"), ("idc", "idc-i", "multi-formation")):

@@ -190,11 +190,12 @@ def _first_state(task: Task, unit: Unit) -> CondenseState:
     if settings.init == "noise":
         generator = make_generator(settings.seed, "noise")
         first = storage.draw(images.num_classes * num_items, images.image_shape, generator)
+        if unit == "pixels" and "images" in first:
+            first["images"] = images.pixels_from_normalized(first["images"]).clamp(0, 1)
     else:
         index = images.sample_classes(num_items * storage.tiles, make_generator(settings.seed, "select"))
-        first = storage.encode(images.normalized(index.flatten()))
-    if unit == "pixels" and "images" in first:
-        first["images"] = images.pixels_from_normalized(first["images"]).clamp(0, 1)
+        real = images.normalized(index.flatten())
+        first = storage.encode(images.pixels_from_normalized(real) if unit == "pixels" else real)
     variables = {name: tensor.unflatten(0, (images.num_classes, num_items)) for name, tensor in first.items()}
     return CondenseState(0, variables, {name: torch.zeros_like(tensor) for name, tensor in variables.items()}, "")
 
