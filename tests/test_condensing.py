@@ -152,6 +152,7 @@ def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
         ({"embedder": "resnet"}, "is no ConvNet"),
         ({"embedder": "w8-d9-instance-relu-avg"}, "leaves no pixel"),
         ({"embedders": "trained"}, "write 'random' or 'trained:LOW-HIGH'"),
+        ({"method": "idc", "embedder": "mlp"}, "embedder 'mlp' has no Conv2d, whose gradients idc matches"),
         ({"storage_format": "lowrank"}, "did you mean 'low-rank'"),
         ({"storage_format": "low-rank", "rank": 9}, "use a rank of 8 or less"),
         ({"classes_per_step": 3, "embedder": "w8-d2-batch-relu-avg"}, "batch norm sees all classes at once"),
@@ -263,3 +264,11 @@ def test_mean_matching_of_pixels_agrees_with_its_equation(tiny_set: ImageSet) ->
     )  # fmt: skip
     loss = matching_loss(lambda images: images.flatten(1), real, synthetic)
     assert float(loss) == pytest.approx(reference, rel=1e-4)
+
+
+@pytest.mark.parametrize("embedder", ["mlp", "lenet", "alexnet-instance", "resnet18ap-batch"])
+def test_any_net_can_embed(digits: ImageData, embedder: str) -> None:
+    settings: dict[str, Any] = {"images_per_class": 1, "real_batch_size": 2, "embedder": embedder, "init": "noise"}
+    start, end = (condense(digits, "dm", **settings, steps=steps).images.images for steps in (0, 2))
+    assert bool(end.isfinite().all())
+    assert not torch.equal(start, end)

@@ -98,6 +98,19 @@ def test_class_gradients_are_those_of_each_class_loss(
             assert relative_error(mine[k], reference) < 1e-4
 
 
+@pytest.mark.parametrize("name", ["mlp", "lenet", "alexnet-none", "vgg11-instance", "resnet18ap-instance"])
+def test_gradients_of_any_net_agree_with_the_naive_reference(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(8, 3, 32, 32, generator=generator)
+    images = ImageSet(pixels, torch.arange(8) % 2, ("a", "b"), (0.5,) * 3, (0.25,) * 3)
+    real, synthetic = images.normalized().view(2, 2, 2, 3, 32, 32).unbind(dim=0)
+    net = make_net(name, images)
+    found, wanted = (class_gradients(net, layers_of(net, ROWS), pair, torch.arange(2)) for pair in (synthetic, real))
+    loss = torch.stack([row_cosine_distance(*pair) for pair in zip(wanted, found, strict=True)]).sum()
+    net.requires_grad_(True)
+    assert relative_error(loss, naive.gradient_loss(net, list(real), list(synthetic))) < 1e-4
+
+
 def test_distances_by_hand() -> None:
     real = torch.tensor([[[3.0, 4.0], [1.0, 0.0]]])
     synthetic = torch.tensor([[[4.0, 3.0], [0.0, 2.0]]])

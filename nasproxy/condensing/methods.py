@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nasproxy.augment import parse_strategy
 from nasproxy.condensing.coresets import (
@@ -21,7 +21,7 @@ from nasproxy.condensing.coresets import (
 )
 from nasproxy.condensing.embedders import embedder_arch, is_splittable, make_embedder, parse_embedders
 from nasproxy.condensing.engine import Engine
-from nasproxy.condensing.gradients import match_convolution_gradients, match_gradients
+from nasproxy.condensing.gradients import CONVOLUTIONS, match_convolution_gradients, match_gradients
 from nasproxy.condensing.matching import match_distributions, match_pixels
 from nasproxy.condensing.state import Task
 from nasproxy.config import CondenseSettings
@@ -31,6 +31,7 @@ from nasproxy.storage import ImageShape, Pixels, StoredImages, make_storage
 
 Values = Mapping[str, Any]
 """Fields of `CondenseSettings`."""
+Layers = tuple[type[nn.Module], ...]
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,13 @@ def _selection_values(settings: CondenseSettings, image_shape: ImageShape) -> di
     return {"storage_format": "pixels", "steps": 0}
 
 
-def check_updating(settings: CondenseSettings, images: ImageSet, *, has_net: bool = True) -> None:
+def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Layers | None = ()) -> None:
     """Refuses settings that cannot work on these images.
+
+    Args:
+        settings: complete ones.
+        images: the training images.
+        matched: layers of which the net must have one; None: there is no net.
 
     Raises:
         SettingsError: an unfit net, engine or storage format, an unknown augmentation, or too few real images to start
@@ -145,13 +151,17 @@ def check_updating(settings: CondenseSettings, images: ImageSet, *, has_net: boo
     parse_strategy(settings.augmentation or "none", flippable=images.flippable)
     if settings.init == "real":
         check_selection(settings, images)
-    if has_net:
-        _check_net(settings, images)
+    if matched is not None:
+        _check_net(settings, images, matched)
 
 
-def _check_net(settings: CondenseSettings, images: ImageSet) -> None:
-    splittable = is_splittable(make_embedder(embedder_arch(settings.embedder, images), images, 0))
+def _check_net(settings: CondenseSettings, images: ImageSet, matched: Layers) -> None:
+    net = make_embedder(embedder_arch(settings.embedder, images), images, 0)
+    if matched and not any(isinstance(module, matched) for module in net.modules()):
+        names = " or ".join(kind.__name__ for kind in matched)
+        raise SettingsError(f"embedder {settings.embedder!r} has no {names}, whose gradients {settings.method} matches")
     parse_embedders(settings.embedders)
+    splittable = is_splittable(net)
     if settings.engine != "auto" and Engine.parse(settings.engine).chunk is not None and not splittable:
         raise SettingsError(f"engine {settings.engine!r}: batch norm sees all classes at once; let it end in '-all'")
     if settings.classes_per_step is not None and settings.classes_per_step < images.num_classes and not splittable:
@@ -191,13 +201,13 @@ METHODS: dict[str, Method] = {
     "idc-i": Method(
         match_convolution_gradients,
         _convolution_values,
-        check_updating,
+        partial(check_updating, matched=CONVOLUTIONS.layers),
         "gradient matching on nets trained on real images (Kim et al., ICML 2022)",
     ),
     "idc": Method(
         match_convolution_gradients,
         partial(_convolution_values, storage_format="multi-formation"),
-        check_updating,
+        partial(check_updating, matched=CONVOLUTIONS.layers),
         "idc-i with several images in each stored one (Kim et al., ICML 2022)",
     ),
     "lodm": Method(
@@ -221,7 +231,7 @@ METHODS: dict[str, Method] = {
     "mmd": Method(
         match_pixels,
         _pixel_values,
-        partial(check_updating, has_net=False),
+        partial(check_updating, matched=None),
         "mean matching of pixels: dm without net and augmentation (Zhao & Bilen, WACV 2023, B.2)",
     ),
     "random": _coreset(select_random, "random training images (Zhao & Bilen, WACV 2023)", trains_a_net=False),
