@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import naive, stacking
+from benchmarks import methods, naive, stacking
 from benchmarks.machine import describe
 from benchmarks.table import Figure, as_table, write_csv
 from benchmarks.workload import SAMPLE, make_data
+from nasproxy.config import ImageSettings
 from nasproxy.images import ImageData
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import measure_costs
@@ -65,3 +66,25 @@ def test_figures_are_written_with_device_and_versions(tmp_path: Path) -> None:
     assert rows[0]["torch"] == torch.__version__
     assert "cores" in rows[1]["device"]
     assert as_table(figures).row_count == 2
+
+
+def test_a_method_is_timed_beside_the_reference_and_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "TIMED_SECONDS", 0.1)
+    monkeypatch.setattr(methods, "NAIVE_STEPS", 1)
+    images = ImageSettings(data_dir=tmp_path)
+    job = methods.Job(
+        images, ipc=2, seconds=0.3, embedder="w8-d2-instance-relu-avg", real_batch_size=8, num_nets=2, epochs=3,
+        device="cpu",
+    )  # fmt: skip
+    updated = methods.run("dsa engine=eager-float32-64 outer_loop=2 inner_loop=1", job)
+    selected = methods.run("random", job)
+    assert updated.steps > 0
+    assert min(updated.step_seconds, updated.naive_step_seconds, updated.seconds) > 0
+    assert (selected.steps, selected.num_images, updated.num_images) == (0, 20, 20)
+    assert [len(row.accuracies) for row in (updated, selected)] == [2, 2]
+    assert "naive" in methods.describe_row(updated)
+    methods.write_rows([updated, selected], tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"].split()[0] for row in rows] == ["dsa", "random"]
+    assert [float(value) for value in rows[0]["accuracies"].split()] == pytest.approx(updated.accuracies, abs=1e-4)
