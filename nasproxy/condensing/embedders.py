@@ -112,7 +112,8 @@ def _train_into(wanted: tuple[float, float], task: Task, net: Classifier, number
     generator, accuracy, steps = make_generator(seed, "embedder", "train", number), 0.0, float(FIRST_LOOK)
     net.requires_grad_(True)
     for _ in range(LOOKS):
-        train([net], kept, RecipeSettings(steps=int(steps), augmentation="none", lr_drops=()), [generator])
+        recipe = RecipeSettings(steps=int(steps), augmentation="none", lr_drops=())
+        train([net], kept, recipe, [generator], cuda_graphs=False)
         accuracy, steps = measure_accuracy(net, held), steps * LOOK_GROWTH
         if low <= accuracy < high:
             net.requires_grad_(False).train()

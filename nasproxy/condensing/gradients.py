@@ -143,7 +143,8 @@ class _GradientMatching:
             recipe = recipe.model_copy(update={"epochs": settings.inner_loop})
         own = {"lr": settings.net_lr, "augmentation": settings.augmentation, "precision": self._engine.precision}
         self._net.requires_grad_(True)
-        train([self._trained_net], images, recipe.model_copy(update=own), [generator])
+        # so few updates at a time are not worth capturing
+        train([self._trained_net], images, recipe.model_copy(update=own), [generator], cuda_graphs=False)
 
     def net_state(self) -> Mapping[str, Tensor]:
         return self._net.state_dict()
