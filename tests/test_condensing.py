@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
     [
         ({"method": "dn"}, "did you mean 'dm'"),
         ({"images_per_class": 500}, "--ipc 500 is more than class"),
-        ({"embedder": "resnet"}, "is no ConvNet"),
+        ({"embedder": "resnet"}, "did you mean 'resnet18'"),
         ({"embedder": "w8-d9-instance-relu-avg"}, "leaves no pixel"),
         ({"embedders": "trained"}, "write 'random' or 'trained:LOW-HIGH'"),
         ({"method": "idc", "embedder": "mlp"}, "embedder 'mlp' has no Conv2d, whose gradients idc matches"),
