@@ -77,7 +77,8 @@ def main() -> None:
 def condense_naively(data: ImageData, images_per_class: int, steps: int) -> ImageSet:
     """Distribution matching by Algorithm 1 as it stands, from real images."""
     images = data.train
-    start = condense(data, "dm", images_per_class=images_per_class, steps=0).images
+    begun = condense(data, "dm", images_per_class=images_per_class, steps=0)
+    start, settings = begun.images, begun.settings
     synthetic = start.normalized().unflatten(0, (images.num_classes, images_per_class)).clone()
     arch, seeds = default_arch(images.image_shape), itertools.count()
 
@@ -85,8 +86,8 @@ def condense_naively(data: ImageData, images_per_class: int, steps: int) -> Imag
         return make_embedder(arch, images, derive_seed("naive", next(seeds)))
 
     groups = parse_strategy("auto", flippable=images.flippable)
-    pairs = naive.pair_drawer(images, 256, groups, make_generator("naive"))
-    updates = naive.condense(synthetic, make_fresh, pairs, lr=1.0)
+    pairs = naive.pair_drawer(images, settings["real_batch_size"], groups, make_generator("naive"))
+    updates = naive.condense(synthetic, make_fresh, pairs, lr=settings["image_lr"])
     for _ in itertools.islice(updates, steps):
         pass
     return replace(start, images=images.pixels_from_normalized(synthetic.detach().flatten(0, 1)))

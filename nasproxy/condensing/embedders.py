@@ -35,7 +35,9 @@ class Embedders:
         self.net = make_embedder(embedder_arch(task.settings.embedder, task.images), task.images, 0).to(task.device)
         self._pool: list[dict[str, Tensor]] = []
         if (wanted := parse_embedders(task.settings.embedders)) is not None:
-            self._pool = [_train_into(wanted, task, self.net, number) for number in range(task.settings.num_embedders)]
+            split = _hold_out_tenth(task)
+            numbers = range(task.settings.num_embedders)
+            self._pool = [_train_into(wanted, task, self.net, split, number) for number in numbers]
 
     def draw(self, step: int) -> None:
         """Gives the net the weights of a step."""
@@ -53,12 +55,21 @@ def embedder_arch(name: str, images: ImageSet) -> Arch:
         SettingsError: no such net, or one that does not fit the images.
     """
     arch = parse_net(name, images.image_shape)
+    outline_embedder(arch, images)
+    return arch
+
+
+def outline_embedder(arch: Arch, images: ImageSet) -> nn.Module:
+    """The net's layers on the meta device: nothing is drawn or computed.
+
+    Raises:
+        SettingsError: it does not fit the images.
+    """
     try:
         with torch.device("meta"):
-            build(arch, images.image_shape, images.num_classes)
+            return build(arch, images.image_shape, images.num_classes)
     except ArchError as error:
         raise SettingsError(f"embedder {error}") from None
-    return arch
 
 
 def make_embedder(arch: Arch, images: ImageSet, seed: int) -> Classifier:
@@ -100,14 +111,19 @@ def parse_embedders(text: str) -> tuple[float, float] | None:
     return wanted
 
 
-def _train_into(wanted: tuple[float, float], task: Task, net: Classifier, number: int) -> dict[str, Tensor]:
-    """Weights of a net trained until its accuracy on held-out training images is in the range."""
-    low, high = wanted
-    seed, images = task.settings.seed, task.images
-    order = torch.randperm(len(images), generator=make_generator(seed, "embedder", "held out")).to(images.device)
-    held, kept = (
-        images.subset(part).to(task.device) for part in (order[: len(order) // 10], order[len(order) // 10 :])
-    )
+def _hold_out_tenth(task: Task) -> tuple[ImageSet, ImageSet]:
+    """A tenth of the training images, and the rest, on the device."""
+    images, generator = task.images, make_generator(task.settings.seed, "embedder", "held out")
+    order = torch.randperm(len(images), generator=generator).to(images.device)
+    held, kept = (images.subset(part).to(task.device) for part in order.tensor_split([len(order) // 10]))
+    return held, kept
+
+
+def _train_into(
+    wanted: tuple[float, float], task: Task, net: Classifier, split: tuple[ImageSet, ImageSet], number: int
+) -> dict[str, Tensor]:
+    """Weights of a net trained until its accuracy on the held-out images of the split is in the range."""
+    (low, high), (held, kept), seed = wanted, split, task.settings.seed
     initialize(net, derive_seed(seed, "embedder", "trained", number), task.device)
     generator, accuracy, steps = make_generator(seed, "embedder", "train", number), 0.0, float(FIRST_LOOK)
     net.requires_grad_(True)

@@ -19,15 +19,16 @@ from nasproxy.condensing.coresets import (
     select_k_center,
     select_random,
 )
-from nasproxy.condensing.embedders import embedder_arch, is_splittable, make_embedder, parse_embedders
+from nasproxy.condensing.embedders import embedder_arch, is_splittable, outline_embedder, parse_embedders
 from nasproxy.condensing.engine import Engine
 from nasproxy.condensing.gradients import CONVOLUTIONS, match_convolution_gradients, match_gradients
 from nasproxy.condensing.matching import match_distributions, match_pixels
-from nasproxy.condensing.state import Task
+from nasproxy.condensing.state import Task, storage_of
 from nasproxy.config import CondenseSettings
 from nasproxy.errors import SettingsError
 from nasproxy.images import ImageSet
-from nasproxy.storage import ImageShape, Pixels, StoredImages, make_storage
+from nasproxy.nets.zoo import parse_net
+from nasproxy.storage import ImageShape, Pixels, StoredImages
 
 Values = Mapping[str, Any]
 """Fields of `CondenseSettings`."""
@@ -146,8 +147,7 @@ def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Lay
         SettingsError: an unfit net, engine or storage format, an unknown augmentation, or too few real images to start
             from.
     """
-    storage = make_storage(settings.storage_format or Pixels.name, factor=settings.factor, rank=settings.rank)
-    storage.items_for(settings.images_per_class, images.image_shape)
+    storage_of(settings).items_for(settings.images_per_class, images.image_shape)
     parse_strategy(settings.augmentation or "none", flippable=images.flippable)
     if settings.init == "real":
         check_selection(settings, images)
@@ -156,7 +156,7 @@ def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Lay
 
 
 def _check_net(settings: CondenseSettings, images: ImageSet, matched: Layers) -> None:
-    net = make_embedder(embedder_arch(settings.embedder, images), images, 0)
+    net = outline_embedder(parse_net(settings.embedder, images.image_shape), images)
     if matched and not any(isinstance(module, matched) for module in net.modules()):
         names = " or ".join(kind.__name__ for kind in matched)
         raise SettingsError(f"embedder {settings.embedder!r} has no {names}, whose gradients {settings.method} matches")

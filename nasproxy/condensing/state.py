@@ -18,7 +18,7 @@ from nasproxy.config import CondenseSettings
 from nasproxy.errors import InputError
 from nasproxy.images import ImageSet
 from nasproxy.rundir import write_atomically
-from nasproxy.storage import Storage, make_storage
+from nasproxy.storage import Pixels, Storage, make_storage
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,15 @@ def load_state(path: Path) -> CondenseState:
         raise InputError(f"checkpoint {path} is unreadable: {error}; remove it to start over") from None
 
 
+def storage_of(settings: CondenseSettings) -> Storage:
+    """The format that complete settings ask for.
+
+    Raises:
+        SettingsError: an unknown format.
+    """
+    return make_storage(settings.storage_format or Pixels.name, factor=settings.factor, rank=settings.rank)
+
+
 def _ignore(*_: Any) -> None:
     pass
 
@@ -100,8 +109,7 @@ class Task:
     @property
     def storage(self) -> Storage:
         """The format that the settings ask for."""
-        settings = self.settings
-        return make_storage(settings.storage_format or "pixels", factor=settings.factor, rank=settings.rank)
+        return storage_of(self.settings)
 
     def real_images(self, index: Tensor) -> Tensor:
         """Training images of an index of any shape: (..., C, H, W), normalised, on the device."""

@@ -89,14 +89,18 @@ class ImageSet:
 
     def pixels_from_normalized(self, normalized: Tensor) -> Tensor:
         """The inverse of `normalized` as float32 pixels, 1.0 being full brightness; not clamped."""
-        shape = (1, -1, 1, 1)
-        mean, std = normalized.new_tensor(self.mean).view(shape), normalized.new_tensor(self.std).view(shape)
+        mean, std = self._mean_std(normalized)
         return normalized * std + mean
 
     def normalized_from_pixels(self, pixels: Tensor) -> Tensor:
         """What `normalized` gives for float32 pixels (n, C, H, W), 1.0 being full brightness."""
+        mean, std = self._mean_std(pixels)
+        return (pixels - mean) / std
+
+    def _mean_std(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, C, 1, 1) each, where `like` is."""
         shape = (1, -1, 1, 1)
-        return (pixels - pixels.new_tensor(self.mean).view(shape)) / pixels.new_tensor(self.std).view(shape)
+        return like.new_tensor(self.mean).view(shape), like.new_tensor(self.std).view(shape)
 
     def sample_classes(self, size: int, generator: torch.Generator) -> Tensor:
         """Indices (K, size): `size` images of every class, without replacement.
