@@ -35,7 +35,16 @@ Name = Annotated[str | None, typer.Option(help="Name of the run folder. [after d
 RunsDir = Annotated[Path, typer.Option(envvar="NASPROXY_RUNS", help="Folder of all runs.")]
 Resume = Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was cut short.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Truth = Annotated[str | None, typer.Option(metavar="RUN", help="The search with --proxy whole.")]
+Truth = Annotated[
+    str | None, typer.Option(metavar="RUN|CSV", help="The search with --proxy whole, or a CSV of true accuracies.")
+]
+Space = Annotated[str | None, typer.Option(help="Name or .toml file of the search space. [convnet720]")]
+Seeds = Annotated[int | None, typer.Option(help="Nets trained or scored for each architecture. [5]")]
+Workers = Annotated[int | None, typer.Option(help="Processes side by side. [one a core or GPU share]")]
+GpusPerWorker = Annotated[float | None, typer.Option(help="GPU share of a worker. [1]")]
+Address = Annotated[str | None, typer.Option(help="A running Ray cluster.")]
+Storage = Annotated[str | None, typer.Option(help="Optuna storage URL. [study.db in each run folder]")]
+Top = Annotated[str, typer.Option(help="Share of the architectures that the proxy selects.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Any other setting; 'nasproxy show RUN' lists them."),
@@ -55,6 +64,11 @@ def image_flags(
         "image_size": image_size,
         "val_fraction": val_fraction,
     }
+
+
+def absolute_if_file(text: str | None) -> str | None:
+    """A path of an existing file made absolute, so that a run can be resumed from anywhere."""
+    return str(Path(text).expanduser().resolve()) if text and Path(text).expanduser().is_file() else text
 
 
 def given_settings(kind: type[CommandConfig], *, file: Path | None, flags: Tree, overrides: list[str] | None) -> Tree:

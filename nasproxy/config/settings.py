@@ -1,18 +1,10 @@
-"""Settings of every command: frozen, typed, read from and written to TOML, overridden by `key=value`.
+"""The settings there are: one class a section, one class a command."""
 
-A command's settings are a tree of sections. What a run writes as `config.toml` is complete and is accepted back by
-`--config`. Later sources win: defaults, the file, flags, trailing `key=value`.
-"""
-
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-
-from nasproxy.errors import InputError, SettingsError, unknown_name
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def _split_names(value: Any) -> Any:
@@ -27,6 +19,9 @@ Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_split_n
 """A list of names, or a text with commas between them."""
 Precision = Literal["float32", "bfloat16"]
 """Of convolutions and matrix products; parameters, losses and sums are float32 in both."""
+
+DASHBOARD_PORT = 8080
+"""Where the Optuna dashboard is served, on 127.0.0.1, unless asked otherwise."""
 
 DSA = "color_crop_cutout_flip_scale_rotate"
 """The full augmentation strategy (science: DSA, section 4.1); 'auto' is this one, without 'flip' for digits."""
@@ -254,162 +249,71 @@ class EvaluateConfig(CommandConfig):
     machine: MachineSettings = MachineSettings()
 
 
-ConfigT = TypeVar("ConfigT", bound=CommandConfig)
-Tree = dict[str, dict[str, Any]]
+class CompareSettings(Settings):
+    """Which proxies are compared with which truth."""
+
+    proxies: Names = ("dm", "random", "early-stop", "params", "flops", "synflow", "naswot")
+    """Condensation methods, names of `nasproxy ls proxies`, condense runs, proxy set files, or searches."""
+    space: str = "convnet720"
+    """Name or file of the search space."""
+    archs: str = "all"
+    """'all', or a file of architecture ids."""
+    seeds: Count = 5
+    """Nets trained or scored for each architecture and proxy."""
+    truth: str = "train"
+    """'train': full training; a search by 'whole'; or a CSV file of true accuracies."""
+    truth_seeds: Count | None = None
+    """Nets trained for each architecture as the truth; none: as many as for a proxy."""
+    truth_for: str = "all"
+    """Architectures that are trained as the truth: 'all', 'top:K%' (the best of each proxy) or 'sample:N' (of all
+    fifths of the proxies' average rank, most of the best one)."""
+    top: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Fraction of the architectures that a proxy selects."""
+    combine: tuple[str, ...] = ()
+    """Combinations of all these proxies that are compared as well: 'average', 'fitted'."""
+    per_method: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of [condense] for one method alone, e.g. per_method={dm={steps=500}}."""
+    seed: int = 0
+    """Seed of every random draw of the searches and the statistics; condensing has its own."""
+    storage: str | None = None
+    """Optuna storage URL of all searches; none: study.db in each run folder."""
 
 
-def make_config(kind: type[ConfigT], *layers: Mapping[str, Mapping[str, Any]]) -> ConfigT:
-    """Settings from layers of {section: {key: value}}, later layers winning. None means 'not given'.
+class CompareConfig(CommandConfig):
+    """Settings of `nasproxy compare`."""
 
-    Raises:
-        SettingsError: an unknown section or key (the nearest is named), or a value that breaks its rule.
-    """
-    given = merge_layers(*layers)
-    sections = _keys_of(kind)
-    for section, values in given.items():
-        if section not in sections:
-            raise unknown_name("section of settings", section, sections)
-        for key in values:
-            if key not in sections[section]:
-                raise unknown_name(f"setting of [{section}]", key, sections[section])
-    # a section may have defaults of its own in this command
-    own = {name: field.default for name, field in kind.model_fields.items() if isinstance(field.default, Settings)}
-    tree = merge_layers({name: settings.model_dump() for name, settings in own.items()}, given)
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        raise SettingsError(_one_line(error)) from None
+    command = "compare"
+    images: ImageSettings = ImageSettings()
+    compare: CompareSettings = CompareSettings()
+    condense: CondenseSettings = CondenseSettings()
+    recipe: RecipeSettings = RECIPES["proxy-set"]
+    truth_recipe: RecipeSettings = RECIPES["whole"]
+    machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _names_methods_as_proxies(self) -> Self:
+        if self.condense.method != CondenseSettings().method:
+            raise ValueError(f"condense.method={self.condense.method!r}: a comparison has methods in compare.proxies")
+        if strangers := self.compare.per_method.keys() - set(self.compare.proxies):
+            raise ValueError(f"per_method names {', '.join(sorted(strangers))}, which compare.proxies does not")
+        return self
 
 
-def parse_overrides(kind: type[CommandConfig], overrides: Iterable[str]) -> Tree:
-    """{section: {key: value}} from `key=value` or `section.key=value`; values are TOML, else plain text.
+class CombineSettings(Settings):
+    """Which searches become one proxy."""
 
-    Raises:
-        SettingsError: no '=', an unknown key (the nearest is named), or a key that several sections have.
-    """
-    sections = _keys_of(kind)
-    tree: Tree = {}
-    for override in overrides:
-        dotted, equals, text = override.partition("=")
-        if not equals:
-            raise SettingsError(f"unexpected argument {override!r}: settings are given as key=value, e.g. seed=1")
-        section, dot, key = dotted.rpartition(".")
-        homes = [name for name, keys in sections.items() if key in keys and (not dot or name == section)]
-        if not homes:
-            every = [f"{name}.{key}" if dot else key for name, keys in sections.items() for key in keys]
-            raise unknown_name("setting", dotted, set(every))
-        if len(homes) > 1:
-            raise SettingsError(f"setting {key!r} is in several sections: write one of {[f'{h}.{key}' for h in homes]}")
-        tree.setdefault(homes[0], {})[key] = _parse_value(text, kind, homes[0], key)
-    return tree
+    runs: Annotated[Names, Field(min_length=2)]
+    """Searches of the same space and data."""
+    how: str = "average"
+    """'average' or 'fitted'."""
+    truth: str | None = None
+    """For 'fitted': a search by 'whole' or a CSV file, of some of the architectures."""
+    seed: int = 0
+    """Seed of the folds."""
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a TOML file.
+class CombineConfig(CommandConfig):
+    """Settings of `nasproxy combine`."""
 
-    Raises:
-        InputError: missing, unreadable, or no TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}; check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no valid TOML: {error}; correct that place") from None
-
-
-def read_config(kind: type[ConfigT], path: Path, *layers: Mapping[str, Mapping[str, Any]]) -> ConfigT:
-    """Settings from a `config.toml`, with further layers over it (see `make_config`)."""
-    return make_config(kind, read_sections(kind, path), *layers)
-
-
-def read_sections(kind: type[CommandConfig], path: Path) -> Tree:
-    """The sections of a settings file; their keys and values are checked by `make_config`.
-
-    Raises:
-        InputError: the file cannot be read.
-        SettingsError: settings of another command.
-    """
-    tree = read_toml(path)
-    if (command := tree.pop("command", kind.command)) != kind.command:
-        raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {kind.command}'")
-    return tree
-
-
-def merge_layers(*layers: Mapping[str, Mapping[str, Any]]) -> Tree:
-    """One {section: {key: value}} of several, later ones winning; None means 'not given'.
-
-    Raises:
-        SettingsError: a section that is no table.
-    """
-    tree: Tree = {}
-    for layer in layers:
-        for section, values in layer.items():
-            if not isinstance(values, Mapping):
-                raise SettingsError(f"[{section}] must be a table of settings, not {values!r}")
-            tree.setdefault(section, {}).update({key: value for key, value in values.items() if value is not None})
-    return tree
-
-
-def dump_config(config: CommandConfig) -> str:
-    """TOML of all settings; keys that are not set are left out (TOML has no null), passwords too."""
-    tree = config.model_dump(mode="json", exclude_none=True)
-    storage = tree.get("search", {}).get("storage")
-    if storage:
-        tree["search"]["storage"] = without_password(storage)
-    return tomli_w.dumps({"command": config.command} | tree)
-
-
-def without_password(url: str) -> str:
-    """A storage URL without its password, safe to write down."""
-    address, question, query = url.partition("?")
-    scheme, separator, rest = address.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    safe = f"{scheme}{separator}{credentials.partition(':')[0]}{at}{host}" if at else address
-    kept = "&".join(part for part in query.split("&") if not part.lower().startswith("password="))
-    return f"{safe}{question}{kept}" if kept else safe
-
-
-def changed_settings(old: CommandConfig, new: CommandConfig) -> list[str]:
-    """`section.key: old -> new` of all that a resumed run may not change: everything but [machine] and passwords."""
-    before, after = (config.model_dump(mode="json") for config in (old, new))
-    for tree in (before, after):
-        if storage := tree.get("search", {}).get("storage"):
-            tree["search"]["storage"] = without_password(storage)
-    return [
-        f"{section}.{key}: {before[section][key]} -> {value}"
-        for section, values in after.items()
-        if section != "machine"
-        for key, value in values.items()
-        if before[section][key] != value
-    ]
-
-
-def _keys_of(kind: type[CommandConfig]) -> dict[str, set[str]]:
-    return {
-        name: set(field.annotation.model_fields)
-        for name, field in kind.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
-    }
-
-
-def _parse_value(text: str, kind: type[CommandConfig], section: str, key: str) -> Any:
-    """A TOML value; plain text where it is none, or where the setting is a text."""
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-    model = kind.model_fields[section].annotation
-    assert model is not None
-    wants_text = model.model_fields[key].annotation in (str, str | None)
-    return text if wants_text and not isinstance(value, str) else value
-
-
-def _one_line(error: ValidationError) -> str:
-    problems = []
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
-        rule = item["msg"].removeprefix("Value error, ")
-        value = "" if item["type"] in ("missing", "value_error") else f"={item['input']!r}"
-        problems.append(f"{where}{value}: {rule}" if where else rule)
-    return "invalid setting " + "; ".join(problems)
+    command = "combine"
+    combine: CombineSettings

@@ -1,0 +1,34 @@
+"""Settings of every command: frozen, typed, read from and written to TOML, overridden by `key=value`.
+
+A command's settings are a tree of sections. What a run writes as `config.toml` is complete and is accepted back by
+`--config`. Later sources win: defaults, the file, flags, trailing `key=value`.
+"""
+
+from nasproxy.config.reading import Tree as Tree
+from nasproxy.config.reading import changed_settings as changed_settings
+from nasproxy.config.reading import dump_config as dump_config
+from nasproxy.config.reading import make_config as make_config
+from nasproxy.config.reading import merge_layers as merge_layers
+from nasproxy.config.reading import parse_overrides as parse_overrides
+from nasproxy.config.reading import read_config as read_config
+from nasproxy.config.reading import read_sections as read_sections
+from nasproxy.config.reading import read_toml as read_toml
+from nasproxy.config.reading import without_password as without_password
+from nasproxy.config.settings import DASHBOARD_PORT as DASHBOARD_PORT
+from nasproxy.config.settings import DSA as DSA
+from nasproxy.config.settings import EVALUATION_RECIPES as EVALUATION_RECIPES
+from nasproxy.config.settings import RECIPES as RECIPES
+from nasproxy.config.settings import CombineConfig as CombineConfig
+from nasproxy.config.settings import CommandConfig as CommandConfig
+from nasproxy.config.settings import CompareConfig as CompareConfig
+from nasproxy.config.settings import CompareSettings as CompareSettings
+from nasproxy.config.settings import CondenseConfig as CondenseConfig
+from nasproxy.config.settings import CondenseSettings as CondenseSettings
+from nasproxy.config.settings import EvaluateConfig as EvaluateConfig
+from nasproxy.config.settings import ImageSettings as ImageSettings
+from nasproxy.config.settings import MachineSettings as MachineSettings
+from nasproxy.config.settings import Precision as Precision
+from nasproxy.config.settings import RecipeSettings as RecipeSettings
+from nasproxy.config.settings import SearchConfig as SearchConfig
+from nasproxy.config.settings import SearchSettings as SearchSettings
+from nasproxy.config.settings import Settings as Settings
