@@ -1,0 +1,30 @@
+"""How far one ranking of architectures can be trusted as a stand-in for another: arrays in, numbers out.
+
+Notation: A architectures, S seeds, P proxies. Scores are higher-is-better, finite, of shape (A,) or, seed by seed,
+(A, S).
+
+No function returns NaN. What a figure cannot say is said: `Estimate.value` is None and `Estimate.note` has the reason
+(too few architectures, scores that are all equal, one seed). Signs are kept: a proxy that anti-correlates shows a
+negative value.
+"""
+
+from nasproxy.ranking.combination import MIN_TRUTHS as MIN_TRUTHS
+from nasproxy.ranking.combination import FittedCombination as FittedCombination
+from nasproxy.ranking.combination import average_ranks as average_ranks
+from nasproxy.ranking.combination import fit_combination as fit_combination
+from nasproxy.ranking.correlation import correlate as correlate
+from nasproxy.ranking.difference import compare_correlations as compare_correlations
+from nasproxy.ranking.effects import factor_effects as factor_effects
+from nasproxy.ranking.estimate import Difference as Difference
+from nasproxy.ranking.estimate import Estimate as Estimate
+from nasproxy.ranking.noise import ceiling as ceiling
+from nasproxy.ranking.noise import correct_attenuation as correct_attenuation
+from nasproxy.ranking.noise import reliability as reliability
+from nasproxy.ranking.sampling import correct_range_restriction as correct_range_restriction
+from nasproxy.ranking.sampling import sample_stratified as sample_stratified
+from nasproxy.ranking.selection import count_of as count_of
+from nasproxy.ranking.selection import precision_at as precision_at
+from nasproxy.ranking.selection import random_regret_curve as random_regret_curve
+from nasproxy.ranking.selection import regret_at as regret_at
+from nasproxy.ranking.selection import regret_curve as regret_curve
+from nasproxy.ranking.selection import select_top as select_top

@@ -1,0 +1,60 @@
+"""Scores as they come in: checked, averaged over seeds, turned into ranks."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Array = NDArray[np.float64]
+
+
+def check_scores(scores: ArrayLike, what: str) -> Array:
+    """The (A,) or (A, S) scores of one proxy or of the truth, as floats.
+
+    Raises:
+        ValueError: of another shape, without any seed, or not finite.
+    """
+    values = np.asarray(scores, dtype=float)
+    if values.ndim not in (1, 2):
+        raise ValueError(f"{what} scores must be of shape (A,) or (A, S), not {values.shape}")
+    if values.ndim == 2 and not values.shape[1]:
+        raise ValueError(f"{what} scores of shape {values.shape} hold no seed; give at least one")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{what} scores must be finite: leave failed architectures out")
+    return values
+
+
+def check_pair(proxy: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
+    """Scores of the same architectures by proxy and truth, each (A,) or (A, S) with its own S.
+
+    Raises:
+        ValueError: as `check_scores`, or different numbers of architectures.
+    """
+    x, y = check_scores(proxy, "proxy"), check_scores(truth, "truth")
+    if len(x) != len(y):
+        raise ValueError(f"proxy and truth must score the same architectures, not of shapes {x.shape} and {y.shape}")
+    return x, y
+
+
+def check_weights(weights: ArrayLike | None, num_archs: int) -> Array:
+    """The (A,) weights of architectures; ones for None.
+
+    Raises:
+        ValueError: of another shape, or not positive and finite.
+    """
+    values = np.ones(num_archs) if weights is None else np.asarray(weights, dtype=float)
+    if values.shape != (num_archs,):
+        raise ValueError(f"weights must be of shape ({num_archs},), one an architecture, not {values.shape}")
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise ValueError("weights must be positive and finite: leave architectures of weight 0 out")
+    return values
+
+
+def mean_over_seeds(scores: Array) -> Array:
+    """(A,) from (A,) or (A, S)."""
+    return scores if scores.ndim == 1 else scores.mean(axis=1)
+
+
+def normal_scores(scores: Array) -> Array:
+    """(n,) scores by rank on a normal scale: the normal quantile of (rank - 1/2) / n, ties by mean rank."""
+    quantiles: Array = stats.norm.ppf((stats.rankdata(scores) - 0.5) / len(scores))
+    return quantiles

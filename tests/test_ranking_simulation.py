@@ -1,0 +1,160 @@
+"""Intervals and corrections against what is known: scores drawn from a population with a known relation."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from nasproxy import ranking
+from nasproxy.ranking.jackknife import CORRELATIONS, VALUES, correlation_interval
+
+Array = NDArray[np.float64]
+NUM_DRAWS = 500
+
+
+def _normal_pair(rng: np.random.Generator, num_archs: int, rho: float) -> tuple[Array, Array]:
+    """Bivariate normal scores whose Spearman correlation in the limit is `rho`."""
+    r = 2 * np.sin(np.pi * rho / 6)
+    x, noise = rng.normal(size=(2, num_archs))
+    return x, r * x + np.sqrt(1 - r**2) * noise
+
+
+def _as_drawn(scores: Array) -> Array:
+    return scores
+
+
+def _rounded(scores: Array) -> Array:
+    return scores.round()
+
+
+def _at_chance(scores: Array) -> Array:
+    """Skewed, and nearly a third of the architectures at one bottom value."""
+    return np.exp(np.maximum(scores, -0.5))
+
+
+@pytest.mark.parametrize("kind", ["spearman", "kendall"])
+@pytest.mark.parametrize("shape", [_as_drawn, _rounded, _at_chance], ids=lambda shape: shape.__name__)
+@pytest.mark.parametrize("rho", [0, 0.4, 0.76, 0.9])
+@pytest.mark.parametrize("num_archs", [10, 20, 36, 60])
+def test_interval_covers_the_population(num_archs: int, rho: float, shape: Callable[[Array], Array], kind: str) -> None:
+    """95 % at a standard error of 1 %; with few architectures an interval may be too wide."""
+    rng = np.random.default_rng(0)
+    x, y = (shape(scores) for scores in _normal_pair(rng, 20_000, rho))
+    truth = VALUES[kind](x, y, np.ones(20_000))
+    weights, covered = np.ones(num_archs), []
+    for _ in range(NUM_DRAWS):
+        x, y = (shape(scores) for scores in _normal_pair(rng, num_archs, rho))
+        low, high = correlation_interval(kind, CORRELATIONS[kind](x, y, weights), weights)
+        covered.append(low <= truth <= high)
+    assert 0.92 <= np.mean(covered) <= (0.985 if num_archs > 20 else 1)
+
+
+def test_interval_covers_the_population_of_720() -> None:
+    rng = np.random.default_rng(1)
+    weights, covered = np.ones(720), []
+    for _ in range(100):
+        x, y = _normal_pair(rng, 720, 0.76)
+        low, high = correlation_interval("spearman", CORRELATIONS["spearman"](x, y, weights), weights)
+        covered.append(low <= 0.76 <= high)
+    assert 0.9 <= np.mean(covered) <= 0.99
+
+
+def test_interval_over_seeds_covers_the_correlation_to_expect() -> None:
+    rng = np.random.default_rng(0)
+    covered = []
+    for _ in range(5):
+        true = rng.normal(size=36)
+        related = 0.8 * true + 0.6 * rng.normal(size=36)
+
+        def draw(base: Array) -> Array:
+            return base[:, None] + 0.5 * rng.normal(size=(36, 3))
+
+        expected = np.mean([stats.spearmanr(draw(true).mean(1), draw(related).mean(1)).statistic for _ in range(300)])
+        for seed in range(20):
+            estimate = ranking.correlate(draw(true), draw(related), over="seeds", seed=seed)
+            assert estimate.low is not None
+            assert estimate.high is not None
+            covered.append(estimate.low <= expected <= estimate.high)
+    assert 0.9 <= np.mean(covered) <= 1
+
+
+@pytest.mark.parametrize("num_archs", [20, 36, 60])
+def test_paired_test_keeps_its_level_and_has_power(num_archs: int) -> None:
+    rng = np.random.default_rng(0)
+    p_values = []
+    for _ in range(500):
+        truth, shared, *own = rng.normal(size=(5, num_archs))
+        first, second, worse = truth + 0.5 * shared + np.array([0.5, 0.5, 1.5])[:, None] * own
+        p_values.append([ranking.compare_correlations(first, other, truth).p_value for other in (second, worse)])
+    level, power = (np.array(p_values, dtype=float) < 0.05).mean(axis=0)
+    assert 0.025 <= level <= 0.075
+    assert power > {20: 0.3, 36: 0.6, 60: 0.85}[num_archs]
+
+
+def test_reliability_ceiling_and_corrected_correlation_are_recovered() -> None:
+    """Signal variance 1, noise variance 0.5 a seed, 3 seeds; true Pearson correlation 0.7."""
+    rng = np.random.default_rng(0)
+    values = []
+    for seed in range(60):
+        true, other = rng.normal(size=(2, 100))
+        related = 0.7 * true + np.sqrt(1 - 0.7**2) * other
+        proxy, truth = (base[:, None] + np.sqrt(0.5) * rng.normal(size=(100, 3)) for base in (true, related))
+        corrected = ranking.correct_attenuation(proxy, truth, seed=seed)
+        ceiling, reliability = ranking.ceiling(truth), ranking.reliability(truth)
+        values.append([corrected.value, ceiling.value, reliability.value])
+    corrected_mean, ceiling_mean, reliability_mean = np.mean(np.array(values, dtype=float), axis=0)
+    share = 1 / (1 + 0.5 / 3)
+    assert corrected_mean == pytest.approx(_spearman_of(0.7), abs=0.02)
+    assert reliability_mean == pytest.approx(_spearman_of(share), abs=0.02)
+    assert ceiling_mean == pytest.approx(_spearman_of(np.sqrt(share)), abs=0.02)
+
+
+@pytest.mark.parametrize(("fraction", "tolerance"), [(0.05, 0.1), (0.2, 0.03), (0.5, 0.03)])
+def test_range_restriction_recovers_the_correlation_of_the_space(fraction: float, tolerance: float) -> None:
+    rng = np.random.default_rng(0)
+    corrected, covered = [], []
+    for _ in range(150):
+        proxy, truth = _normal_pair(rng, 720, 0.76)
+        chosen = ranking.select_top(proxy, fraction)
+        estimate = ranking.correct_range_restriction(proxy, chosen, truth[chosen])
+        assert estimate.low is not None
+        assert estimate.high is not None
+        corrected.append(estimate.value)
+        covered.append(estimate.low <= 0.76 <= estimate.high)
+    assert np.mean(np.array(corrected, dtype=float)) == pytest.approx(0.76, abs=tolerance)
+    assert np.mean(covered) > 0.9
+
+
+def test_weighted_sample_recovers_the_correlation_of_the_space() -> None:
+    rng = np.random.default_rng(0)
+    weighted, plain, covered = [], [], []
+    for seed in range(200):
+        proxy, truth = _normal_pair(rng, 720, 0.76)
+        chosen, weights = ranking.sample_stratified(proxy, 72, seed=seed)
+        estimate = ranking.correlate(proxy[chosen], truth[chosen], weights=weights)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        weighted.append(estimate.value)
+        plain.append(stats.spearmanr(proxy[chosen], truth[chosen]).statistic)
+        covered.append(estimate.low <= 0.76 <= estimate.high)
+    assert np.mean(np.array(weighted, dtype=float)) == pytest.approx(0.76, abs=0.015)
+    assert np.mean(plain) > 0.77
+    assert np.mean(covered) > 0.92
+
+
+def test_useless_proxies_combine_to_no_relation() -> None:
+    """Plain out-of-fold ridge predictions would anti-correlate with the truth."""
+    rng = np.random.default_rng(0)
+    values = []
+    for seed in range(25):
+        scores, truth = rng.normal(size=(6, 30)), rng.normal(size=30)
+        fitted = ranking.fit_combination(scores, truth, seed=seed)
+        values.append(stats.spearmanr(fitted.predictions, truth).statistic)
+    assert abs(np.mean(values)) < 0.12
+
+
+def _spearman_of(pearson: float) -> float:
+    """Of a bivariate normal distribution."""
+    return float(6 / np.pi * np.arcsin(pearson / 2))

@@ -1,0 +1,292 @@
+"""Statistics of a ranking against independent computations, and at their edges."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from nasproxy import ranking
+from nasproxy.ranking import Estimate, correlate
+from nasproxy.ranking.jackknife import CORRELATIONS, VALUES
+
+Array = NDArray[np.float64]
+
+
+def _draw(num_archs: int, num_seeds: int, *, noise: float = 0.5, seed: int = 0) -> tuple[Array, Array]:
+    """Scores (A, S) of proxy and truth: related true scores and noise of the seeds."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(size=num_archs)
+    related = 0.8 * true + 0.6 * rng.normal(size=num_archs)
+    first, second = (base[:, None] + noise * rng.normal(size=(num_archs, num_seeds)) for base in (true, related))
+    return first, second
+
+
+def _ends(estimate: Estimate | ranking.Difference) -> tuple[float, float, float]:
+    """Value, low and high of an estimate that has all three, in order."""
+    assert estimate.value is not None
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert estimate.low <= estimate.value <= estimate.high
+    return estimate.value, estimate.low, estimate.high
+
+
+# --- correlations ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "reference"), [("spearman", stats.spearmanr), ("kendall", stats.kendalltau)])
+@pytest.mark.parametrize("decimals", [8, 0], ids=["no ties", "ties"])
+def test_leave_one_out_values_are_those_without_each_arch(kind: str, reference: object, decimals: int) -> None:
+    x, y = (scores[:, 0].round(decimals) for scores in _draw(15, 1))
+    value, without = CORRELATIONS[kind](x, y, np.ones(15))
+    assert callable(reference)
+    assert value == pytest.approx(reference(x, y).statistic)
+    expected = [reference(np.delete(x, i), np.delete(y, i)).statistic for i in range(15)]
+    assert without == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize("kind", ["spearman", "kendall"])
+def test_whole_weights_are_repeated_archs(kind: str) -> None:
+    x, y = (scores[:, 0] for scores in _draw(12, 1))
+    weights = np.random.default_rng(1).integers(1, 4, size=12)
+    repeated = np.repeat(np.arange(12), weights)
+    expected = correlate(x[repeated], y[repeated], kind=kind).value
+    result = correlate(x, y, kind=kind, weights=weights)
+    assert result.value == pytest.approx(expected)
+    assert VALUES[kind](x, y, weights.astype(float)) == pytest.approx(expected)
+    assert result.p_value is None
+    _ends(result)
+
+
+def test_leave_one_out_of_weighted_scores_is_the_weighted_value_of_the_rest() -> None:
+    x, y = (scores[:, 0].round(1) for scores in _draw(12, 1))
+    weights = np.linspace(0.5, 3, 12)
+    for kind, jackknife in CORRELATIONS.items():
+        without = jackknife(x, y, weights)[1]
+        rest = [np.delete(np.arange(12), i) for i in range(12)]
+        assert without == pytest.approx(np.array([VALUES[kind](x[r], y[r], weights[r]) for r in rest]))
+
+
+def test_equal_weights_weigh_nothing() -> None:
+    x, y = _draw(30, 2)
+    plain, weighted = correlate(x, y), correlate(x, y, weights=np.full(30, 7.0))
+    assert _ends(weighted) == pytest.approx(_ends(plain))
+
+
+def test_interval_is_that_of_its_formula() -> None:
+    x, y = (scores[:, 0] for scores in _draw(25, 1))
+    rho = stats.spearmanr(x, y).statistic
+    without = np.array([stats.spearmanr(np.delete(x, i), np.delete(y, i)).statistic for i in range(25)])
+    jackknife = math.sqrt(24 / 25 * ((without - without.mean()) ** 2).sum()) / (1 - rho**2)
+    error = max(jackknife, math.sqrt((1 + rho**2 / 2) / 22))
+    z = math.atanh(rho)
+    expected = (rho, math.tanh(z - 1.959964 * error), math.tanh(z + 1.959964 * error))
+    assert _ends(correlate(x, y)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_seeds_are_averaged_and_may_differ_in_number() -> None:
+    x, y = _draw(20, 4)
+    assert correlate(x[:, :3], y).value == pytest.approx(
+        stats.spearmanr(x[:, :3].mean(axis=1), y.mean(axis=1)).statistic
+    )
+    assert correlate(x, y.mean(axis=1)) == correlate(x.mean(axis=1), y)
+
+
+def test_p_value_of_few_archs_counts_all_permutations() -> None:
+    x, y = np.arange(6.0), np.array([1.0, 0, 3, 2, 5, 4])
+    products = np.array([x @ np.array(order) for order in itertools.permutations(y)])
+    expected = 2 * min(np.mean(products >= x @ y), np.mean(products <= x @ y))
+    assert correlate(x, y).p_value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("num_archs", [20, 80])
+def test_p_value_is_about_that_of_the_t_approximation(num_archs: int) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=num_archs)
+    y = 0.25 * x + rng.normal(size=num_archs)
+    for kind, reference in (("spearman", stats.spearmanr), ("kendall", stats.kendalltau)):
+        assert correlate(x, y, kind=kind).p_value == pytest.approx(reference(x, y).pvalue, rel=0.1)
+
+
+def test_three_archs_say_nothing_about_a_population() -> None:
+    assert _ends(correlate([1, 2, 3], [1, 3, 2])) == (0.5, -1, 1)
+    assert _ends(correlate([1, 2, 3], [1, 2, 3])) == (1, -1, 1)
+
+
+def test_interval_over_seeds_grows_with_their_noise_and_is_narrower_than_over_archs() -> None:
+    widths = []
+    for noise in (0.1, 0.5, 1.0):
+        x, y = _draw(36, 5, noise=noise)
+        _, low, high = _ends(correlate(x, y, over="seeds"))
+        _, lowest, highest = _ends(correlate(x, y))
+        assert high - low < highest - lowest
+        widths.append(high - low)
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_seeds_without_spread_leave_no_doubt() -> None:
+    x, y = _draw(20, 1)
+    value, low, high = _ends(correlate(np.repeat(x, 3, axis=1), y[:, 0], over="seeds"))
+    assert [low, high] == pytest.approx([value, value])
+
+
+def test_interval_over_seeds_needs_two_and_says_what_it_lacks() -> None:
+    x, y = _draw(20, 2)
+    for proxy, truth in ((x[:, :1], y[:, :1]), (x[:, 0], y[:, 0])):
+        alone = correlate(proxy, truth, over="seeds")
+        assert (alone.low, alone.high) == (None, None)
+        assert alone.note == "no two seeds: their noise is unknown"
+        assert alone.value is not None
+    assert correlate(x, y[:, :1], over="seeds").note == "one seed of the truth: its noise is not in the interval"
+    assert correlate(x, y[:, 0], over="seeds").note is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "problem"), [([1, 2], r"shape \(3,\)"), ([1, 0, 2], "positive"), ([1, np.inf, 2], "finite")]
+)
+def test_bad_weights_are_refused(weights: list[float], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        correlate([1, 2, 3], [1, 2, 3], weights=weights)
+
+
+def test_unknown_population_and_empty_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown over 'nets'; choose from archs, seeds"):
+        correlate([1, 2, 3], [1, 2, 3], over="nets")
+    with pytest.raises(ValueError, match="no seed"):
+        correlate(np.empty((3, 0)), [1, 2, 3])
+
+
+# --- differences -------------------------------------------------------------------------------------------------
+
+
+def test_difference_is_that_of_both_correlations_and_turns_with_them() -> None:
+    first, truth = _draw(40, 3)
+    second = first + np.random.default_rng(1).normal(size=first.shape)
+    forth, back = (ranking.compare_correlations(a, b, truth) for a, b in ((first, second), (second, first)))
+    values = [correlate(scores, truth).value for scores in (first, second)]
+    assert values[0] is not None
+    assert values[1] is not None
+    value, low, high = _ends(forth)
+    assert value == pytest.approx(values[0] - values[1])
+    assert [-value, -high, -low] == pytest.approx(_ends(back))
+    assert forth.p_value == pytest.approx(back.p_value)
+
+
+def test_interval_of_a_difference_excludes_zero_just_where_p_is_below_5_percent() -> None:
+    seen = set()
+    for seed in range(20):
+        first, truth = _draw(25, 1, seed=seed)
+        second = first + np.random.default_rng(seed).normal(size=first.shape)
+        result = ranking.compare_correlations(first, second, truth)
+        _, low, high = _ends(result)
+        assert result.p_value is not None
+        assert (result.p_value < 0.05) == (low > 0 or high < 0)
+        seen.add(result.p_value < 0.05)
+    assert seen == {True, False}
+
+
+def test_proxies_that_rank_alike_do_not_differ() -> None:
+    first, truth = _draw(20, 1)
+    for second in (first, np.exp(first)):
+        result = ranking.compare_correlations(first, second, truth)
+        assert (result.value, result.p_value) == (0, 1)
+        assert [result.low, result.high] == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_a_perfect_proxy_and_a_reversed_one_differ_by_two() -> None:
+    truth = np.arange(10.0)
+    result = ranking.compare_correlations(truth, -truth, truth)
+    assert _ends(result)[0] == 2
+    assert result.p_value is not None
+    assert result.p_value < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "note"),
+    [
+        ([1, 2], [2, 1], "2 architecture(s): too few, at least 3"),
+        ([1, 2, 3], [1, 1, 1], "all second proxy's scores are equal"),
+    ],
+)
+def test_undefined_difference_says_why(first: list[float], second: list[float], note: str) -> None:
+    result = ranking.compare_correlations(first, second, first)
+    assert result == ranking.Difference(None, None, None, len(first), None, note=note)
+
+
+def test_too_few_archs_have_a_difference_without_interval() -> None:
+    result = ranking.compare_correlations([1, 2, 3], [1, 3, 2], [1, 2, 3])
+    assert result == ranking.Difference(0.5, None, None, 3, None, note="3 architectures: too few for an interval")
+
+
+# --- noise of seeds ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("num_seeds", "half"), [(2, 1), (3, 1), (4, 2), (5, 2)])
+def test_reliability_is_the_stretched_mean_over_all_half_splits(num_seeds: int, half: int) -> None:
+    scores, _ = _draw(20, num_seeds)
+    correlations = [
+        stats.spearmanr(scores[:, list(a)].mean(axis=1), scores[:, list(b)].mean(axis=1)).statistic
+        for a in itertools.combinations(range(num_seeds), half)
+        for b in itertools.combinations(range(num_seeds), half)
+        if not set(a) & set(b)
+    ]
+    mean, factor = float(np.mean(correlations)), num_seeds / half
+    expected = factor * mean / (1 + (factor - 1) * mean)
+    assert _ends(ranking.reliability(scores))[0] == pytest.approx(expected)
+    assert _ends(ranking.ceiling(scores))[0] == pytest.approx(math.sqrt(expected))
+
+
+def test_many_seeds_are_split_at_random_by_the_seed() -> None:
+    scores, _ = _draw(20, 12)
+    values = [_ends(ranking.reliability(scores, seed=seed))[0] for seed in (0, 0, 1)]
+    assert values[0] == values[1] != values[2]
+    assert values[0] == pytest.approx(values[2], abs=0.02)
+
+
+def test_reliability_at_its_edges() -> None:
+    assert ranking.reliability(np.arange(5.0)) == Estimate(1, 1, 1, 5, note="without seed noise")
+    assert ranking.reliability(np.ones((5, 1))) == Estimate(None, None, None, 5, note="one seed")
+    assert ranking.reliability(np.ones((5, 2))) == Estimate(None, None, None, 5, note="all the scores are equal")
+    assert ranking.reliability(np.ones((2, 2))).note == "2 architecture(s): too few, at least 3"
+    assert ranking.ceiling(np.ones((5, 1))).value is None
+    opposed = ranking.reliability(np.array([[1.0, 9], [2, 7], [3, 5], [4, 1]]))
+    assert (opposed.value, opposed.low) == (0, 0)
+    assert opposed.note == "halves of the seeds disagree"
+
+
+def test_correction_divides_by_the_root_of_both_reliabilities() -> None:
+    proxy, truth = _draw(60, 3)
+    reliabilities = [_ends(ranking.reliability(scores))[0] for scores in (proxy, truth)]
+    rho = _ends(correlate(proxy, truth))[0]
+    result = ranking.correct_attenuation(proxy, truth)
+    assert _ends(result)[0] == pytest.approx(rho / math.sqrt(math.prod(reliabilities)))
+    assert result.note is None
+
+
+def test_scores_without_noise_need_no_correction() -> None:
+    proxy, truth = _draw(30, 1)
+    plain = correlate(proxy, truth)
+    assert _ends(ranking.correct_attenuation(proxy[:, 0], truth[:, 0])) == pytest.approx(_ends(plain))
+    unknown = ranking.correct_attenuation(proxy[:, 0], truth)
+    assert _ends(unknown) == pytest.approx(_ends(plain))
+    assert unknown.note == "one seed of the truth: noise unknown, not corrected for, a lower bound"
+
+
+def test_correction_beyond_one_is_clipped_and_said() -> None:
+    rng = np.random.default_rng(4)
+    true = rng.normal(size=30)
+    proxy, truth = (true[:, None] + rng.normal(size=(30, 2)) for _ in range(2))
+    truth = truth.mean(axis=1)[:, None] + 0.9 * rng.normal(size=(30, 1)) * [1, -1]
+    result = ranking.correct_attenuation(proxy, truth)
+    assert result.value == 1
+    assert result.note is not None
+    assert result.note.endswith("before clipping")
+
+
+def test_noise_alone_is_not_corrected() -> None:
+    noise = np.random.default_rng(0).normal(size=(30, 3))
+    result = ranking.correct_attenuation(np.arange(30.0), noise)
+    assert result == Estimate(None, None, None, 30, note="the truth's reliability is not clearly above 0")
+    assert ranking.correct_attenuation([1, 2], [1, 2]).note == "2 architecture(s): too few, at least 3"
