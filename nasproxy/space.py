@@ -20,6 +20,7 @@ that does not fit the images. This module imports no torch: builders are importe
 import importlib
 import importlib.util
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -67,6 +68,11 @@ _KEYS: dict[str, tuple[type, str]] = {
     "exclude": (list, "a list of tables"),
 }
 """What a space file may hold."""
+
+
+def sort_values(values: Iterable[FactorValue]) -> list[FactorValue]:
+    """Different values of a factor: numbers by size, then text by the alphabet."""
+    return sorted(set(values), key=lambda value: (math.inf, value) if isinstance(value, str) else (value, ""))
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,20 @@
 """Trials as records of an Optuna study: the one place where results are kept.
 
 One Optuna trial an architecture, added in one transaction when all its seeds are done, so there is never half a trial:
-factors as parameters, its score as value, everything else as user attributes. The dashboard, resume,
-tables and samplers all read this record.
+factors as parameters, its score as value, losses as intermediate values, all else as user attributes. The dashboard,
+resume, tables and samplers all read this record.
 """
 
 import math
 import statistics
-import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from socketserver import ThreadingMixIn
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -30,6 +27,9 @@ from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, FactorValue, SearchSpace
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Factors = Mapping[str, Sequence[FactorValue]]
+"""All values of every factor of a space."""
 
 ACCURACY = "mean validation accuracy"
 """What architectures are ranked by where nets are trained."""
@@ -73,6 +73,8 @@ class Trial:
     """Host and process that trained or scored it."""
     scores: tuple[float, ...] = ()
     """One a seed, as measured, of a training-free proxy; none where nets were trained."""
+    loss_curve: Mapping[int, float] = field(default_factory=dict, compare=False)
+    """Training loss, mean over seeds, after so many updates; none where nothing was trained."""
     started: datetime | None = field(default=None, compare=False)
     """With a time zone; when it was recorded, where that is not known."""
     ended: datetime | None = field(default=None, compare=False)
@@ -85,11 +87,12 @@ class Trial:
 
     @property
     def score(self) -> float:
-        """What architectures are ranked by: the mean training-free score, or the mean validation accuracy.
+        """What architectures are ranked by: the mean training-free score, or the mean validation accuracy (of a truth
+        from elsewhere that has none, the test accuracy).
 
         NaN where it cannot be ranked.
         """
-        return _mean(self.scores or self.val_accuracies)
+        return _mean(self.scores or self.val_accuracies or self.test_accuracies)
 
     @property
     def val_accuracy(self) -> float:
@@ -151,6 +154,13 @@ class Trials(Sequence[Trial]):
     def __iter__(self) -> Iterator[Trial]:
         return iter(self.items)
 
+    def of(self, arch_ids: Collection[str] | None) -> "Trials":
+        """Those of these architectures; None: all."""
+        if arch_ids is None:
+            return self
+        wanted = set(arch_ids)
+        return Trials(self.info, tuple(trial for trial in self.items if trial.arch_id in wanted))
+
     def ranked(self) -> list[Trial]:
         """Best score first, equal ones by id; those without one last."""
         return sorted(self.items, key=lambda trial: (-trial.score if trial.has_scores else math.inf, trial.arch_id))
@@ -173,7 +183,7 @@ class TrialStore:
 
     def add(self, trial: Trial, space: SearchSpace) -> None:
         """Records a trial, in one transaction."""
-        self._study.add_trial(_to_optuna(trial, space))
+        self._study.add_trial(to_optuna(trial, space.factors))
 
     def trials(self) -> Trials:
         """All trials in the order they ended; of an architecture that was tried again, the last."""
@@ -229,6 +239,20 @@ def open_store(name: str, url: str, expected: StudyInfo | None = None) -> TrialS
     return store
 
 
+def find_study(name: str, url: str) -> tuple[optuna.storages.BaseStorage, int]:
+    """The storage that a search is recorded in, and the id of its study there: what a dashboard needs.
+
+    Raises:
+        StudyNotFoundError: no such study.
+        InputError: the storage cannot be reached.
+    """
+    storage = _storage(url)
+    try:
+        return storage, storage.get_study_id_from_name(name)
+    except KeyError:
+        raise _no_study(name, url) from None
+
+
 def _no_study(name: str, url: str) -> StudyNotFoundError:
     return StudyNotFoundError(f"storage {without_password(url)} holds no study {name!r}; was the search started?")
 
@@ -256,77 +280,18 @@ def propose_tpe(
         sampler=optuna.samplers.TPESampler(seed=derive_seed(seed) % 2**32, constant_liar=True), direction="maximize"
     )
     past = sorted(history, key=lambda trial: trial.arch_id)
-    study.add_trials([_to_optuna(trial, space) for trial in past])
+    study.add_trials([to_optuna(trial, space.factors) for trial in past])
     tried = {trial.arch_id for trial in past}
     open_archs = {arch.id: arch for arch in candidates if arch.id not in tried}
     proposed: list[Arch] = []
     for _ in range(20 * count):
         if len(proposed) == count or not open_archs:
             break
-        asked = study.ask(_distributions(space))
+        asked = study.ask(make_distributions(space.factors))
         arch = open_archs.pop(space.arch(asked.params).id, None)
         if arch is not None:
             proposed.append(arch)
     return proposed + list(open_archs.values())[: count - len(proposed)]
-
-
-class Dashboard:
-    """The Optuna dashboard of one study on 127.0.0.1, as a context: made, it listens; left, it is closed.
-
-    Not optuna-dashboard's own server: that one loses a Ctrl-C which comes while it answers, and answers one at a time.
-    """
-
-    def __init__(self, name: str, url: str, wanted_port: int) -> None:
-        """Listens on `wanted_port`, or on any free port if that is taken.
-
-        Raises:
-            StudyNotFoundError: no such study.
-            InputError: the storage cannot be reached.
-        """
-        import optuna_dashboard  # a second to import, for this alone
-
-        storage = _storage(url)
-        try:
-            self._study_id = storage.get_study_id_from_name(name)
-        except KeyError:
-            raise _no_study(name, url) from None
-        self._server = _listen(optuna_dashboard.wsgi(storage), wanted_port)
-
-    @property
-    def address(self) -> str:
-        """Where a browser finds the study."""
-        return f"http://127.0.0.1:{self._server.server_port}/dashboard/studies/{self._study_id}"
-
-    def serve(self) -> None:
-        """Answers until interrupted."""
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            thread.join()
-        finally:
-            self._server.shutdown()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._server.server_close()
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _SilentHandler(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """A line for every request of a page that polls is noise."""
-
-
-def _listen(app: Any, wanted_port: int) -> WSGIServer:
-    try:
-        return make_server("127.0.0.1", wanted_port, app, _Server, _SilentHandler)
-    except OSError:
-        return make_server("127.0.0.1", 0, app, _Server, _SilentHandler)
 
 
 def _storage(url: str | None) -> optuna.storages.BaseStorage:
@@ -348,8 +313,9 @@ def _storage(url: str | None) -> optuna.storages.BaseStorage:
         ) from error
 
 
-def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    return {name: CategoricalDistribution(values) for name, values in space.factors.items()}
+def make_distributions(factors: Factors) -> dict[str, BaseDistribution]:
+    """Factors as Optuna's parameters: categories, numbers too, because a space has nothing between its values."""
+    return {name: CategoricalDistribution(values) for name, values in factors.items()}
 
 
 _ATTRIBUTES = (
@@ -358,7 +324,13 @@ _ATTRIBUTES = (
 """Fields of a trial that are user attributes as they are."""
 
 
-def _to_optuna(trial: Trial, space: SearchSpace) -> FrozenTrial:
+def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
+    """A trial as Optuna keeps it.
+
+    Args:
+        trial: what is to be kept.
+        factors: all values of every factor, in the order in which pictures show them.
+    """
     attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
     if trial.scores:  # JSON has neither infinity nor NaN: those are texts
         attributes["scores"] = [score if math.isfinite(score) else str(score) for score in trial.scores]
@@ -366,15 +338,21 @@ def _to_optuna(trial: Trial, space: SearchSpace) -> FrozenTrial:
         attributes["test_accuracy"] = trial.test_accuracy
     frozen = create_trial(
         params=dict(trial.factors),
-        distributions=_distributions(space),
+        distributions=make_distributions(factors),
         value=trial.score if trial.has_scores else None,
         state=TrialState.COMPLETE if trial.has_scores else TrialState.FAIL,
         user_attrs=attributes,
+        intermediate_values=dict(trial.loss_curve),
     )
-    if trial.started is not None and trial.ended is not None:  # Optuna keeps local times without a zone
+    set_times(frozen, trial)
+    return frozen
+
+
+def set_times(frozen: FrozenTrial, trial: Trial) -> None:
+    """When a trial started and ended, where that is known: Optuna keeps local times without a zone."""
+    if trial.started is not None and trial.ended is not None:
         frozen.datetime_start = trial.started.astimezone().replace(tzinfo=None)
         frozen.datetime_complete = trial.ended.astimezone().replace(tzinfo=None)
-    return frozen
 
 
 def _from_optuna(frozen: FrozenTrial) -> Trial:
@@ -385,6 +363,7 @@ def _from_optuna(frozen: FrozenTrial) -> Trial:
         factors=frozen.params,
         state=State(frozen.user_attrs["state"]),
         scores=tuple(float(score) for score in frozen.user_attrs.get("scores", ())),
+        loss_curve=frozen.intermediate_values,
         started=frozen.datetime_start and frozen.datetime_start.astimezone(UTC),
         ended=frozen.datetime_complete and frozen.datetime_complete.astimezone(UTC),
         **attributes,

@@ -9,9 +9,10 @@ Notation: N images, B images a batch, C channels, H height, W width, K classes, 
 """
 
 import contextlib
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -31,6 +32,8 @@ EVAL_BATCH_SIZE = {"cpu": 250, "cuda": 1000}
 """Images a forward pass of `rightly_classified`, by device type; changes speed, not results."""
 LOOK_EVERY = 100
 """Updates, at least, between looks at the losses: on a GPU each look waits for the device."""
+CURVE_POINTS = 10
+"""Points of a recorded loss curve, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,20 @@ class SeedScores:
     num_diverged: int
     train_seconds: float
     """Time of all S trainings, without evaluation."""
+    loss_curve: Mapping[int, float]
+    """How training went: see `mean_losses`."""
+
+
+def mean_losses(fits: Sequence[Fit]) -> dict[int, float]:
+    """Training loss in up to `CURVE_POINTS` parts of equal length: updates done by its end -> mean over part and nets.
+
+    Ends where the first net was stopped; NaN where a loss was.
+    """
+    num_steps = min(fit.steps for fit in fits)
+    losses = torch.stack([fit.losses[:num_steps] for fit in fits]).mean(dim=0)
+    parts = losses.tensor_split(min(CURVE_POINTS, num_steps))
+    ends = itertools.accumulate(len(part) for part in parts)
+    return {end: float(part.mean()) for end, part in zip(ends, parts, strict=True)}
 
 
 def train(
@@ -229,7 +246,8 @@ def train_seeds(
     """
     val_accuracies: list[float] = []
     test_accuracies: list[float] = []
-    num_diverged, seconds = 0, 0.0
+    fits: list[Fit] = []
+    seconds = 0.0
     size = _count_side_by_side(arch, images, recipe, num_seeds)
     for first in range(0, num_seeds, size):
         repeats = range(first, min(first + size, num_seeds))
@@ -238,16 +256,16 @@ def train_seeds(
         synchronize(images.device)
         started = time.perf_counter()
         with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
-            fits = train(nets, images, recipe, generators, cuda_graphs=cuda_graphs)
+            fits += train(nets, images, recipe, generators, cuda_graphs=cuda_graphs)
         synchronize(images.device)
         seconds += time.perf_counter() - started
-        num_diverged += sum(fit.diverged for fit in fits)
         for net in nets:
             if val is not None:
                 val_accuracies.append(measure_accuracy(net, val))
             test_accuracies.append(measure_accuracy(net, test))
             on_seed(len(test_accuracies))
-    return SeedScores(tuple(val_accuracies), tuple(test_accuracies), num_diverged, seconds)
+    num_diverged = sum(fit.diverged for fit in fits)
+    return SeedScores(tuple(val_accuracies), tuple(test_accuracies), num_diverged, seconds, mean_losses(fits))
 
 
 def _count_side_by_side(arch: Arch, images: ImageSet, recipe: RecipeSettings, num_seeds: int) -> int:

@@ -11,9 +11,7 @@ from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, 
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.study import (
     ACCURACY,
-    Dashboard,
     State,
-    StudyInfo,
     Trial,
     Trials,
     create_store,
@@ -21,22 +19,9 @@ from nasproxy.study import (
     propose_tpe,
     sqlite_url,
 )
+from tests import records
 
-INFO = StudyInfo(
-    name="digits-search",
-    space="convnet-mini",
-    space_hash="cc",
-    proxy="digits-dm",
-    dataset="digits",
-    data_hash="aa",
-    split_hash="bb",
-    num_images=2000,
-    num_stored_images=500,
-    num_stored_numbers=128_000,
-    condense_seconds=1.5,
-    recipe={"epochs": 200, "steps": None, "lr": 0.01, "augmentation": "auto"},
-    device="cpu",
-)
+INFO = replace(records.INFO, recipe={"epochs": 200, "steps": None, "lr": 0.01, "augmentation": "auto"}, device="cpu")
 
 
 def _trial(arch: Arch, val: float = 0.5, state: State = State.COMPLETE, round: int = 0) -> Trial:
@@ -88,6 +73,16 @@ def test_a_score_that_is_nan_is_kept_as_such_and_as_valid_json(mini_space: Searc
         texts = [row[0] for row in database.execute("select value_json from trial_user_attributes")]
     for text in texts:
         json.loads(text, parse_constant=pytest.fail)
+
+
+def test_a_loss_curve_is_read_back_also_where_it_diverges(mini_space: SearchSpace, tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "study.db")
+    curve = {40: 2.25, 80: 0.1 + 0.2, 120: math.inf, 160: math.nan}
+    create_store(INFO, url).add(replace(_trial(mini_space.archs()[0]), loss_curve=curve), mini_space)
+    read = open_store(INFO.name, url).trials()[0].loss_curve
+    assert list(read) == list(curve)
+    assert list(read.values())[:3] == [2.25, 0.1 + 0.2, math.inf]
+    assert math.isnan(read[160])
 
 
 def test_the_study_says_what_it_is_ranked_by(tmp_path: Path) -> None:
@@ -276,22 +271,3 @@ def test_a_study_about_something_else_is_not_continued(tmp_path: Path) -> None:
     assert open_store(INFO.name, url, replace(INFO, device="another", condense_seconds=9.0)).info == INFO
     with pytest.raises(RunError, match="has another proxy, num_seeds; choose another --name"):
         open_store(INFO.name, url, replace(INFO, proxy="whole", num_seeds=7))
-
-
-def test_dashboard_listens_on_the_wanted_port_unless_it_is_taken(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "study.db")
-    create_store(INFO, url)
-    with Dashboard(INFO.name, url, 0) as first:
-        taken = int(first.address.split(":")[2].split("/")[0])
-        with Dashboard(INFO.name, url, taken) as second:
-            assert second.address.startswith("http://127.0.0.1:")
-            assert second.address != first.address
-    with Dashboard(INFO.name, url, taken) as third:
-        assert third.address == first.address
-
-
-def test_dashboard_of_an_unknown_study_is_refused(tmp_path: Path) -> None:
-    url = sqlite_url(tmp_path / "study.db")
-    create_store(INFO, url)
-    with pytest.raises(StudyNotFoundError, match="no study 'other'"):
-        Dashboard("other", url, 0)

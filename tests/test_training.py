@@ -10,7 +10,16 @@ from benchmarks import naive
 from nasproxy.config import Precision, RecipeSettings
 from nasproxy.images import ImageData, ImageSet, make_generator
 from nasproxy.nets.convnet import parse_arch
-from nasproxy.training import LOOK_EVERY, Fit, count_steps, make_net, measure_accuracy, train, train_seeds
+from nasproxy.training import (
+    LOOK_EVERY,
+    Fit,
+    count_steps,
+    make_net,
+    mean_losses,
+    measure_accuracy,
+    train,
+    train_seeds,
+)
 
 ARCH = parse_arch("w8-d2-instance-relu-avg")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
@@ -198,6 +207,26 @@ def test_the_rate_drops_after_each_part_of_the_updates(tiny_set: ImageSet) -> No
                 parameter.sub_(gradient, alpha=0.1 * 0.2 ** (step // 3))
     for mine, theirs in zip(net.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_loss_curve_has_the_means_of_ten_parts() -> None:
+    """25 updates of one net and 23 of another: parts of three and two updates of both."""
+    first, second = torch.arange(25.0), 10 * torch.arange(23.0)
+    curve = mean_losses([Fit(first), Fit(second)])
+    ends = [3, 6, 9, 11, 13, 15, 17, 19, 21, 23]
+    expected = [
+        sum(step + 10 * step for step in range(start, end)) / (2 * (end - start))
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    assert list(curve) == ends
+    assert list(curve.values()) == pytest.approx(expected)
+
+
+def test_a_short_loss_curve_has_every_update_and_keeps_what_is_not_finite() -> None:
+    curve = mean_losses([Fit(torch.tensor([2.0, math.nan])), Fit(torch.tensor([4.0, 1.0]))])
+    assert curve[1] == 3.0
+    assert math.isnan(curve[2])
+    assert len(curve) == 2
 
 
 @pytest.mark.parametrize("device", DEVICES)

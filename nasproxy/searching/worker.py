@@ -139,6 +139,7 @@ class ArchTrainer(tune.Trainable):
             val_accuracies=scores.val_accuracies,
             test_accuracies=scores.test_accuracies,
             train_seconds=scores.train_seconds,
+            loss_curve=scores.loss_curve,
             **self._circumstances(),
         )
 

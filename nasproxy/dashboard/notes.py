@@ -1,0 +1,165 @@
+"""What the dashboard says of studies and trials, in Markdown."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from nasproxy.dashboard.columns import Column
+from nasproxy.ranking import Estimate
+from nasproxy.study import State, StudyInfo, Trial, Trials
+
+READING_A_SEARCH = """\
+**How to read it**
+
+- A *trial* is one architecture over all its seeds; a higher value is better. Its id is the user attribute `arch_id`.
+- *Hyperparameter Importance* says which factors tell the best tenth of the architectures from the others (PED-ANOVA).
+- *Intermediate values* are training losses, mean over seeds; *Step* counts updates.
+- A trial that is *Fail* has no finite score and no rank. Those whose user attribute `state` is diverged or at-chance
+  are ranked as measured."""
+
+READING_SEARCHES = """\
+**How to read it**
+
+- A *trial* is one architecture. Trial 0 is the best by the first objective, trial 1 the next, and so on: with another
+  one as *y Axis*, *History* falls from left to right if both rank alike.
+- The *Pareto front* draws any two objectives against each other.
+- *Hyperparameter Importance* says for each objective which factors tell its best tenth from the others (PED-ANOVA): do
+  the searches see the same ones?
+- *Complete* has a value of every objective, and only these are drawn. *Pruned* was not searched for every objective,
+  such as an architecture without full training; *Fail* was, and one value is not finite.
+- All values and ranks (1 is the best) are user attributes, and in the note of each trial.
+- *Timeline* is that of the first search which has the architecture."""
+
+
+def search_facts(trials: Trials) -> dict[str, str]:
+    """What was run."""
+    info, states = trials.info, [trial.state for trial in trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
+    return {
+        "proxy": info.proxy,
+        "proxy made in": f"{info.condense_seconds:,.1f} s",
+        "ranked by": info.metric,
+        "data": f"{info.dataset}; {info.num_images:,} images, {info.num_stored_images:,} stored",
+        "space": info.space,
+        "architectures": f"{len(trials):,}: {counts}" if trials else "none yet",
+        "seeds": f"{info.num_seeds} an architecture",
+        "recipe": _recipe(info),
+        "device": info.device or "–",
+    }
+
+
+def spearman_facts(spearman: Mapping[str, Estimate]) -> dict[str, str]:
+    """How proxies rank, by the names of their searches."""
+    return {f"{name}: Spearman ρ with the truth": _interval(estimate) for name, estimate in spearman.items()}
+
+
+def search_note(trials: Trials, picture_urls: Iterable[str]) -> str:
+    """What was run, and how to read its study."""
+    pictures = [f"![{trials.info.proxy}]({url})" for url in picture_urls]
+    facts = _table(["", ""], search_facts(trials).items())
+    return _paragraphs(f"## {trials.info.name}", facts, *pictures, READING_A_SEARCH)
+
+
+def trial_note(trial: Trial, column: Column) -> str:
+    """All that a search measured of an architecture, seed by seed."""
+    measured = {
+        column.measure: (trial.score, trial.scores),
+        "validation accuracy": (trial.val_accuracy, trial.val_accuracies),
+        "test accuracy": (trial.test_accuracy, trial.test_accuracies),
+    }
+    rows = [
+        [name, *(_figure(value, name) for value in (mean, *values))]
+        for name, (mean, values) in measured.items()
+        if values
+    ]
+    seeds = [f"seed {number}" for number in range(1, len(rows[0]) - 1)] if rows else []
+    return _paragraphs(
+        f"## {trial.arch_id}",
+        f"{trial.state}; rank {_rank(trial.arch_id, column)}; {_costs(trial)}; {trial.train_seconds:,.1f} s",
+        _table(["", "mean", *seeds], rows) if rows else "",
+        _reason(trial),
+    )
+
+
+def searches_note(name: str, columns: Sequence[Column], num_objectives: int, spearman: Mapping[str, Estimate]) -> str:
+    """What stands side by side, and how to read it.
+
+    Args:
+        name: of the study.
+        columns: the searches, the first being what trials are sorted by.
+        num_objectives: how many of them are objectives.
+        spearman: of proxies with the truth, by name of the search; none where there is no truth.
+    """
+    rows = [
+        [
+            column.label,
+            column.trials.info.proxy,
+            column.measure,
+            f"{len(column.values):,}",
+            _interval(spearman[column.label]) if column.label in spearman else "",
+        ]
+        for column in columns
+    ]
+    left_out = ", ".join(column.label for column in columns[num_objectives:])
+    return _paragraphs(
+        f"## {name}",
+        _table(["", "proxy", "value", "architectures", "Spearman ρ with the truth [95 %]"], rows),
+        f"User attributes only, because more objectives would tell nothing apart: {left_out}." if left_out else "",
+        READING_SEARCHES,
+    )
+
+
+def arch_note(arch_id: str, columns: Sequence[Column]) -> str:
+    """What each search says of an architecture."""
+    found = [(column, column.by_id[arch_id]) for column in columns if arch_id in column.by_id]
+    rows = [
+        [column.label, _rank(arch_id, column), _figure(column.values.get(arch_id), column.measure), trial.state]
+        for column, trial in found
+    ]
+    return _paragraphs(
+        f"## {arch_id}",
+        _costs(found[0][1]),
+        _table(["", "rank", "value", "state"], rows),
+        *(_reason(trial) for _, trial in found),
+    )
+
+
+def _rank(arch_id: str, column: Column) -> str:
+    rank = column.ranks.get(arch_id)
+    return "none" if rank is None else f"{rank} of {len(column.ranks)}"
+
+
+def _recipe(info: StudyInfo) -> str:
+    ignored = "epochs" if info.recipe.get("steps") else "steps"
+    return ", ".join(f"{name} {value}" for name, value in info.recipe.items() if name != ignored) or "–"
+
+
+def _costs(trial: Trial) -> str:
+    if trial.num_params is None or trial.flops is None:
+        return "size not known"
+    return f"{trial.num_params:,} parameters; {trial.flops:,} FLOPs an image"
+
+
+def _reason(trial: Trial) -> str:
+    return f"Reason: `{trial.reason.replace('`', '')}`" if trial.reason else ""
+
+
+def _figure(value: float | None, measure: str) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.2f} %" if measure.endswith("accuracy") else f"{value:.5g}"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return f"– ({estimate.note})"
+    ends = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{ends}, n = {estimate.num_archs}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The cells end in a wide space, because the dashboard draws them without a margin."""
+    lines = [head, ["---"] * len(head), *([f"{cell.replace('|', '/')}\N{EM SPACE}" for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _paragraphs(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
