@@ -1,4 +1,4 @@
-"""Trials as tables: one row an architecture; CSV, Parquet and JSON; and the rows of Table 5.
+"""Trials and rankings as tables: CSV, Parquet and JSON.
 
 Accuracies are fractions in [0, 1]; times are seconds. The score of a trial is what it is ranked by: its mean validation
 accuracy, or a training-free score.
@@ -6,70 +6,30 @@ accuracy, or a training-free score.
 
 import io
 import math
+import re
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from nasproxy.comparing import Comparison, Ranking, check_comparable
 from nasproxy.errors import InputError, SettingsError
-from nasproxy.ranking import Correlation, correlate, select_top
 from nasproxy.rundir import write_atomically
-from nasproxy.study import ACCURACY, State, Trial, Trials
+from nasproxy.study import ACCURACY, State, StudyInfo, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
-TEST_ACCURACY = "test accuracy"
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """A proxy judged by the truth: one column of Table 5 of the main paper, with intervals."""
-
-    name: str
-    """Name of the proxy's run."""
-    proxy: str
-    num_archs: int
-    """Architectures scored by both proxy and truth."""
-    by: str
-    """What is correlated with the truth's test accuracy: the proxy's (`TEST_ACCURACY`), or the name of its score."""
-    selected: str | None
-    """Id of the best architecture by proxy score, among those with a truth."""
-    selected_truth_accuracy: float | None
-    """Test accuracy of the selected architecture after full training."""
-    best_truth_accuracy: float | None
-    """Best test accuracy after full training among the architectures with a truth."""
-    top_fraction: float
-    top_spearman: Correlation
-    """Over the top fraction by proxy score."""
-    top_kendall: Correlation
-    spearman: Correlation
-    """Over all architectures with a truth."""
-    kendall: Correlation
-    search_seconds: float
-    """Time of training or scoring, summed over all trials and seeds, also those without a truth."""
-    condense_seconds: float
-    num_images: int
-    """Images that nets are trained on, or that a score looks at: decoded ones of a compact proxy set."""
-    num_stored_images: int
-    num_stored_numbers: int
-    truth_epochs: int | None
-    """Passes over the whole set that the truth was trained for; None where it was told a number of updates."""
-    truth_num_seeds: int
-    num_failed: int
-    num_not_finite: int
-    """Trials without a finite score: they are in no ranking and no correlation."""
-    num_flagged: int
-    """Trials that diverged or stayed at chance: they are ranked as measured."""
 
 
 def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     """One row an architecture, best score first.
 
     Columns: rank, arch_id, the factors, num_params, flops, state, score, score_std, val_accuracy, val_accuracy_std,
-    test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason; with a truth also truth_val_accuracy,
-    truth_test_accuracy and truth_rank (by true validation accuracy among these rows). Standard deviations are over
-    seeds (n - 1), empty for one seed; trials without a score have no rank, training-free ones no accuracies.
+    test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason, and seed by seed score_1 ... or val_accuracy_1
+    ..., test_accuracy_1 ...; with a truth also truth_val_accuracy, truth_test_accuracy and truth_rank (by true
+    validation accuracy, or test accuracy where that is missing, among these rows). Standard deviations are over seeds
+    (n - 1), empty for one seed; trials without a score have no rank, training-free ones no accuracies.
 
     Raises:
         InputError: proxy and truth are about different data or spaces.
@@ -92,8 +52,8 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
             }
         )
         frame = frame.merge(true, on="arch_id", how="left")
-        true_ranks = frame["truth_val_accuracy"].rank(ascending=False, method="min")
-        frame["truth_rank"] = true_ranks.astype("Int64")
+        by = "truth_val_accuracy" if frame["truth_val_accuracy"].notna().any() else "truth_test_accuracy"
+        frame["truth_rank"] = frame[by].rank(ascending=False, method="min").astype("Int64")
     return frame
 
 
@@ -130,102 +90,59 @@ def csv_text(frame: pd.DataFrame) -> str:
     return text.getvalue()
 
 
-def rank(trials: Trials, truth: Trials, *, top: float = 0.05, seed: int = 0) -> Ranking:
-    """Judges a proxy by the truth (main paper, section 3.6 and Table 5).
-
-    Architectures are selected by proxy *validation* accuracy; correlations are between *test* accuracies. A proxy
-    without accuracies is judged by its score instead, in both. The top fraction is taken of all architectures that the
-    proxy scored; of those, the ones with a truth count.
-
-    Args:
-        trials: of the proxy.
-        truth: of full training; may cover only some of the architectures.
-        top: fraction of the proxy's architectures, in (0, 1].
-        seed: of the bootstrap.
-
-    Raises:
-        InputError: proxy and truth are about different data or spaces, or have no architecture in common.
-        SettingsError: `top` is no fraction, or `truth` is no search by 'whole'.
-    """
-    if truth.info.proxy != "whole":
-        raise SettingsError(
-            f"{truth.info.name} is a search by {truth.info.proxy}, not by 'whole'; the truth is full training"
-        )
-    if not 0 < top <= 1:
-        raise SettingsError(f"top={top} is no fraction of the architectures; give one above 0 and up to 1 (or 100%)")
-    check_comparable(trials, truth)
-    scored = [trial for trial in trials.ranked() if trial.has_scores]
-    true = {trial.arch_id: trial for trial in truth if trial.has_scores}
-    common = [trial for trial in scored if trial.arch_id in true]
-    if not common:
-        raise InputError(
-            f"runs {trials.info.name} and {truth.info.name} have no scored architecture in common; "
-            f"search the same ones, e.g. with --archs top:{trials.info.name}:5%"
-        )
-    chosen = select_top([trial.score for trial in scored], top)
-    best = [scored[index] for index in chosen if scored[index].arch_id in true]
-    is_trained = trials.info.metric == ACCURACY
-
-    def correlation(rows: list[Trial], kind: str) -> Correlation:
-        values = [trial.test_accuracy if is_trained else trial.score for trial in rows]
-        truths = [true[trial.arch_id].test_accuracy for trial in rows]
-        return correlate(values, truths, kind=kind, seed=seed)
-
-    return Ranking(
-        name=trials.info.name,
-        proxy=trials.info.proxy,
-        num_archs=len(common),
-        by=TEST_ACCURACY if is_trained else trials.info.metric,
-        selected=common[0].arch_id,
-        selected_truth_accuracy=true[common[0].arch_id].test_accuracy,
-        best_truth_accuracy=max(trial.test_accuracy for trial in true.values()),
-        top_fraction=top,
-        top_spearman=correlation(best, "spearman"),
-        top_kendall=correlation(best, "kendall"),
-        spearman=correlation(common, "spearman"),
-        kendall=correlation(common, "kendall"),
-        search_seconds=math.fsum(trial.train_seconds for trial in trials),
-        condense_seconds=trials.info.condense_seconds,
-        num_images=trials.info.num_images,
-        num_stored_images=trials.info.num_stored_images,
-        num_stored_numbers=trials.info.num_stored_numbers,
-        truth_epochs=None if truth.info.recipe.get("steps") else truth.info.recipe.get("epochs"),
-        truth_num_seeds=truth.info.num_seeds,
-        num_failed=sum(trial.state is State.FAILED for trial in trials),
-        num_not_finite=sum(trial.state is State.NOT_FINITE for trial in trials),
-        num_flagged=sum(trial.state in (State.DIVERGED, State.AT_CHANCE) for trial in trials),
-    )
-
-
-def check_comparable(trials: Trials, truth: Trials) -> None:
-    """Refuses to compare what was measured on different images or spaces, or with a truth that trained nothing.
-
-    Raises:
-        InputError: the data, the split or the space differ.
-        SettingsError: the truth has no accuracies.
-    """
-    if truth.info.metric != ACCURACY:
-        raise SettingsError(
-            f"{truth.info.name} has {truth.info.metric} scores, no accuracies; the truth is a search by 'whole'"
-        )
-    for what in ("space", "space_hash", "data_hash", "split_hash"):
-        mine, other = getattr(trials.info, what), getattr(truth.info, what)
-        if mine != other:
-            raise InputError(
-                f"runs {trials.info.name} and {truth.info.name} cannot be compared: their {what} differs "
-                f"({mine} and {other}); search both on the same images, split and space"
-            )
-
-
 def ranking_row(ranking: Ranking) -> dict[str, Any]:
-    """A ranking as one flat row, for CSV and JSON."""
+    """A ranking as one flat row, for CSV and JSON; its regret curve is a column of `comparison_frame`."""
     row: dict[str, Any] = {}
     for name, value in asdict(ranking).items():
         if isinstance(value, dict):
-            row |= {f"{name}_{part}": value[part] for part in ("value", "low", "high", "num_archs", "note")}
-        else:
+            row |= {f"{name}_{part}": content for part, content in value.items()}
+        elif name != "regret_curve":
             row[name] = value
     return row
+
+
+def comparison_frame(comparison: Comparison) -> pd.DataFrame:
+    """One row an architecture that any proxy scored, best truth first, those without a truth last.
+
+    Columns: arch_id, the factors, num_params, flops, truth_rank, truth_test_accuracy, truth_test_accuracy_std,
+    truth_val_accuracy; for each proxy NAME: 'NAME score', 'NAME rank', 'NAME score_std', 'NAME test_accuracy' (where it
+    trains), 'NAME rank among those with a truth', to be set beside truth_rank, and 'NAME regret': accuracy lost by full
+    training of the proxy's best down to this one, and of no other.
+    """
+    archs = {trial.arch_id: trial for trials in comparison.proxies for trial in trials}
+    frame = pd.DataFrame(
+        [
+            {"arch_id": arch_id, **trial.factors, "num_params": trial.num_params, "flops": trial.flops}
+            for arch_id, trial in archs.items()
+        ]
+    ).set_index("arch_id")
+    true = {trial.arch_id: trial for trial in comparison.truth if trial.has_scores}
+    frame["truth_rank"] = _ranks(pd.Series({key: trial.test_accuracy for key, trial in true.items()}))
+    frame["truth_test_accuracy"] = pd.Series({key: trial.test_accuracy for key, trial in true.items()}, dtype=float)
+    frame["truth_test_accuracy_std"] = pd.Series({key: _std(trial.test_accuracies) for key, trial in true.items()})
+    frame["truth_val_accuracy"] = pd.Series({key: _or_none(trial.val_accuracy) for key, trial in true.items()})
+    for trials, ranking in zip(comparison.proxies, comparison.rankings, strict=True):
+        frame = frame.join(_proxy_columns(trials, ranking, set(true)))
+    return frame.sort_values(["truth_rank", "arch_id"], na_position="last").reset_index()
+
+
+def _proxy_columns(trials: Trials, ranking: Ranking, with_truth: set[str]) -> pd.DataFrame:
+    name, scored = trials.info.name, [trial for trial in trials.ranked() if trial.has_scores]
+    columns = pd.DataFrame(index=pd.Index([trial.arch_id for trial in scored], name="arch_id"))
+    columns[f"{name} score"] = [trial.score for trial in scored]
+    columns[f"{name} rank"] = _ranks(columns[f"{name} score"])
+    columns[f"{name} score_std"] = [_std(trial.scores or trial.val_accuracies) for trial in scored]
+    if trials.info.metric == ACCURACY:
+        columns[f"{name} test_accuracy"] = [trial.test_accuracy for trial in scored]
+    common = [trial.arch_id for trial in scored if trial.arch_id in with_truth]
+    columns[f"{name} rank among those with a truth"] = _ranks(columns.loc[common, f"{name} score"])
+    columns[f"{name} regret"] = pd.Series(ranking.regret_curve, index=common, dtype=float)
+    return columns
+
+
+def _ranks(scores: "pd.Series[float]") -> "pd.Series[int]":
+    """1 is the best; equal scores share the better rank."""
+    return scores.rank(ascending=False, method="min").astype("Int64")
 
 
 def rankings_frame(rankings: list[Ranking]) -> pd.DataFrame:
@@ -249,7 +166,14 @@ def _row(trial: Trial) -> dict[str, Any]:
         "num_seeds": len(trial.scores or trial.val_accuracies),
         "train_seconds": trial.train_seconds,
         "reason": trial.reason,
+        **_seed_columns("score", trial.scores),
+        **_seed_columns("val_accuracy", trial.val_accuracies),
+        **_seed_columns("test_accuracy", trial.test_accuracies),
     }
+
+
+def _seed_columns(name: str, values: tuple[float, ...]) -> dict[str, float]:
+    return {f"{name}_{number}": value for number, value in enumerate(values, start=1)}
 
 
 def _or_none(value: float) -> float | None:
@@ -258,3 +182,78 @@ def _or_none(value: float) -> float | None:
 
 def _std(values: tuple[float, ...]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+
+
+SEED_COLUMN = re.compile(r"(val|test)_accuracy_[0-9]+")
+
+
+def read_truth(path: Path) -> Trials:
+    """A truth from elsewhere: a CSV with one row an architecture.
+
+    Columns: arch_id; test_accuracy, or seed by seed test_accuracy_1, test_accuracy_2, ...; and, if known, val_accuracy
+    or val_accuracy_1, ... Further columns are not looked at, so that what `nasproxy export` writes of a search by
+    'whole' is one. Accuracies are fractions. Rows without a test accuracy are architectures without a truth. What the
+    file does not say (data, split, space) is not compared with the proxies' either.
+
+    Raises:
+        InputError: unreadable, a column is missing, an id is there twice, or an accuracy is missing or no fraction.
+    """
+    try:
+        frame = pd.read_csv(path, dtype={"arch_id": str})
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the truth {path}: {error}; give a CSV file") from None
+    if "arch_id" not in frame:
+        raise InputError(f"{path} has no column 'arch_id', only {', '.join(map(str, frame))}; name it so")
+    columns = {kind: _accuracy_columns(frame, kind) for kind in ("val", "test")}
+    if not columns["test"]:
+        raise InputError(f"{path} has no column 'test_accuracy' or 'test_accuracy_1'; name the true accuracies so")
+    if twice := list(frame["arch_id"][frame["arch_id"].duplicated()]):
+        raise InputError(f"{path} has architecture {twice[0]!r} twice; keep one row an architecture")
+    for name in columns["val"] + columns["test"]:
+        _check_fractions(frame, name, path)
+    rows = [dict(row) for _, row in frame.dropna(subset=columns["test"]).iterrows()]
+    if not rows:
+        raise InputError(f"{path} has no architecture with a test accuracy; fill the column")
+    trials = tuple(_truth_trial(row, columns) for row in rows)
+    return Trials(_truth_info(path, len(columns["test"])), trials)
+
+
+def _accuracy_columns(frame: pd.DataFrame, kind: str) -> list[str]:
+    """The columns seed by seed, or the one of the mean."""
+    seeds = [name for name in frame if SEED_COLUMN.fullmatch(str(name)) and str(name).startswith(kind)]
+    mean = [name for name in frame if name == f"{kind}_accuracy"]
+    return [str(name) for name in seeds or mean]
+
+
+def _check_fractions(frame: pd.DataFrame, name: str, path: Path) -> None:
+    values = pd.to_numeric(frame[name], errors="coerce")
+    wrong = frame[name].notna() & ~values.between(0, 1)
+    if wrong.any():
+        row = frame[wrong].iloc[0]
+        raise InputError(
+            f"{path}: {name} of {row['arch_id']} is {row[name]}, no fraction from 0 to 1; write 0.853 for 85.3 %"
+        )
+
+
+def _truth_trial(row: dict[str, Any], columns: dict[str, list[str]]) -> Trial:
+    val, test = (tuple(float(row[name]) for name in columns[kind]) for kind in ("val", "test"))
+    val = () if any(map(math.isnan, val)) else val
+    return Trial(str(row["arch_id"]), {}, State.COMPLETE, val, test)
+
+
+def _truth_info(path: Path, num_seeds: int) -> StudyInfo:
+    """Of a truth from a file, which knows its name and seeds only."""
+    return StudyInfo(
+        name=path.stem,
+        space="",
+        space_hash="",
+        proxy="whole",
+        dataset="",
+        data_hash="",
+        split_hash="",
+        num_images=0,
+        num_stored_images=0,
+        num_stored_numbers=0,
+        condense_seconds=0.0,
+        num_seeds=num_seeds,
+    )

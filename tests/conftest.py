@@ -6,8 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+from nasproxy.comparing import Ranking, rank
 from nasproxy.images import ImageData, ImageSet, load_images
 from nasproxy.space import SearchSpace, load_space
+from nasproxy.study import Trials
+from tests.records import make_proxy, make_training_free, make_truth
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,3 +55,23 @@ def make_image_folder(root: Path, *, num_images: int = 6, size: tuple[int, int] 
 @pytest.fixture
 def image_folder(tmp_path: Path) -> Path:
     return make_image_folder(tmp_path / "pets")
+
+
+@pytest.fixture(scope="session")
+def proxy() -> Trials:
+    return make_proxy()
+
+
+@pytest.fixture(scope="session")
+def truth() -> Trials:
+    return make_truth()
+
+
+@pytest.fixture(scope="session")
+def training_free() -> Trials:
+    return make_training_free()
+
+
+@pytest.fixture(scope="session")
+def ranking(proxy: Trials, truth: Trials) -> Ranking:
+    return rank(proxy, truth, top=0.4)

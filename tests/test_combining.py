@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from nasproxy.combining import METRIC, combine_trials
+from nasproxy.comparing import rank
+from nasproxy.errors import InputError, SettingsError
+from nasproxy.ranking import count_of
+from nasproxy.space import load_space
+from nasproxy.study import State, Trial, Trials
+from tests.comparisons import make_info, make_trials
+
+ARCHS = load_space("convnet720").archs()[::12]
+"""60 architectures."""
+
+
+def simulate(name: str, share: float, num_seeds: int = 2, seed: int = 0) -> Trials:
+    """Accuracies that are `share` merit and the rest luck of this proxy; seeds differ a little."""
+    merit = np.random.default_rng(99).normal(size=len(ARCHS))
+    generator = np.random.default_rng([seed, len(name)])
+    luck = generator.normal(size=len(ARCHS))
+    seeds = 0.02 * generator.normal(size=(len(ARCHS), num_seeds))
+    scores = 0.5 + 0.05 * (share * merit + (1 - share**2) ** 0.5 * luck)[:, None] + 0.1 * seeds
+    return make_trials(make_info(name, name, num_seeds=num_seeds), ARCHS, scores)
+
+
+def test_an_average_is_the_mean_of_ranks_seed_by_seed() -> None:
+    first, second = simulate("one", 0.8), simulate("other", 0.8, num_seeds=3)
+    combined = combine_trials([first, second], "average")
+    for seed in range(2):
+        ranks = [
+            stats.rankdata([trial.val_accuracies[seed] for trial in trials]) / len(ARCHS) for trials in (first, second)
+        ]
+        expected = (ranks[0] + ranks[1]) / 2
+        scores = {trial.arch_id: trial.scores[seed] for trial in combined}
+        order = np.argsort([scores[trial.arch_id] for trial in first])
+        np.testing.assert_array_equal(stats.rankdata(expected[order]), stats.rankdata(sorted(scores.values())))
+    assert {len(trial.scores) for trial in combined} == {2}
+    assert combined.info.num_seeds == 2
+
+
+def test_a_combination_adds_up_what_its_parts_cost() -> None:
+    first, second = simulate("one", 0.8), simulate("other", 0.8)
+    first = replace(first, info=replace(first.info, condense_seconds=30.0))
+    combined = combine_trials([first, second], "average", name="both")
+    assert combined.info.name == "both"
+    assert combined.info.proxy == "average of one, other"
+    assert combined.info.metric == METRIC
+    assert combined.info.condense_seconds == 30.0
+    assert combined.info.num_stored_images == 200
+    assert {trial.train_seconds for trial in combined} == {25.0}
+    assert combined[0].num_params == first[0].num_params
+
+
+def test_an_average_of_two_noisy_proxies_ranks_better_than_either() -> None:
+    truth = replace(simulate("truth", 1.0), info=make_info("truth", "whole", num_seeds=2))
+    parts = [simulate("one", 0.7), simulate("other", 0.7)]
+    combined = combine_trials(parts, "average")
+    rhos = [rank(trials, truth).spearman.value or 0.0 for trials in (*parts, combined)]
+    assert rhos[2] > max(rhos[:2]) + 0.05
+
+
+def test_a_fit_learns_which_proxy_to_believe_and_does_not_see_the_truth_it_is_judged_by() -> None:
+    truth = replace(simulate("truth", 1.0), info=make_info("truth", "whole", num_seeds=2))
+    good, useless, inverted = simulate("good", 0.8), simulate("useless", 0.0), simulate("bad", -0.8, seed=1)
+    parts = [good, useless, inverted]
+    fitted, average = (combine_trials(parts, how, truth) for how in ("fitted", "average"))
+    rho = {name: rank(trials, truth).spearman.value or 0.0 for name, trials in (("fit", fitted), ("mean", average))}
+    assert rho["fit"] > 0.8 > rho["mean"] + 0.2
+    noise = [simulate(f"noise{number}", 0.0, seed=number) for number in range(4)]
+    assert (rank(combine_trials(noise, "fitted", truth), truth).spearman.value or 0.0) < 0.35
+
+
+def test_a_fit_to_a_small_sample_predicts_the_others() -> None:
+    whole = replace(simulate("truth", 1.0), info=make_info("truth", "whole", num_seeds=2))
+    sample = replace(whole, items=whole.items[:: count_of(0.1, 40)])
+    fitted = combine_trials([simulate("good", 0.8), simulate("useless", 0.0)], "fitted", sample)
+    unseen = replace(whole, items=tuple(trial for trial in whole if trial not in sample.items))
+    assert len(fitted) == 60
+    assert (rank(fitted, unseen).spearman.value or 0.0) > 0.5
+
+
+def test_architectures_that_one_part_did_not_score_are_left_out() -> None:
+    first, second = simulate("one", 0.8), simulate("other", 0.8)
+    lost = Trial(ARCHS[3].id, ARCHS[3].factors, State.FAILED, reason="it broke")
+    second = replace(second, items=(*second.items[:3], lost, *second.items[4:]))
+    combined = combine_trials([first, second], "average")
+    assert {trial.arch_id for trial in combined} == {arch.id for arch in ARCHS} - {ARCHS[3].id}
+
+
+def test_what_cannot_be_combined_is_refused() -> None:
+    first, second = simulate("one", 0.8), simulate("other", 0.8)
+    with pytest.raises(SettingsError, match=r"unknown way to combine proxies 'averag': did you mean 'average'\?"):
+        combine_trials([first, second], "averag")
+    with pytest.raises(SettingsError, match="1 proxy is no combination; name two searches or more"):
+        combine_trials([first], "average")
+    with pytest.raises(SettingsError, match="needs a truth for some architectures; give --truth"):
+        combine_trials([first, second], "fitted")
+    few = Trials(make_info("truth", "whole"), first.items[:5])
+    with pytest.raises(SettingsError, match=r"cannot fit a combination to truth: .*5"):
+        combine_trials([first, second], "fitted", few)
+    other = replace(second, info=replace(second.info, data_hash="another"))
+    with pytest.raises(InputError, match="their data_hash differs"):
+        combine_trials([first, other], "average")
+    apart = replace(second, items=()), first
+    with pytest.raises(InputError, match="no architecture has a score by each of other, one"):
+        combine_trials(apart, "average")

@@ -1,0 +1,286 @@
+import math
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from nasproxy.comparing import Comparison, Ranking, check_comparable, compare_trials, rank
+from nasproxy.errors import InputError, SettingsError
+from nasproxy.ranking import Estimate
+from nasproxy.space import load_space
+from nasproxy.study import ACCURACY, StudyInfo, Trial, Trials
+from nasproxy.tables import (
+    rankings_frame,
+    read_truth,
+    trials_frame,
+    write_table,
+)
+from tests.comparisons import make_info, make_trials
+from tests.records import (
+    INFO,
+    TRUTH_INFO,
+    make_failed,
+    make_trial,
+)
+
+
+def test_training_free_scores_are_correlated_with_the_truths_test_accuracies(
+    training_free: Trials, truth: Trials
+) -> None:
+    ranking = rank(training_free, truth, top=1.0)
+    assert (ranking.by, ranking.num_archs) == ("naswot", 3)
+    expected = stats.spearmanr([1000.0, -5.0, 0.5], [0.85, 0.93, 0.70]).statistic
+    assert ranking.spearman.value == pytest.approx(expected)
+    assert ranking.top_spearman == ranking.spearman
+    assert ranking.selected == "b"
+    assert ranking.selected_truth_accuracy == 0.85
+    assert (ranking.num_failed, ranking.num_not_finite, ranking.num_flagged) == (1, 1, 0)
+    assert ranking.search_seconds == 5 * 0.5 + 0.25
+
+
+def test_an_arch_without_a_finite_score_is_in_no_correlation(training_free: Trials) -> None:
+    truth = Trials(TRUTH_INFO, tuple(make_trial(name, (0.5,)) for name in "abcdef"))
+    assert rank(training_free, truth).num_archs == 4
+    assert training_free.top(9) == ["b", "d", "a", "c"]
+
+
+def test_a_truth_without_accuracies_is_refused(proxy: Trials, training_free: Trials) -> None:
+    problem = "digits-naswot has naswot scores, no accuracies; the truth is a search by 'whole'"
+    with pytest.raises(SettingsError, match=problem):
+        trials_frame(proxy, training_free)
+    with pytest.raises(SettingsError, match="is a search by naswot, not by 'whole'"):
+        rank(proxy, training_free)
+
+
+@pytest.mark.parametrize("what", ["space", "space_hash", "data_hash", "split_hash"])
+def test_runs_on_other_data_or_spaces_cannot_be_compared(what: str, proxy: Trials, truth: Trials) -> None:
+    other = replace(truth, info=StudyInfo(**{**vars(truth.info), what: "another"}))
+    problem = f"digits-search and digits-whole cannot be compared: their {what} differs .*and another"
+    with pytest.raises(InputError, match=problem):
+        check_comparable(proxy, other)
+    with pytest.raises(InputError, match=problem):
+        trials_frame(proxy, other)
+    with pytest.raises(InputError, match=problem):
+        rank(proxy, other)
+
+
+def test_runs_with_other_proxies_and_recipes_can_be_compared(proxy: Trials, truth: Trials) -> None:
+    other = replace(truth, info=replace(truth.info, recipe={"epochs": 1}, device="cuda", dataset="/copy"))
+    check_comparable(proxy, other)
+    pd.testing.assert_frame_equal(trials_frame(proxy, other), trials_frame(proxy, truth))
+
+
+def test_ranking_selects_by_validation_and_correlates_test_accuracies(ranking: Ranking) -> None:
+    """By test, c is best; by validation, of those with a truth, b."""
+    assert ranking.selected == "b"
+    assert ranking.selected_truth_accuracy == 0.85
+    assert ranking.num_archs == 3
+    assert ranking.spearman.value == pytest.approx(stats.spearmanr([0.65, 0.9, 0.275], [0.85, 0.93, 0.70]).statistic)
+    assert ranking.spearman.value == pytest.approx(1.0)
+    assert ranking.kendall.value == pytest.approx(1.0)
+
+
+def test_a_truth_that_is_no_full_training_is_refused(proxy: Trials) -> None:
+    with pytest.raises(SettingsError, match="is a search by digits-dm, not by 'whole'"):
+        rank(proxy, proxy)
+
+
+def test_ranking_says_how_long_the_truth_was_trained(proxy: Trials, truth: Trials) -> None:
+    epochs = replace(truth, info=replace(truth.info, recipe={"epochs": 100, "steps": None}, num_seeds=5))
+    updates = replace(truth, info=replace(truth.info, recipe={"epochs": 100, "steps": 400}))
+    assert (rank(proxy, epochs).truth_epochs, rank(proxy, epochs).truth_num_seeds) == (100, 5)
+    assert rank(proxy, updates).truth_epochs is None
+
+
+def test_best_truth_is_over_all_archs_with_a_truth(ranking: Ranking) -> None:
+    assert ranking.best_truth_accuracy == 0.99
+
+
+@pytest.mark.parametrize(("top", "num_archs"), [(0.2, 0), (0.4, 1), (0.41, 2), (0.8, 3)])
+def test_top_fraction_is_of_all_scored_archs_not_of_those_with_a_truth(
+    top: float, num_archs: int, proxy: Trials, truth: Trials
+) -> None:
+    ranking = rank(proxy, truth, top=top)
+    assert ranking.top_fraction == top
+    assert ranking.top_spearman.num_archs == ranking.top_kendall.num_archs == num_archs
+    assert (ranking.top_spearman.value is None) == (num_archs < 3)
+
+
+def test_top_by_proxy_can_disagree_with_the_whole() -> None:
+    """The proxy ranks well over all, backwards among its best."""
+    proxy = Trials(INFO, tuple(make_trial(f"a{n}", (n / 20,)) for n in range(20)))
+    truth = Trials(TRUTH_INFO, tuple(make_trial(f"a{n}", ((n if n < 15 else 34 - n) / 20,)) for n in range(20)))
+    ranking = rank(proxy, truth, top=0.25)
+    assert ranking.top_spearman.num_archs == 5
+    assert ranking.top_spearman.value == pytest.approx(-1.0)
+    assert ranking.spearman.value is not None
+    assert ranking.spearman.value > 0.9
+    assert ranking.selected == "a19"
+    assert ranking.selected_truth_accuracy == 15 / 20
+
+
+def test_ranking_counts_costs_failures_and_flags(ranking: Ranking) -> None:
+    assert (ranking.name, ranking.proxy, ranking.by) == ("digits-search", "digits-dm", "test accuracy")
+    assert (ranking.num_failed, ranking.num_not_finite, ranking.num_flagged) == (1, 0, 2)
+    assert ranking.search_seconds == 5 * 1.5 + 0.25
+    assert (ranking.condense_seconds, ranking.num_stored_images) == (72.5, 500)
+    assert (ranking.num_images, ranking.num_stored_numbers) == (2000, 128_000)
+
+
+def test_truth_ranked_by_itself_is_perfect_and_makes_a_second_row(ranking: Ranking, truth: Trials) -> None:
+    itself = rank(truth, truth, top=1.0)
+    assert itself.spearman.value == pytest.approx(1.0)
+    assert itself.top_spearman == itself.spearman
+    assert itself.selected == "z"
+    assert itself.selected_truth_accuracy == 0.97
+    frame = rankings_frame([ranking, itself])
+    assert frame["name"].tolist() == ["digits-search", "digits-whole"]
+    assert frame["num_stored_images"].tolist() == [500, 1294]
+    assert frame["spearman_num_archs"].tolist() == [3, 5]
+
+
+@pytest.mark.parametrize(
+    "items", [(), (make_failed("a"), make_failed("b")), (make_trial("f", (0.5,)), make_trial("z", (0.5,)))]
+)
+def test_ranking_without_a_common_scored_arch_is_an_input_error(items: tuple[Trial, ...], proxy: Trials) -> None:
+    with pytest.raises(InputError, match="no scored architecture in common"):
+        rank(proxy, Trials(TRUTH_INFO, items))
+
+
+@pytest.mark.parametrize("top", [0.0, -0.1, 1.01, math.nan])
+def test_top_that_is_no_fraction_is_refused(top: float, proxy: Trials, truth: Trials) -> None:
+    with pytest.raises(SettingsError, match="is no fraction of the architectures"):
+        rank(proxy, truth, top=top)
+
+
+ARCHS = load_space("convnet-mini").archs()
+"""24 architectures, a full factorial."""
+
+
+def simulate(name: str, *, luck: float, seed: int, metric: str = ACCURACY, num_seeds: int = 2) -> Trials:
+    """Accuracies that grow with the place of the architecture in the space, but for luck."""
+    generator = np.random.default_rng(seed)
+    merit = np.linspace(0.4, 0.8, len(ARCHS)) + luck * generator.normal(size=len(ARCHS))
+    scores = merit[:, None] + 0.01 * generator.normal(size=(len(ARCHS), num_seeds))
+    proxy = "whole" if name == "truth" else name
+    return make_trials(make_info(f"run-{name}", proxy, metric=metric, num_seeds=num_seeds), ARCHS, scores)
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    """Given the worst first."""
+    proxies = [
+        simulate("noisy", luck=1.0, seed=1),
+        simulate("free", luck=0.2, seed=2, metric="naswot", num_seeds=1),
+        simulate("good", luck=0.05, seed=3),
+    ]
+    return compare_trials(proxies, simulate("truth", luck=0.02, seed=4), top=0.25)
+
+
+def test_a_comparison_has_the_best_proxy_first_and_every_figure_of_rank(comparison: Comparison) -> None:
+    assert [ranking.label for ranking in comparison.rankings] == ["good", "free", "noisy"]
+    assert [trials.info.name for trials in comparison.proxies] == ["run-good", "run-free", "run-noisy"]
+    alone = rank(comparison.proxies[0], comparison.truth, top=0.25)
+    assert comparison.rankings[0] == alone
+    assert (comparison.truth_for, comparison.num_archs) == ("all", 24)
+
+
+def test_differences_are_those_of_the_correlations_and_antisymmetric(comparison: Comparison) -> None:
+    rhos = [ranking.spearman.value or 0.0 for ranking in comparison.rankings]
+    for row in range(3):
+        for column in range(3):
+            there, back = comparison.differences[row][column], comparison.differences[column][row]
+            assert there.value == pytest.approx(rhos[row] - rhos[column])
+            assert there.low is not None
+            assert back.high == pytest.approx(-there.low)
+            assert there.p_value == back.p_value
+    assert comparison.differences[0][0].value == 0
+    assert (comparison.differences[0][2].low or 0) > 0
+
+
+def test_effects_of_a_full_factorial_are_differences_of_means(comparison: Comparison) -> None:
+    true = {trial.arch_id: trial.test_accuracy for trial in comparison.truth}
+    mean = statistics.fmean(true.values())
+    effects = {effect.factor: effect for effect in comparison.factor_effects}
+    assert set(effects) == {"depth", "norm", "activation", "pooling"}
+    for name, effect in effects.items():
+        for value, estimate in zip(effect.values, effect.truth, strict=True):
+            own = [true[arch.id] for arch in ARCHS if arch.factors[name] == value]
+            assert estimate.value == pytest.approx(statistics.fmean(own) - mean)
+    depth = effects["depth"]
+    assert (depth.best_by_truth, depth.best_by_proxy[0]) == (3, 3)
+    assert depth.agreement[0].value == pytest.approx(1.0)
+    assert effects["norm"].agreement[0].value is None
+
+
+def test_one_proxy_twice_is_called_by_its_runs() -> None:
+    first = simulate("good", luck=0.05, seed=3)
+    second = replace(first, info=replace(first.info, name="again"))
+    comparison = compare_trials([first, second], simulate("truth", luck=0.02, seed=4))
+    assert {ranking.label for ranking in comparison.rankings} == {"run-good", "again"}
+    with pytest.raises(SettingsError, match="proxies of different names, not run-good, run-good"):
+        compare_trials([first, first], comparison.truth)
+
+
+def test_the_truth_of_the_best_alone_is_corrected_for_that_choice() -> None:
+    proxy, truth = simulate("good", luck=0.1, seed=5), simulate("truth", luck=0.02, seed=4)
+    best = replace(truth, items=tuple(trial for trial in truth if trial.arch_id in proxy.top(0.5)))
+    ranking = rank(proxy, best)
+    assert (ranking.num_archs, ranking.space_spearman.num_archs) == (12, 12)
+    assert ranking.spearman.value is not None
+    assert ranking.space_spearman.value is not None
+    assert ranking.spearman.value < ranking.space_spearman.value
+    assert ranking.space_spearman.note is not None
+    assert compare_trials([proxy], best).truth_for == "some"
+
+
+def test_a_weighted_sample_counts_architectures_as_often_as_they_stand_for_others() -> None:
+    proxy, truth = simulate("good", luck=0.1, seed=5), simulate("truth", luck=0.02, seed=4)
+    sample = replace(truth, items=truth.items[:6] + truth.items[12:])
+    even = dict.fromkeys((arch.id for arch in ARCHS), 2.0)
+    steep = even | {trial.arch_id: 20.0 for trial in truth.items[:6]}
+    plain = rank(proxy, sample).spearman.value
+    assert rank(proxy, sample, weights=even).space_spearman.value == pytest.approx(plain)
+    assert rank(proxy, sample, weights=steep).space_spearman.value != pytest.approx(plain, abs=1e-3)
+
+
+def test_all_figures_are_finite_or_say_why_not_for_any_number_of_architectures() -> None:
+    proxy, truth = simulate("good", luck=0.1, seed=5), simulate("truth", luck=0.02, seed=4)
+    flat = simulate("free", luck=0.0, seed=0, metric="naswot", num_seeds=1)
+    flat = replace(flat, items=tuple(replace(trial, scores=(1.0,)) for trial in flat))
+    for count in (1, 2, 3, 4, 7, 24):
+        some = replace(truth, items=truth.items[:count])
+        comparison = compare_trials([proxy, flat], some, top=0.25)
+        for ranking in comparison.rankings:
+            for name, value in vars(ranking).items():
+                if isinstance(value, Estimate):
+                    assert value.value is not None or value.note, name
+                    numbers = [value.value, value.low, value.high, value.p_value]
+                    assert all(number is None or math.isfinite(number) for number in numbers), name
+            assert all(math.isfinite(loss) for loss in ranking.regret_curve)
+
+
+def test_seeds_that_differ_in_number_count_as_their_means() -> None:
+    proxy, truth = simulate("good", luck=0.1, seed=5), simulate("truth", luck=0.02, seed=4)
+    first = replace(truth.items[0], test_accuracies=(truth.items[0].test_accuracy,))
+    uneven = replace(truth, items=(first, *truth.items[1:]))
+    assert rank(proxy, uneven).spearman == rank(proxy, truth).spearman
+    assert compare_trials([proxy], uneven).ceiling.value is None
+
+
+def test_a_truth_from_elsewhere_is_told_what_the_proxies_know(tmp_path: Path) -> None:
+    proxy, truth = simulate("good", luck=0.1, seed=5), simulate("truth", luck=0.02, seed=4)
+    write_table(trials_frame(truth), tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open("a") as file:
+        file.write("99,unheard-of" + "," * 13 + "0.99,0.99,0.99,0.99\n")
+    comparison = compare_trials([proxy], read_truth(tmp_path / "table.csv"))
+    assert [trial.factors for trial in comparison.truth] == [trial.factors for trial in truth.ranked()]
+    assert comparison.truth.info.space == "convnet720"
+    for told, known in zip(comparison.factor_effects, compare_trials([proxy], truth).factor_effects, strict=True):
+        assert (told.factor, told.values, told.best_by_proxy) == (known.factor, known.values, known.best_by_proxy)
+        assert [effect.value for effect in told.truth] == pytest.approx([effect.value for effect in known.truth])
+    assert comparison.rankings[0].spearman == rank(proxy, truth).spearman
