@@ -1,0 +1,70 @@
+"""Why the figures of a comparison may mean less than they seem to, in plain sentences."""
+
+from nasproxy.comparing import Comparison
+from nasproxy.config import RECIPES
+from nasproxy.reporting.numerals import join_names
+from nasproxy.reporting.points import true_trials
+
+FEW_ARCHS = 20
+"""Below so many architectures, the 95 % interval of a middling ρ is about as wide as the scale."""
+
+
+def describe_cautions(comparison: Comparison) -> list[str]:
+    """Why the figures may mean less than they seem to."""
+    parts = (_few_archs, _shortened_truth, _partial_truth, _one_seed, _missing_trials)
+    return [sentence for part in parts for sentence in part(comparison)]
+
+
+def _few_archs(comparison: Comparison) -> list[str]:
+    fewest = min(ranking.num_archs for ranking in comparison.rankings)
+    if fewest >= FEW_ARCHS:
+        return []
+    return [
+        f"Few architectures (n = {fewest}): below {FEW_ARCHS}, the interval is as wide as the scale; give more of them "
+        "a truth before believing an order."
+    ]
+
+
+def _shortened_truth(comparison: Comparison) -> list[str]:
+    recipe, usual = comparison.truth.info.recipe, RECIPES["whole"].epochs
+    steps, epochs = recipe.get("steps"), recipe.get("epochs")
+    if not steps and (epochs is None or epochs >= usual):
+        return []
+    length = f"{steps:,} updates" if steps else f"{epochs} epoch{'s' if epochs != 1 else ''}"
+    sentences = [f"The truth was shortened to {length} ({usual} epochs are full training): it is a proxy itself."]
+    stopped = [r.label for r in comparison.rankings if r.proxy == "early-stop"]
+    if stopped:
+        sentences.append(
+            f"A shortened truth flatters proxies that train as it does, only shorter: {join_names(stopped)}."
+        )
+    return sentences
+
+
+def _partial_truth(comparison: Comparison) -> list[str]:
+    num_true = len(true_trials(comparison))
+    if num_true >= comparison.num_archs:
+        return []
+    how = f"chosen as {comparison.truth_for}" if comparison.truth_for not in ("all", "some") else "a part"
+    sentence = f"Only {num_true} of {comparison.num_archs} architectures have a truth ({how})"
+    if comparison.truth_for.startswith("top"):
+        return [f"{sentence}: a proxy chose them, which narrows their range and lowers every ρ."]
+    return [f"{sentence}: the figures are about these."]
+
+
+def _one_seed(comparison: Comparison) -> list[str]:
+    if comparison.truth.info.num_seeds > 1:
+        return []
+    return ["The truth has one seed: its noise, and with it the highest ρ that can be measured, is unknown."]
+
+
+def _missing_trials(comparison: Comparison) -> list[str]:
+    sentences = []
+    for ranking in comparison.rankings:
+        missing = ranking.num_failed + ranking.num_not_finite
+        if missing:
+            sentences.append(f"{missing} architecture{'s' if missing > 1 else ''} of {ranking.label} got no score.")
+        if ranking.num_flagged:
+            sentences.append(
+                f"{ranking.num_flagged} of {ranking.label} diverged or stayed at chance; ranked as measured."
+            )
+    return sentences

@@ -1,0 +1,220 @@
+"""What a comparison says, in plain sentences, and how sure it is.
+
+No sentence claims a difference whose interval includes 0. ρ is Spearman's rank correlation with full training over all
+architectures with a truth.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from nasproxy.comparing import Comparison, FactorEffect, Ranking
+from nasproxy.ranking import Difference, Estimate
+from nasproxy.reporting.cautions import describe_cautions
+from nasproxy.reporting.numerals import format_estimate, format_percent, join_names
+from nasproxy.reporting.points import is_trained, is_training_free, points_of, true_trials
+
+_CROWD = 3
+"""More names than these are not listed one by one."""
+
+Verdict = Literal["better", "worse", "open", "unknown"]
+
+
+def describe_findings(comparison: Comparison) -> list[str]:
+    """What the comparison says, then what to beware of; each sentence stands for itself."""
+    return [*describe_results(comparison), *describe_cautions(comparison)]
+
+
+def describe_results(comparison: Comparison) -> list[str]:
+    """The best proxy and its rivals, yardsticks, the ceiling, regret, factors."""
+    parts = (_best, _rivals, _yardsticks, _ceiling, _whole_space, _regret, _factors)
+    return [sentence for part in parts for sentence in part(comparison)]
+
+
+def verdict_of(difference: Difference) -> Verdict:
+    """What the interval of a difference allows to say about the first of the two."""
+    if difference.value is None or difference.low is None or difference.high is None:
+        return "unknown"
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else "open"
+
+
+def _best(comparison: Comparison) -> list[str]:
+    best = comparison.rankings[0]
+    rho = best.spearman
+    if rho.value is None:
+        return [f"No proxy has a rank correlation with full training: {rho.note or 'it is not defined here'}."]
+    count = len(comparison.rankings)
+    place = f"has the highest measured ρ of {count} proxies" if count > 1 else "is the only proxy, with ρ"
+    return [f"{best.label} {place}: {format_estimate(rho)} over {rho.num_archs} architectures; {_against_chance(rho)}."]
+
+
+def _against_chance(rho: Estimate) -> str:
+    if rho.low is None or rho.high is None:
+        return f"how sure that is cannot be said ({rho.note or 'it has no interval'})"
+    if rho.low > 0:
+        return "it ranks better than chance"
+    return "it ranks backwards" if rho.high < 0 else "the interval includes 0, so it is not shown to beat chance"
+
+
+def _rivals(comparison: Comparison) -> list[str]:
+    first, *others = [ranking.label for ranking in comparison.rankings]
+    groups = _by_verdict(comparison, 0, range(1, len(others) + 1))
+    said = {
+        "better": "{first} clearly beats {names}: the interval of the difference in ρ is above 0.",
+        "open": "{first} cannot be told from {names}: the interval of the difference in ρ includes 0.",
+        "worse": "On the architectures that both scored, {first} ranks worse than {names}.",
+        "unknown": "Whether {first} differs from {names} could not be tested.",
+    }
+    return [said[verdict].format(first=first, names=join_names(names)) for verdict, names in groups.items() if names]
+
+
+def _by_verdict(comparison: Comparison, first: int, others: range | list[int]) -> dict[Verdict, list[str]]:
+    groups: dict[Verdict, list[str]] = {"better": [], "open": [], "worse": [], "unknown": []}
+    for other in others:
+        groups[verdict_of(comparison.differences[first][other])].append(comparison.rankings[other].label)
+    return groups
+
+
+def _yardsticks(comparison: Comparison) -> list[str]:
+    trained = [index for index, trials in enumerate(comparison.proxies) if is_trained(trials)]
+    free = [index for index, trials in enumerate(comparison.proxies) if is_training_free(trials)]
+    if not trained:
+        return ["All proxies here are training-free: no trained one is judged."]
+    if not free:
+        return [
+            "No training-free proxy (params, flops, naswot …) is compared: whether training one pays cannot be said."
+        ]
+    names = join_names([comparison.rankings[index].label for index in free])
+    groups = {comparison.rankings[index].label: _by_verdict(comparison, index, free) for index in trained}
+    winners = [name for name, group in groups.items() if len(group["better"]) == len(free)]
+    sentences = [f"{_each(winners)} every training-free proxy here ({names})."] if winners else []
+    below = _gathered({name: group["worse"] for name, group in groups.items()})
+    unbeaten = _gathered({name: group["open"] + group["unknown"] for name, group in groups.items()})
+    for free_names, who in below.items():
+        sentences.append(f"{join_names(who)} rank{_s(who)} worse than {_free(free_names)}.")
+    for free_names, who in unbeaten.items():
+        sentences.append(f"{join_names(who)} {'is' if len(who) == 1 else 'are'} not shown to beat {_free(free_names)}.")
+    return sentences
+
+
+def _gathered(named: Mapping[str, list[str]]) -> dict[tuple[str, ...], list[str]]:
+    """Those that share a list of names, under that list; empty lists left out."""
+    gathered: dict[tuple[str, ...], list[str]] = {}
+    for name, others in named.items():
+        if others:
+            gathered.setdefault(tuple(others), []).append(name)
+    return gathered
+
+
+def _s(subjects: Sequence[str]) -> str:
+    """Ending of the verb after one subject or several."""
+    return "s" if len(subjects) == 1 else ""
+
+
+def _free(names: Sequence[str]) -> str:
+    return f"{join_names(names)}, which train{_s(names)} nothing"
+
+
+def _each(names: list[str]) -> str:
+    return f"{join_names(names)} {'beats' if len(names) == 1 else 'each beat'}"
+
+
+def _ceiling(comparison: Comparison) -> list[str]:
+    best, ceiling = comparison.rankings[0], comparison.ceiling
+    if ceiling.value is None or ceiling.value <= 0:
+        return []
+    sentence = f"Seed noise of the truth limits what can be measured to about ρ = {format_estimate(ceiling)}"
+    rho = best.spearman
+    if rho.value is None or rho.value <= 0:
+        return [f"{sentence}."]
+    share = format_percent(rho.value / ceiling.value, digits=0)
+    if rho.high is not None and rho.high >= ceiling.value:
+        return [f"{sentence}; {best.label} is at {share} of that, and its interval reaches it."]
+    return [f"{sentence}; {best.label} is at {share} of that."]
+
+
+def _whole_space(comparison: Comparison) -> list[str]:
+    best = comparison.rankings[0]
+    if comparison.truth_for == "all" or best.space_spearman.value is None:
+        return []
+    assumption = f" ({best.space_spearman.note})" if best.space_spearman.note else ""
+    return [
+        f"Over the whole space, {best.label} is estimated at ρ = {format_estimate(best.space_spearman)}{assumption}."
+    ]
+
+
+def _regret(comparison: Comparison) -> list[str]:
+    best = comparison.rankings[0]
+    sentences = []
+    if best.regret.value is not None:
+        sentences.append(
+            f"Training only the first pick of {best.label} loses {_points(best.regret)} of accuracy against the best "
+            f"of the {len(true_trials(comparison))} architectures with a truth."
+        )
+    if best.top_regret.value is not None:
+        count = sum(point.is_top for point in points_of(comparison, 0))
+        top = format_percent(best.top_fraction)
+        sentences.append(
+            f"Training its top {top} ({count} with a truth) and keeping the best loses {_points(best.top_regret)}"
+            f"{_random_regret(comparison, count)}."
+        )
+    return sentences
+
+
+def _points(estimate: Estimate) -> str:
+    return f"{format_estimate(estimate, scale=100, digits=1)} percentage points"
+
+
+def _random_regret(comparison: Comparison, count: int) -> str:
+    if not 0 < count <= len(comparison.random_regret_curve):
+        return ""
+    return f"; as many drawn at random lose {100 * comparison.random_regret_curve[count - 1]:.1f} on average"
+
+
+def _factors(comparison: Comparison) -> list[str]:
+    told_apart = [(effect, pairs) for effect in comparison.factor_effects if (pairs := sure_pairs(effect.truth))]
+    if comparison.factor_effects and not told_apart:
+        return ["The truth itself does not tell any two values of a factor apart."]
+    return [_factor_sentence(effect, pairs, comparison.rankings) for effect, pairs in told_apart]
+
+
+def sure_pairs(estimates: Sequence[Estimate]) -> list[tuple[int, int]]:
+    """Pairs (better, worse) of values whose intervals do not overlap, in the order of the values."""
+    return [
+        (better, worse)
+        for better, one in enumerate(estimates)
+        for worse, other in enumerate(estimates)
+        if one.low is not None and other.high is not None and one.low > other.high
+    ]
+
+
+def _factor_sentence(effect: FactorEffect, pairs: list[tuple[int, int]], rankings: Sequence[Ranking]) -> str:
+    by_count: dict[int, list[str]] = {}
+    for ranking, estimates in zip(rankings, effect.proxies, strict=True):
+        right = sum(_is_ordered(estimates[better], estimates[worse]) for better, worse in pairs)
+        by_count.setdefault(right, []).append(ranking.label)
+    total = len(pairs)
+    better, worse = (effect.values[index] for index in pairs[0])
+    sure = (
+        f"that {better} beats {worse}"
+        if total == 1
+        else f"about {total} pairs of values, such as {better} over {worse}"
+    )
+    counts = _without_crowd(by_count)
+    scores = "; ".join(f"{who} {right} of {total}" for right, who in counts.items())
+    return f"{effect.factor}: the truth is sure {sure}. Pairs ordered as in truth: {scores}."
+
+
+def _without_crowd(by_count: Mapping[int, list[str]]) -> dict[int, str]:
+    """Count -> who has it, highest first; a crowd comes last, as 'the others' or 'every proxy'."""
+    said = {right: join_names(by_count[right]) for right in sorted(by_count, reverse=True)}
+    largest = max(by_count, key=lambda right: len(by_count[right]))
+    if len(by_count[largest]) > _CROWD:
+        del said[largest]
+        said[largest] = "the others" if said else "every proxy"
+    return said
+
+
+def _is_ordered(better: Estimate, worse: Estimate) -> bool:
+    return better.value is not None and worse.value is not None and better.value > worse.value

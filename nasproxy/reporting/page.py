@@ -1,0 +1,108 @@
+"""The report as one HTML page: template, style, script and figures in one file that needs no network."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from nasproxy.comparing import Comparison
+from nasproxy.config import DASHBOARD_PORT
+from nasproxy.ranking import Difference
+from nasproxy.reporting import interactive, intervals
+from nasproxy.reporting.cautions import describe_cautions
+from nasproxy.reporting.columns import table_columns, table_notes, table_rows
+from nasproxy.reporting.findings import describe_results, verdict_of
+from nasproxy.reporting.layouts import Figure
+from nasproxy.reporting.marks import REFERENCE_COLOR, mark_of
+from nasproxy.reporting.numerals import format_interval, format_number, format_percent
+from nasproxy.reporting.points import true_trials
+from nasproxy.reporting.records import RunRecord, command_line, meta_rows, settings_rows
+
+Figures = dict[str, Figure]
+
+
+def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: str, dashboard: str | None = None) -> str:
+    """The whole page. Equal input gives equal text: no time of now is in it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("nasproxy.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    columns = table_columns(comparison)
+    rows = table_rows(comparison, columns)
+    return environment.get_template("page.html").render(
+        title=title,
+        summary=_summary(comparison),
+        results=describe_results(comparison),
+        cautions=describe_cautions(comparison),
+        columns=columns,
+        rows=rows,
+        notes=table_notes(rows),
+        proxies=[(ranking.label, mark_of(index)) for index, ranking in enumerate(comparison.rankings)],
+        top=format_percent(comparison.rankings[0].top_fraction),
+        reference_color=REFERENCE_COLOR,
+        figures=_figures(comparison),
+        differences=[[_difference_cell(cell) for cell in row] for row in comparison.differences],
+        has_ceiling=comparison.ceiling.value is not None,
+        pictures=[(record.name, _data_uri(record.picture)) for record in records if record.picture],
+        dashboard=dashboard,
+        studies=_studies(comparison),
+        runs=[(record, command_line(record), meta_rows(record), settings_rows(record)) for record in records],
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _studies(comparison: Comparison) -> list[tuple[str, str]]:
+    """Name and address of what the Optuna dashboard shows of a comparison, once it is served (`Dashboard`)."""
+    names = ["all side by side", "the truth", *(ranking.label for ranking in comparison.rankings)]
+    root = f"http://127.0.0.1:{DASHBOARD_PORT}/dashboard/studies"
+    return [(name, f"{root}/{number}") for number, name in enumerate(names)]
+
+
+def _summary(comparison: Comparison) -> str:
+    info, task = comparison.truth.info, comparison.proxies[0].info
+    steps, epochs = info.recipe.get("steps"), info.recipe.get("epochs")
+    length = f"{steps:,} updates" if steps else f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "a table"
+    seeds = f"{info.num_seeds} seed{'s' if info.num_seeds != 1 else ''}"
+    num_true = len(true_trials(comparison))
+    chosen = f" ({comparison.truth_for})" if comparison.truth_for not in ("all", "some") else ""
+    return (
+        f"{task.dataset} · space {task.space} · {comparison.num_archs:,} architectures · "
+        f"truth: {length}, {seeds}, for {num_true:,} of them{chosen}"
+    )
+
+
+def _figures(comparison: Comparison) -> dict[str, Figures]:
+    """Section of the page -> {label: figure}; a section without figures says so in words."""
+    costs = {title: interactive.cost_figure(comparison, cost) for cost, title in interactive.COSTS.items()}
+    names = [ranking.label for ranking in comparison.rankings]
+    return {
+        "scatter": {name: interactive.scatter_figure(comparison, index) for index, name in enumerate(names)},
+        "regret": {"regret": interactive.regret_figure(comparison)} if comparison.random_regret_curve else {},
+        "forest": {"forest": intervals.forest_figure(comparison)},
+        "factors": {effect.factor: intervals.factor_figure(comparison, effect) for effect in comparison.factor_effects},
+        "costs": {title: figure for title, figure in costs.items() if figure is not None},
+    }
+
+
+def _difference_cell(difference: Difference) -> dict[str, Any]:
+    """Text, interval and background of a cell of the matrix; only what its interval supports is coloured."""
+    verdict = verdict_of(difference)
+    strength = min(abs(difference.value or 0.0), 1.0)
+    return {
+        "value": format_number(difference.value),
+        "interval": format_interval(difference),
+        "verdict": verdict,
+        "percent": round(18 + 62 * strength) if verdict in ("better", "worse") else 0,
+        "note": difference.note,
+    }
+
+
+def _data_uri(picture: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode('ascii')}"
