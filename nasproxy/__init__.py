@@ -16,32 +16,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nasproxy.combining import combine_trials
+    from nasproxy.comparing import Comparison, Ranking, compare_trials, rank
     from nasproxy.condensing import METHODS, condense
     from nasproxy.errors import NasproxyError
     from nasproxy.evaluating import evaluate
     from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
     from nasproxy.proxies import PROXIES
     from nasproxy.proxyset import ProxySet, load_proxy_set
-    from nasproxy.ranking import Correlation, correlate
+    from nasproxy.ranking import Estimate, correlate
+    from nasproxy.reporting import write_report
     from nasproxy.scoring import Costs, measure_costs
     from nasproxy.searching import STRATEGIES, search
     from nasproxy.space import Arch, SearchSpace, build, load_space
     from nasproxy.study import Trial, Trials
-    from nasproxy.tables import Ranking, rank, trials_frame, write_table
+    from nasproxy.tables import comparison_frame, read_truth, trials_frame, write_table
 
 _HOMES = {
+    "combining": ("combine_trials",),
+    "comparing": ("Comparison", "Ranking", "compare_trials", "rank"),
     "condensing": ("METHODS", "condense"),
     "errors": ("NasproxyError",),
     "evaluating": ("evaluate",),
     "images": ("DATASETS", "ImageData", "ImageSet", "load_images"),
     "proxies": ("PROXIES",),
     "proxyset": ("ProxySet", "load_proxy_set"),
-    "ranking": ("Correlation", "correlate"),
+    "ranking": ("Estimate", "correlate"),
+    "reporting": ("write_report",),
     "scoring": ("Costs", "measure_costs"),
     "searching": ("STRATEGIES", "search"),
     "space": ("Arch", "SearchSpace", "build", "load_space"),
     "study": ("Trial", "Trials"),
-    "tables": ("Ranking", "rank", "trials_frame", "write_table"),
+    "tables": ("comparison_frame", "read_truth", "trials_frame", "write_table"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -52,8 +58,9 @@ __all__ = [
     "PROXIES",
     "STRATEGIES",
     "Arch",
-    "Correlation",
+    "Comparison",
     "Costs",
+    "Estimate",
     "ImageData",
     "ImageSet",
     "NasproxyError",
@@ -63,6 +70,9 @@ __all__ = [
     "Trial",
     "Trials",
     "build",
+    "combine_trials",
+    "compare_trials",
+    "comparison_frame",
     "condense",
     "correlate",
     "evaluate",
@@ -71,8 +81,10 @@ __all__ = [
     "load_space",
     "measure_costs",
     "rank",
+    "read_truth",
     "search",
     "trials_frame",
+    "write_report",
     "write_table",
 ]
 

@@ -5,9 +5,10 @@ runs/NAME/
   meta.json            command, versions, device, git commit, parents and their hashes, status, times
   log.txt              what was said, and Ray's own output
   proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
-  study.db, archs.txt                                                      (search)
+  study.db, archs.txt                                                      (search, combine)
+  truth_archs.csv, report.html, table.md, table.tex, figures/              (compare)
   evaluations.jsonl                                                        (evaluate)
-  trials.csv, ranking.csv                                                  derived, deletable
+  trials.csv, ranking.csv, architectures.csv                                              derived, deletable
 """
 
 import contextlib
@@ -77,6 +78,15 @@ class RunDir:
     @property
     def study_path(self) -> Path:
         return self.path / "study.db"
+
+    @property
+    def report_path(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def archs_path(self) -> Path:
+        """Ids of the architectures that a search was asked for, where not the whole space."""
+        return self.path / "archs.txt"
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -179,19 +189,18 @@ def create_run(
     return RunDir(path)
 
 
-def find_run(reference: str, root: Path, *, command: str | None = None) -> RunDir:
+def find_run(reference: str, root: Path, *commands: str) -> RunDir:
     """The run that a name under `root`, a path, or `@last` (the newest) refers to.
 
     Raises:
         RunNotFoundError: no such run.
-        RunError: it was made by another command than `command`.
+        RunError: it was made by none of `commands`, where any are given.
     """
     if reference == LAST:
-        runs = [run for run in list_runs(root) if command in (None, run.meta["command"])]
+        runs = [run for run in list_runs(root) if not commands or run.meta["command"] in commands]
         if not runs:
-            raise RunNotFoundError(
-                f"@last: no {command or ''} run in {root}; start one, or name a path".replace("  ", " ")
-            )
+            kind = f"{' or '.join(commands)} run" if commands else "run"
+            raise RunNotFoundError(f"@last: no {kind} in {root}; start one, or name a path")
         return runs[-1]
     for path in (root / reference, Path(reference).expanduser()):
         if (path / "meta.json").is_file():
@@ -201,10 +210,9 @@ def find_run(reference: str, root: Path, *, command: str | None = None) -> RunDi
         known = ", ".join(run.name for run in list_runs(root)) or "none"
         raise RunNotFoundError(f"no run {reference!r} in {root}; runs there: {known}")
     made_by = run.meta["command"]
-    if command is not None and made_by != command:
-        raise RunError(
-            f"run {reference!r} was made by 'nasproxy {made_by}', not by 'nasproxy {command}'; name another run"
-        )
+    if commands and made_by not in commands:
+        wanted = " or ".join(f"'nasproxy {command}'" for command in commands)
+        raise RunError(f"run {reference!r} was made by 'nasproxy {made_by}', not by {wanted}; name another run")
     return run
 
 
@@ -235,6 +243,11 @@ def hold(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that hold anything."""
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def write_text(path: Path, text: str) -> None:

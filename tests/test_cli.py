@@ -2,12 +2,9 @@
 
 import csv
 import json
-import os
 import signal
 import socket
-import sqlite3
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -15,53 +12,17 @@ from typing import Any
 
 import pytest
 from safetensors import safe_open
-from typer.testing import CliRunner
 
-from nasproxy.cli.app import app
 from nasproxy.condensing import METHODS
 from nasproxy.images import DATASETS, ImageData
 from nasproxy.jobs.references import load_trials
 from nasproxy.nets.zoo import ZOO
 from nasproxy.rundir import RunDir, hold
 from tests.conftest import make_image_folder
+from tests.shell import Shell, count_records
 
-PROGRAM = [sys.executable, "-m", "nasproxy"]
 SMALL = ["images_per_class=4", "real_batch_size=8", "embedder=w8-d2-instance-relu-avg", "steps=20"]
 QUICK = ["--space", "convnet-mini", "--seeds", "1", "--epochs", "2", "threads_per_worker=1"]
-
-
-class Shell:
-    """Runs nasproxy in a folder of its own, as a process."""
-
-    def __init__(self, cwd: Path) -> None:
-        self.cwd = cwd
-        self.env = os.environ | {"COLUMNS": "200"}
-        self.env.pop("NASPROXY_RUNS", None)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*PROGRAM, *arguments],
-            cwd=self.cwd, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def run(self, *arguments: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*PROGRAM, *arguments], cwd=self.cwd, env=self.env, text=True, capture_output=True, timeout=300, check=False
-        )
-        assert done.returncode == expect, done.stderr
-        return done
-
-    def call(self, *arguments: str) -> str:
-        """The same in this process, for what starts no others: its stdout."""
-        done = CliRunner(env={"NASPROXY_RUNS": str(self.cwd / "runs"), "COLUMNS": "200"}).invoke(app, list(arguments))
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.call(*arguments, "--json"))
-
-    def run_dir(self, name: str) -> RunDir:
-        return RunDir(self.cwd / "runs" / name)
 
 
 @pytest.fixture
@@ -295,15 +256,6 @@ def wait_for_trials(run: RunDir, count: int, process: subprocess.Popen[str]) -> 
             return
         time.sleep(0.1)
     raise AssertionError("the search did not get that far")
-
-
-def count_records(run: RunDir) -> int:
-    """Rows of Optuna's own table of trials: a repetition would show here."""
-    try:
-        with sqlite3.connect(f"file:{run.study_path}?mode=ro", uri=True, timeout=30) as database:
-            return int(database.execute("select count(*) from trials").fetchone()[0])
-    except sqlite3.OperationalError:  # the tables are still being made
-        return 0
 
 
 def test_an_interrupted_condensation_goes_on_bit_for_bit(shell: Shell) -> None:

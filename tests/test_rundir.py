@@ -160,16 +160,16 @@ def test_run_is_found_by_name_by_path_and_as_last(tmp_path: Path) -> None:
     second.update_meta(created="2026-01-02T00:00:00.000+00:00")
     assert list_runs(root) == [first, second]
     assert find_run("z-first", root) == first
-    assert find_run("a-second", root, command="search") == second
+    assert find_run("a-second", root, "search") == second
     assert find_run(str(first.path), tmp_path / "elsewhere") == first
     assert find_run("@last", root) == second
-    assert find_run("@last", root, command="condense") == first
+    assert find_run("@last", root, "condense") == first
 
 
 def test_run_of_another_command_is_refused(tmp_path: Path) -> None:
     _create(tmp_path, "first", "search")
     with pytest.raises(RunError, match="'first' was made by 'nasproxy search', not by 'nasproxy condense'"):
-        find_run("first", tmp_path, command="condense")
+        find_run("first", tmp_path, "condense")
 
 
 def test_missing_run_is_an_error_that_lists_the_runs(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_last_of_a_command_that_never_ran_is_an_error(tmp_path: Path) -> None:
         find_run("@last", tmp_path)
     _create(tmp_path, "first")
     with pytest.raises(RunNotFoundError, match="@last: no search run in"):
-        find_run("@last", tmp_path, command="search")
+        find_run("@last", tmp_path, "search")
 
 
 @pytest.mark.parametrize("content", [None, "{", b"\xff"])

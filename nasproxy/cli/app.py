@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nasproxy.cli import condense, dashboard, demo, evaluate, export, ls, rank, search, show
+from nasproxy.cli import (
+    combine,
+    compare,
+    condense,
+    dashboard,
+    demo,
+    evaluate,
+    export,
+    ls,
+    rank,
+    report,
+    search,
+    show,
+)
 from nasproxy.errors import NasproxyError
 
 INTERRUPTED = 130
@@ -34,13 +47,13 @@ class _Group(TyperGroup):
 app = typer.Typer(
     name="nasproxy",
     cls=_Group,
-    help="Rank neural architectures by training them on a condensed dataset: condense, search, rank.",
+    help="Rank neural architectures by training them on a condensed dataset: condense, search, rank, or compare.",
     epilog="A RUN is a name under runs/, a path, or @last. Start with: nasproxy demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (condense, evaluate, search, rank, export, dashboard, ls, show, demo):
+for command in (condense, evaluate, search, combine, rank, report, compare, export, dashboard, ls, show, demo):
     command.register(app)
 
 

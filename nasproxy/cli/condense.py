@@ -62,7 +62,7 @@ def condense(
         },
         "machine": {"device": device},
     }
-    resumed = find_run(resume, runs_dir, command="condense") if resume else None
+    resumed = find_run(resume, runs_dir, "condense") if resume else None
     given = options.given_settings(CondenseConfig, file=config, flags=flags, overrides=overrides)
     settings = (
         options.resumed_settings(CondenseConfig, resumed, given) if resumed else make_config(CondenseConfig, given)

@@ -47,7 +47,7 @@ def evaluate(
     from nasproxy.jobs.references import proxy_defaults
 
     if run == LAST:
-        run = find_run(run, runs_dir, command="condense").name
+        run = find_run(run, runs_dir, "condense").name
     flags = {
         "images": options.image_flags(dataset, data_dir, image_size, val_fraction),
         "evaluate": {"proxy": run, "nets": nets, "num_nets": num_nets, "seed": seed},

@@ -24,11 +24,13 @@ def print_result(result: Mapping[str, Any], *, as_json: bool, next_step: str) ->
     print(f"next: {next_step}", file=sys.stderr)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None, to_stderr: bool = False
+) -> None:
     """A table; its first column is left-aligned, on a pipe it is as wide as it needs."""
-    console = Console()
+    console = Console(stderr=to_stderr)
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(stderr=to_stderr, width=200)
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -1,6 +1,5 @@
 """`nasproxy search`: score architectures by a proxy."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,11 +25,11 @@ def search(
             metavar="RUN|NAME", help="A condense run, a .safetensors file, or a name of 'nasproxy ls proxies'."
         ),
     ] = None,
-    space: Annotated[str | None, typer.Option(help="Name or .toml file of the search space. [convnet720]")] = None,
+    space: options.Space = None,
     strategy: Annotated[str | None, typer.Option(help="grid, random or tpe. [grid]")] = None,
     archs: Annotated[str | None, typer.Option(help="all, a file of ids, top:RUN:5% or top:RUN:36. [all]")] = None,
     num_archs: Annotated[int | None, typer.Option(help="At most so many architectures.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Nets trained or scored for each architecture. [5]")] = None,
+    seeds: options.Seeds = None,
     epochs: Annotated[
         int | None, typer.Option(help="[200 on a proxy set, 100 on the whole set; not for training-free proxies]")
     ] = None,
@@ -40,10 +39,10 @@ def search(
     image_size: options.ImageSize = None,
     val_fraction: options.ValFraction = None,
     device: options.Device = None,
-    workers: Annotated[int | None, typer.Option(help="Processes side by side. [one a core or GPU share]")] = None,
-    gpus_per_worker: Annotated[float | None, typer.Option(help="GPU share of a worker. [1]")] = None,
-    address: Annotated[str | None, typer.Option(help="A running Ray cluster.")] = None,
-    storage: Annotated[str | None, typer.Option(help="Optuna storage URL. [study.db in the run folder]")] = None,
+    workers: options.Workers = None,
+    gpus_per_worker: options.GpusPerWorker = None,
+    address: options.Address = None,
+    storage: options.Storage = None,
     seed: options.Seed = None,
     config: options.Config = None,
     name: options.Name = None,
@@ -61,9 +60,9 @@ def search(
         "images": options.image_flags(dataset, data_dir, image_size, val_fraction),
         "search": {
             "proxy": proxy,
-            "space": _absolute_if_file(space),
+            "space": options.absolute_if_file(space),
             "strategy": strategy,
-            "archs": _absolute_if_file(archs),
+            "archs": options.absolute_if_file(archs),
             "num_archs": num_archs,
             "seeds": seeds,
             "storage": storage,
@@ -77,7 +76,7 @@ def search(
     from nasproxy.jobs.searching import run_search
     from nasproxy.study import State
 
-    resumed = find_run(resume, runs_dir, command="search") if resume else None
+    resumed = find_run(resume, runs_dir, "search") if resume else None
     if resumed:
         settings = options.resumed_settings(SearchConfig, resumed, given)
     else:
@@ -104,8 +103,3 @@ def search(
     print_result(result, as_json=json, next_step=next_step)
     if failed:
         raise typer.Exit(FAILED_TRIALS)
-
-
-def _absolute_if_file(text: str | None) -> str | None:
-    """A path of an existing file made absolute, so that the run can be resumed from anywhere."""
-    return str(Path(text).expanduser().resolve()) if text and Path(text).expanduser().is_file() else text

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
-from nasproxy.config import CondenseConfig, SearchConfig, Tree, make_config, read_config
+from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, read_config
 from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import LAST, RunDir, find_run
 from nasproxy.study import Trials, open_store, sqlite_url
+from nasproxy.tables import read_truth
+
+SCORED = ("search", "combine")
+"""Commands whose runs hold trials."""
 
 
 def find_proxy(reference: str, root: Path) -> ProxySet | str:
@@ -54,20 +58,27 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
     defaults: Tree = {}
     named: Tree = {"search": {}}
     if proxy == LAST:
-        named["search"]["proxy"] = proxy = find_run(LAST, root, command="condense").name
+        named["search"]["proxy"] = proxy = find_run(LAST, root, "condense").name
     if archs.startswith("top:"):
         reference, amount = _split_top(archs)
-        run = find_run(reference, root, command="search")
+        run = find_scores(reference, root)
         named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
-        config = read_config(SearchConfig, run.config_path)
+        config = search_behind(run, root)
         defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
     defaults |= {"recipe": default_recipe(proxy).model_dump()} | proxy_defaults(proxy, root)
     return make_config(SearchConfig, defaults, given, named)
 
 
+def search_behind(run: RunDir, root: Path) -> SearchConfig:
+    """Settings of a search; of a combination's first one."""
+    while run.meta["command"] == CombineConfig.command:
+        run = find_scores(read_config(CombineConfig, run.config_path).combine.runs[0], root)
+    return read_config(SearchConfig, run.config_path)
+
+
 def _find_condense_run(reference: str, root: Path) -> RunDir:
     try:
-        return find_run(reference, root, command="condense")
+        return find_run(reference, root, "condense")
     except RunNotFoundError as error:
         raise RunNotFoundError(f"{error}; proxies that need no run: {', '.join(PROXIES)}") from None
 
@@ -85,7 +96,7 @@ def read_arch_ids(reference: str, root: Path) -> list[str] | None:
         return None
     if reference.startswith("top:"):
         name, amount = _split_top(reference)
-        ids = load_trials(find_run(name, root, command="search")).top(parse_amount(amount))
+        ids = load_trials(find_scores(name, root)).top(parse_amount(amount))
     else:
         try:
             lines = Path(reference).expanduser().read_text(encoding="utf-8").splitlines()
@@ -138,7 +149,7 @@ def parse_fraction(text: str) -> float:
 
 
 def load_trials(run: RunDir) -> Trials:
-    """All trials of a search run, finished or not.
+    """All trials of a search or combination, finished or not.
 
     Raises:
         InputError: the study cannot be read.
@@ -146,13 +157,37 @@ def load_trials(run: RunDir) -> Trials:
     return open_store(run.name, storage_url(run)).trials()
 
 
+def find_scores(reference: str, root: Path) -> RunDir:
+    """The run of a proxy's trials that a name, a path or @last refers to.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: a run without trials.
+    """
+    return find_run(reference, root, *SCORED)
+
+
+def load_truth(reference: str, root: Path) -> Trials:
+    """The truth that `--truth` names: a search by 'whole', or a CSV file of true accuracies.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: a run without trials.
+        InputError: the study or file cannot be read.
+    """
+    if Path(reference).suffix == ".csv":
+        return read_truth(Path(reference).expanduser())
+    return load_trials(find_scores(reference, root))
+
+
 def storage_url(run: RunDir) -> str:
-    """The Optuna storage of a search run.
+    """The Optuna storage of a run with trials.
 
     Raises:
         InputError: the run keeps its study in a file that is not there.
     """
-    url = read_config(SearchConfig, run.config_path).search.storage
+    is_search = run.meta["command"] == SearchConfig.command
+    url = read_config(SearchConfig, run.config_path).search.storage if is_search else None
     if url is None and not run.study_path.is_file():
         raise InputError(f"run {run.name} has no {run.study_path.name} yet; continue it with --resume {run.name}")
     return url or sqlite_url(run.study_path)

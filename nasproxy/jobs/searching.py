@@ -18,9 +18,6 @@ from nasproxy.space import load_space
 from nasproxy.study import State, StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
 
-ARCHS_FILE = "archs.txt"
-"""File of a search run: the ids that it was asked for, where not the whole space."""
-
 
 def run_search(
     config: SearchConfig,
@@ -70,7 +67,7 @@ def run_search(
             workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
             run.update_meta(device=plan.workforce.device_name, workforce=workforce, left_out=plan.left_out)
             if arch_ids is not None:  # the run that they were the best of may go on
-                write_text(run.path / ARCHS_FILE, "".join(f"{arch_id}\n" for arch_id in arch_ids))
+                write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in arch_ids))
             tally = _Tally(list(store.trials()), plan, listener)
             run.log(
                 f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(tally.trials)} done before"
@@ -130,8 +127,7 @@ def _show_score(trial: Trial) -> str:
 
 def _archs_of(run: RunDir | None) -> str | None:
     """The file of ids that a resumed run was asked for."""
-    path = run.path / ARCHS_FILE if run else None
-    return str(path) if path and path.is_file() else None
+    return str(run.archs_path) if run and run.archs_path.is_file() else None
 
 
 def _open_store(run: RunDir, url: str | None, info: StudyInfo, *, is_new: bool) -> TrialStore:
