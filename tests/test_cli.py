@@ -45,12 +45,19 @@ def test_a_condense_run_leaves_the_documented_files(finished: Shell) -> None:
     run = finished.run_dir("few")
     names = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
     assert names == {"config.toml", "meta.json", "proxy.safetensors", "proxy.png", "metrics.jsonl", "log.txt"}
-    assert [json.loads(line)["step"] for line in run.metrics_path.read_text().splitlines()] == [10, 20]
+    assert tens(run) == [10, 20]
     assert run.meta["status"] == "done"
     assert run.meta["versions"]["torch"]
     with safe_open(run.proxy_path, framework="pt") as file:
         assert file.get_tensor("images").shape == (40, 1, 16, 16)
         assert json.loads(file.metadata()["method"]) == "dm"
+
+
+def tens(run: RunDir) -> list[int]:
+    """Steps of the loss curve that are multiples of ten; where steps are slow, there are others as well."""
+    steps = [json.loads(line)["step"] for line in run.metrics_path.read_text().splitlines()]
+    assert steps == sorted(set(steps))
+    return [step for step in steps if step % 10 == 0]
 
 
 def test_a_runs_own_config_makes_the_same_proxy_set_again(finished: Shell) -> None:
@@ -274,8 +281,7 @@ def test_an_interrupted_condensation_goes_on_bit_for_bit(shell: Shell) -> None:
     for name in ("uncut", "cut"):
         with safe_open(shell.run_dir(name).proxy_path, framework="pt") as file:
             contents.append(file.get_tensor("images"))
-        steps = [json.loads(line)["step"] for line in shell.run_dir(name).metrics_path.read_text().splitlines()]
-        assert steps == list(range(10, 201, 10))
+        assert tens(shell.run_dir(name)) == list(range(10, 201, 10))
     assert contents[0].equal(contents[1])
     assert "finished" in shell.run("condense", "--resume", "cut", expect=2).stderr
 
