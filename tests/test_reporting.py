@@ -346,6 +346,14 @@ def test_the_markdown_table_has_a_row_a_proxy_and_footnotes(comparison: Comparis
     assert lines[-1] == "1. one score for all seeds: no noise to correct for"
 
 
+def test_a_combination_that_saw_the_truth_says_so(comparison: Comparison) -> None:
+    assert not any("was fitted to the truth" in text for text in describe_findings(comparison))
+    first = comparison.proxies[0]
+    fitted = replace(first, info=replace(first.info, recipe={"combination": "fitted"}))
+    told = describe_findings(replace(comparison, proxies=(fitted, *comparison.proxies[1:])))
+    assert any(text.startswith(f"{comparison.rankings[0].label} was fitted to the truth") for text in told)
+
+
 def test_tables_escape_names(comparison: Comparison) -> None:
     odd = with_ranking(comparison, 0, label="a|b_50%&$#")
     assert r"| a\|b\_50%&$# |" in table_markdown(odd)

@@ -11,7 +11,7 @@ FEW_ARCHS = 20
 
 def describe_cautions(comparison: Comparison) -> list[str]:
     """Why the figures may mean less than they seem to."""
-    parts = (_few_archs, _shortened_truth, _partial_truth, _one_seed, _missing_trials)
+    parts = (_few_archs, _shortened_truth, _partial_truth, _one_seed, _fitted, _missing_trials)
     return [sentence for part in parts for sentence in part(comparison)]
 
 
@@ -55,6 +55,15 @@ def _one_seed(comparison: Comparison) -> list[str]:
     if comparison.truth.info.num_seeds > 1:
         return []
     return ["The truth has one seed: its noise, and with it the highest ρ that can be measured, is unknown."]
+
+
+def _fitted(comparison: Comparison) -> list[str]:
+    return [
+        f"{ranking.label} was fitted to the truth that judges it, each architecture by fits that did not see it: it "
+        "cannot be had without a truth of some."
+        for ranking, trials in zip(comparison.rankings, comparison.proxies, strict=True)
+        if trials.info.recipe.get("combination") == "fitted"
+    ]
 
 
 def _missing_trials(comparison: Comparison) -> list[str]:
