@@ -1,4 +1,4 @@
-"""`nasproxy demo`: the whole job on the built-in digits, in about two minutes on two cores."""
+"""`nasproxy demo`: the whole job on the built-in digits, in three to four minutes on two cores."""
 
 from typing import Annotated
 
@@ -33,5 +33,5 @@ look at next:
   {run.report_path}    the report: open it in a browser
   {run.path}/architectures.csv    every architecture, ranked by the truth and by each proxy
   nasproxy dashboard {run.name}    every trial in the browser
-  nasproxy compare --preset two-cores --dataset cifar10 --dry-run    the real thing, and how long it takes here"""
+  nasproxy compare --preset two-cores --dry-run    the real thing, and how long it takes here"""
     )

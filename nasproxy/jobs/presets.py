@@ -27,7 +27,7 @@ PRESETS: Mapping[str, Tree] = {
         "recipe": {"epochs": 100},
         "truth_recipe": {"epochs": 1},
     },
-    # `nasproxy demo`: the built-in digits, two minutes
+    # `nasproxy demo`: the built-in digits, three minutes
     "demo": {
         "images": {"dataset": "digits"},
         "compare": {
