@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nasproxy.cli.compare import describe_duration
 from nasproxy.cli.dashboard import open_dashboard
 from nasproxy.condensing import METHODS
 from nasproxy.config import CompareConfig, make_config
@@ -229,3 +230,11 @@ def test_table_5_has_the_papers_settings() -> None:
     assert (config.compare.seeds, config.compare.top, config.compare.truth_for) == (5, 0.05, "all")
     assert (config.condense.images_per_class, config.recipe.epochs, config.truth_recipe.epochs) == (50, 200, 100)
     assert (config.recipe.batch_size, config.recipe.lr, config.recipe.augmentation) == (250, 0.01, "auto")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 min"), (24, "0.4 min"), (2100, "35 min"), (22_320, "6.2 h"), (1_209_600, "14 days")],
+)
+def test_the_plan_shows_times_that_people_read(seconds: float, shown: str) -> None:
+    assert describe_duration(seconds) == shown

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nasproxy.comparing import Comparison
     from nasproxy.jobs.comparing import Step
 
+HOUR = 3600.0
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -149,14 +151,17 @@ def print_plan(steps: "list[Step]", *, to_stderr: bool) -> None:
         [
             step.what,
             "done" if step.is_done else "goes on" if step.run else "to do",
-            _minutes(step.seconds),
+            describe_duration(step.seconds),
             step.run or "",
         ]
         for step in steps
     ]
-    rows.append(["all", "", _minutes(sum(step.seconds for step in steps)), ""])
-    print_table(["step", "state", "minutes", "run"], rows, to_stderr=to_stderr)
+    rows.append(["all", "", describe_duration(sum(step.seconds for step in steps)), ""])
+    print_table(["step", "state", "time here", "run"], rows, to_stderr=to_stderr)
 
 
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f}" if seconds >= 600 else f"{seconds / 60:.1f}"
+def describe_duration(seconds: float) -> str:
+    """E.g. '0.4 min', '35 min', '6.2 h', '14 days'."""
+    if seconds < 2 * HOUR:
+        return f"{seconds / 60:.2g} min" if seconds < 600 else f"{seconds / 60:.0f} min"
+    return f"{seconds / HOUR:.1f} h" if seconds < 48 * HOUR else f"{seconds / 24 / HOUR:.0f} days"
