@@ -50,7 +50,8 @@ def search(
         NasproxyError: see `plan_search`.
     """
     plan = plan_search(space, proxy, data, config_from_overrides(proxy, overrides), archs)
-    return run_plan(plan, create_store(plan.describe("search"), None), on_trial=on_trial)
+    info = plan.describe(f"{data.name}-{space.name}-{plan.proxy.name}")
+    return run_plan(plan, create_store(info, None), on_trial=on_trial)
 
 
 def run_plan(
