@@ -51,13 +51,18 @@ def combine_trials(
         raise SettingsError(f"{len(proxies)} proxy is no combination; name two searches or more")
     for other in proxies[1:]:
         check_same_task(proxies[0], other)
-    rows = _common_rows(proxies)
+    rows = common_rows(proxies)
     scores = _average(rows) if how == "average" else _fit(proxies, rows, truth, seed)
     trials = (_combined([row[index] for row in rows], scores[index]) for index in range(len(rows[0])))
     return Trials(_describe(proxies, how, name, num_seeds=scores.shape[1]), tuple(trials))
 
 
-def _common_rows(proxies: Sequence[Trials]) -> Rows:
+def common_rows(proxies: Sequence[Trials]) -> Rows:
+    """Of each proxy, its trials of the architectures that all of them scored, in the order of the first one's.
+
+    Raises:
+        InputError: there are none.
+    """
     scored = [{trial.arch_id: trial for trial in trials if trial.has_scores} for trials in proxies]
     common = [arch_id for arch_id in scored[0] if all(arch_id in trials for trials in scored)]
     if not common:

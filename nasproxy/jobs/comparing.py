@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasproxy.combining import COMBINATIONS
+from nasproxy.combining import COMBINATIONS, common_rows
 from nasproxy.comparing import Comparison
 from nasproxy.condensing import METHODS
 from nasproxy.config import CompareConfig, Tree, dump_config, make_config
@@ -221,11 +221,10 @@ def choose_top(proxies: Sequence[Trials], fraction: float) -> dict[str, float]:
 
 def choose_sample(proxies: Sequence[Trials], count: int, *, seed: int) -> dict[str, float]:
     """Architectures of all fifths of the proxies' average rank, and how many of their fifth each one stands for."""
-    scored = [{trial.arch_id: trial.score for trial in trials if trial.has_scores} for trials in proxies]
-    common = [arch_id for arch_id in scored[0] if all(arch_id in scores for scores in scored)]
-    ranks = average_ranks([[scores[arch_id] for arch_id in common] for scores in scored])
+    rows = common_rows(proxies)
+    ranks = average_ranks([[trial.score for trial in row] for row in rows])
     chosen, weights = sample_stratified(ranks, count, seed=seed)
-    return {common[index]: float(weight) for index, weight in zip(chosen, weights, strict=True)}
+    return {rows[0][index].arch_id: float(weight) for index, weight in zip(chosen, weights, strict=True)}
 
 
 def _describe(piece: Piece) -> str:

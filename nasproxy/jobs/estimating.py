@@ -3,6 +3,7 @@
 import contextlib
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
 import numpy as np
@@ -121,4 +122,10 @@ def _fitting(task: Task) -> list[Arch]:
 
 
 def _flops(arch: Arch, data: ImageData) -> int:
-    return measure_costs(arch, data.image_shape, data.num_classes).flops
+    return _flops_on(arch, data.image_shape, data.num_classes)
+
+
+@cache
+def _flops_on(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> int:
+    """Counted once a process: a plan asks for all architectures at every piece of work."""
+    return measure_costs(arch, image_shape, num_classes).flops

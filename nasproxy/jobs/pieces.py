@@ -169,9 +169,8 @@ class Searching:
         if is_done(found):
             return found
         config = self.config(proxy)
-        return run_search(config, root=self.task.root, name=None, resume=found, retry_failed=False, listener=listener)[
-            0
-        ]
+        run, _ = run_search(config, root=self.task.root, name=None, resume=found, retry_failed=False, listener=listener)
+        return run
 
     def _find_proxy(self) -> str | None:
         """What the search is told as its proxy; None while the proxy set is not made."""
