@@ -20,9 +20,9 @@ from benchmarks import naive
 from benchmarks.machine import describe
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.condensing import condense
-from nasproxy.condensing.embedders import make_embedder
+from nasproxy.condensing.embedding import make_embedding_net
 from nasproxy.config import ImageSettings, RecipeSettings
-from nasproxy.device import find_device, kept_memory
+from nasproxy.device import find_device, retain_freed_memory
 from nasproxy.images import ImageData, ImageSet, load_images, make_generator
 from nasproxy.nets.classifier import Classifier
 from nasproxy.nets.convnet import default_arch, parse_arch
@@ -83,7 +83,7 @@ def condense_naively(data: ImageData, images_per_class: int, steps: int) -> Imag
     arch, seeds = default_arch(images.image_shape), itertools.count()
 
     def make_fresh() -> Classifier:
-        return make_embedder(arch, images, derive_seed("naive", next(seeds)))
+        return make_embedding_net(arch, images, derive_seed("naive", next(seeds)))
 
     groups = parse_strategy("auto", flippable=images.flippable)
     pairs = naive.pair_drawer(images, settings["real_batch_size"], groups, make_generator("naive"))
@@ -115,7 +115,7 @@ def train_naively(
 
 def train_ours(arch_id: str, images: ImageSet, data: ImageData, recipe: RecipeSettings, num_nets: int) -> list[float]:
     """Test accuracies of as many nets trained by nasproxy."""
-    with kept_memory():
+    with retain_freed_memory():
         scores = train_seeds(parse_arch(arch_id), images, recipe, val=None, test=data.test, num_seeds=num_nets, seed=0)
     return list(scores.test_accuracies)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from nasproxy.condensing.engine import timed
 from nasproxy.config import Precision
-from nasproxy.device import describe_device, kept_memory, num_cores
+from nasproxy.device import describe_device, num_cores, retain_freed_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,7 +49,7 @@ def arithmetic_limit(device: torch.device, precision: Precision) -> float:
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     maps = torch.randn(16 if device.type == "cpu" else 1024, 256, 32, 32, device=device).to(dtype)
     kernel = torch.randn(256, 256, 3, 3, device=device).to(dtype)
-    with kept_memory(), torch.no_grad():
+    with retain_freed_memory(), torch.no_grad():
         product = 2 * side**3 / timed(lambda: left @ right, device, REPEATS)
         convolution = 2 * 9 * 256 * maps.numel() / timed(lambda: F.conv2d(maps, kernel, padding=1), device, REPEATS)
     return max(product, convolution)

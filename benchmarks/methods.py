@@ -27,7 +27,7 @@ from benchmarks.machine import describe, in_fresh_process
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import complete_settings
-from nasproxy.condensing.embedders import embedder_arch, make_embedder
+from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
 from nasproxy.config import (
     CondenseConfig,
     CondenseSettings,
@@ -36,7 +36,7 @@ from nasproxy.config import (
     make_config,
     parse_overrides,
 )
-from nasproxy.device import find_device, kept_memory
+from nasproxy.device import find_device, retain_freed_memory
 from nasproxy.images import ImageData, load_images, make_generator
 from nasproxy.nets.classifier import Classifier
 from nasproxy.nets.zoo import parse_net
@@ -78,7 +78,7 @@ class Job:
     images: ImageSettings
     ipc: int
     seconds: float
-    embedder: str
+    embedding_net: str
     real_batch_size: int
     num_nets: int
     epochs: int
@@ -95,7 +95,7 @@ def main() -> None:
     )
     parser.add_argument("--ipc", type=int, default=10, help="images a class")
     parser.add_argument("--seconds", type=float, default=60, help="of condensing")
-    parser.add_argument("--embedder", default="auto", help="net to condense with and to evaluate")
+    parser.add_argument("--embedding-net", default="auto", help="net to condense with and to evaluate")
     parser.add_argument("--real-batch-size", type=int, default=256)
     parser.add_argument("--nets", type=int, default=5, help="trained for each accuracy")
     parser.add_argument("--epochs", type=int, default=300, help="of each net")
@@ -104,8 +104,8 @@ def main() -> None:
     options = parser.parse_args()
     images = ImageSettings(dataset=options.dataset, data_dir=options.data_dir)
     job = Job(
-        images, options.ipc, options.seconds, options.embedder, options.real_batch_size, options.nets, options.epochs,
-        options.device,
+        images, options.ipc, options.seconds, options.embedding_net, options.real_batch_size, options.nets,
+        options.epochs, options.device,
     )  # fmt: skip
     console = Console(highlight=False, soft_wrap=True)
     console.print(", ".join(f"{key} {value}" for key, value in describe(find_device(job.device)).items()))
@@ -122,7 +122,7 @@ def run(method: str, job: Job) -> Row:
     device = find_device(job.device)
     data = load_images(settings=job.images).to(device)
     name, *overrides = method.split()
-    own = {"images_per_class": job.ipc, "embedder": job.embedder, "real_batch_size": job.real_batch_size}
+    own = {"images_per_class": job.ipc, "embedding_net": job.embedding_net, "real_batch_size": job.real_batch_size}
     given = parse_overrides(CondenseConfig, overrides)
     asked = make_config(CondenseConfig, {"condense": {"method": name} | own}, given).condense
     complete = complete_settings(asked, data.train)
@@ -137,8 +137,8 @@ def run(method: str, job: Job) -> Row:
     proxy = condense(data, settings=asked.model_copy(update={"steps": steps}), cache_dir=cache_dir)
     peak = _peak_memory(device) - before
     naive_seconds = time_naive(data, complete) if name in GRADIENT_METHODS else math.nan
-    arch = parse_net(job.embedder, data.image_shape)
-    with kept_memory():
+    arch = parse_net(job.embedding_net, data.image_shape)
+    with retain_freed_memory():
         scores = train_seeds(
             arch, proxy.images, RecipeSettings(epochs=job.epochs, batch_size=256), val=None, test=data.test,
             num_seeds=job.num_nets, seed=0,
@@ -170,10 +170,10 @@ def time_naive(data: ImageData, settings: CondenseSettings) -> float:
     images = data.train
     groups = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
     generator, seeds = make_generator("naive"), itertools.count()
-    arch = embedder_arch(settings.embedder, images)
+    arch = embedding_net_arch(settings.embedding_net, images)
 
     def make_net() -> Classifier:
-        return make_embedder(arch, images, derive_seed("naive", next(seeds))).requires_grad_(True)
+        return make_embedding_net(arch, images, derive_seed("naive", next(seeds))).requires_grad_(True)
 
     shape = (images.num_classes, settings.images_per_class, *images.image_shape)
     steps = naive.condense_by_gradients(

@@ -8,7 +8,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.workload import BATCH_SIZE, IMAGES_PER_CLASS, NUM_CLASSES, STACKED, make_data, random_images
 from nasproxy.condensing import condense
 from nasproxy.config import RecipeSettings
-from nasproxy.device import find_device, kept_memory
+from nasproxy.device import find_device, retain_freed_memory
 from nasproxy.images import make_generator
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.training import make_net, train
@@ -58,7 +58,7 @@ def profile_training(arch_id: str, steps: int, device: torch.device) -> str:
     """Of an augmented training after one that warms up."""
     images = random_images(NUM_CLASSES * IMAGES_PER_CLASS, "train").to(device)
     net, recipe = make_net(parse_arch(arch_id), images, 0), RecipeSettings(steps=steps, batch_size=BATCH_SIZE)
-    with kept_memory():
+    with retain_freed_memory():
         train([net], images, recipe, [make_generator(0)])
         with _make_profiler(device) as profiler:
             train([net], images, recipe, [make_generator(0)])

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from benchmarks.workload import BATCH_SIZE, random_images
 from nasproxy.condensing.engine import timed
 from nasproxy.config import RecipeSettings
-from nasproxy.device import kept_memory
+from nasproxy.cuda_graphs import capture_graph
+from nasproxy.device import retain_freed_memory
 from nasproxy.nets.convnet import parse_arch
-from nasproxy.replay import replayed
 from nasproxy.training import make_net, make_update
 
 Weights = dict[str, Tensor]
@@ -39,7 +39,7 @@ def time_all(arch_ids: Sequence[str], num_nets: int, device: torch.device) -> di
     Raises:
         AssertionError: two ways do not agree on the losses.
     """
-    with kept_memory():
+    with retain_freed_memory():
         return {arch_id: _time_arch(arch_id, num_nets, device) for arch_id in arch_ids}
 
 
@@ -53,7 +53,7 @@ def _time_arch(arch_id: str, num_nets: int, device: torch.device) -> dict[str, f
 
     ways = {"one by one": _one_by_one(make_nets(), batches, labels)}
     if device.type == "cuda":
-        ways["side by side"] = _side_by_side(make_nets(), batches, labels)
+        ways["side by side"] = _on_streams(make_nets(), batches, labels)
     for name, losses_of in (("vmap", _mapped_losses), ("grouped", _grouped_losses), ("unfolded", _unfolded_losses)):
         ways[name] = _stacked(make_nets(), losses_of, batches, labels)
     expected = ways["one by one"]()
@@ -68,8 +68,10 @@ def _one_by_one(nets: Sequence[nn.Module], batches: Tensor, labels: Tensor) -> W
     return lambda: torch.cat([update(*pair) for update, *pair in zip(updates, batches, labels, strict=True)])
 
 
-def _side_by_side(nets: Sequence[nn.Module], batches: Tensor, labels: Tensor) -> Way:
-    update = replayed(*make_update(nets, RecipeSettings(), torch.tensor(0.01, device=batches.device)), batches.device)
+def _on_streams(nets: Sequence[nn.Module], batches: Tensor, labels: Tensor) -> Way:
+    update = capture_graph(
+        *make_update(nets, RecipeSettings(), torch.tensor(0.01, device=batches.device)), batches.device
+    )
     return lambda: update(*batches, *labels)
 
 

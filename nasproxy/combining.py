@@ -63,7 +63,7 @@ def common_rows(proxies: Sequence[Trials]) -> Rows:
     Raises:
         InputError: there are none.
     """
-    scored = [{trial.arch_id: trial for trial in trials if trial.has_scores} for trials in proxies]
+    scored = [{trial.arch_id: trial for trial in trials if trial.is_ranked} for trials in proxies]
     common = [arch_id for arch_id in scored[0] if all(arch_id in trials for trials in scored)]
     if not common:
         names = ", ".join(trials.info.name for trials in proxies)
@@ -85,7 +85,7 @@ def _fit(proxies: Sequence[Trials], rows: Rows, truth: Trials | None, seed: int)
     if truth is None:
         raise SettingsError("a fitted combination needs a truth for some architectures; give --truth, or 'average'")
     check_comparable(proxies[0], truth)
-    known = {trial.arch_id: trial.test_accuracy for trial in truth if trial.has_scores}
+    known = {trial.arch_id: trial.test_accuracy for trial in truth if trial.is_ranked}
     targets = [known.get(trial.arch_id, np.nan) for trial in rows[0]]
     try:
         fit = fit_combination([[trial.score for trial in row] for row in rows], targets, seed=seed)

@@ -250,8 +250,8 @@ def compare_trials(
     shown = Counter(ranking.label for ranking, _ in judged)
     judged.sort(key=lambda item: -math.inf if item[0].spearman.value is None else item[0].spearman.value, reverse=True)
     ordered = tuple(trials for _, trials in judged)
-    scored = {trial.arch_id for trials in proxies for trial in trials if trial.has_scores}
-    with_truth = [trial for trial in truth if trial.has_scores and trial.arch_id in scored]
+    scored = {trial.arch_id for trials in proxies for trial in trials if trial.is_ranked}
+    with_truth = [trial for trial in truth if trial.is_ranked and trial.arch_id in scored]
     measured = _by_seed([trial.test_accuracies for trial in with_truth])
     return Comparison(
         truth=truth,
@@ -305,8 +305,8 @@ class _Pair:
 
     @classmethod
     def of(cls, trials: Trials, truth: Trials) -> "_Pair":
-        scored = [trial for trial in trials.ranked() if trial.has_scores]
-        true = {trial.arch_id: trial for trial in truth if trial.has_scores}
+        scored = [trial for trial in trials.ranked() if trial.is_ranked]
+        true = {trial.arch_id: trial for trial in truth if trial.is_ranked}
         common = [trial for trial in scored if trial.arch_id in true]
         if not common:
             raise InputError(
@@ -396,7 +396,7 @@ def _negated(difference: Difference) -> Difference:
 
 def _factor_effects(proxies: Sequence[Trials], with_truth: Sequence[Trial]) -> tuple[FactorEffect, ...]:
     """Effects over the architectures that the truth and every proxy scored."""
-    scored = [{trial.arch_id: trial for trial in trials if trial.has_scores} for trials in proxies]
+    scored = [{trial.arch_id: trial for trial in trials if trial.is_ranked} for trials in proxies]
     common = [trial for trial in with_truth if all(trial.arch_id in trials for trials in scored)]
     if not common:
         return ()

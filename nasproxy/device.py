@@ -56,11 +56,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 
 
 _keepers = 0
-"""How many `kept_memory` are in force."""
+"""How many `retain_freed_memory` are in force."""
 
 
 @contextlib.contextmanager
-def kept_memory() -> Iterator[None]:
+def retain_freed_memory() -> Iterator[None]:
     """Keeps memory that tensors give up in this process for the next ones, and hands it back to the system at the end.
 
     glibc takes every large block fresh from the system, page by page, and returns it at once. Activations are such

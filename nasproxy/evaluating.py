@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from nasproxy.config import EvaluateConfig
-from nasproxy.device import kept_memory
+from nasproxy.device import retain_freed_memory
 from nasproxy.errors import ArchError, SettingsError
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.nets.zoo import parse_nets
@@ -78,7 +78,7 @@ def evaluate(
 
     train_set = proxy.images.to(data.train.device)
     evaluations: list[Evaluation] = []
-    with kept_memory():
+    with retain_freed_memory():
         for position, arch in enumerate(archs):
             report(position, 0)
             evaluations.append(_evaluate_arch(arch, train_set, data.test, config, partial(report, position)))

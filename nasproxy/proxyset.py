@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from nasproxy.encoding import EncodedImages, Pixels, make_encoding
 from nasproxy.errors import DataError, ProxySetError, SettingsError
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.images.imageset import describe_images, read_image_file, save_image_set
-from nasproxy.storage import Pixels, StoredImages, make_storage
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ProxySet:
     images: ImageSet
     """What is trained on: decoded."""
     method: str
-    """Its name; with the storage format after it where that is not its own, e.g. 'dm+low-rank'."""
+    """Its name; with the encoding after it where that is not its own, e.g. 'dm+low-rank'."""
     images_per_class: int
     """The budget of memory, in images of this size."""
     seed: int
@@ -36,12 +36,12 @@ class ProxySet:
     """Of the split whose training images it was made from."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the method."""
-    stored: StoredImages | None = field(default=None, compare=False)
+    stored: EncodedImages | None = field(default=None, compare=False)
     """What is kept of the images; None: the images themselves."""
 
     @cached_property
-    def _kept(self) -> StoredImages:
-        return self.stored or StoredImages(Pixels(), {"images": self.images.images}, "pixels")
+    def _kept(self) -> EncodedImages:
+        return self.stored or EncodedImages(Pixels(), {"images": self.images.images}, "pixels")
 
     @property
     def name(self) -> str:
@@ -63,11 +63,11 @@ class ProxySet:
 
         As pixels it holds `images` (N, C, H, W), 1.0 being full brightness; in the format 'multi-formation' `images`
         are mosaics; in the format 'low-rank' `left` @ `right` are images of mean 0 and standard deviation 1, or pixels,
-        as the `unit` of the header's `storage` says. `labels` are those of the decoded images, in the order of the
+        as the `unit` of the header's `encoding` says. `labels` are those of the decoded images, in the order of the
         items and of the tiles in each.
         """
         described = {name: getattr(self, name) for name in _METADATA}
-        described["storage"] = self._kept.describe()
+        described["encoding"] = self._kept.describe()
         save_image_set(self.images, path, {"nasproxy_proxy_set": FORMAT} | described, self._kept.tensors)
 
     def check_fits(self, data: ImageData) -> None:
@@ -97,12 +97,12 @@ class ProxySet:
 _METADATA = ("method", "images_per_class", "seed", "seconds", "dataset", "data_hash", "split_hash", "settings")
 
 
-def make_proxy_set(stored: StoredImages, like: ImageSet, **described: Any) -> ProxySet:
+def make_proxy_set(stored: EncodedImages, like: ImageSet, **described: Any) -> ProxySet:
     """The proxy set of what is kept; `like` has labels, mean and standard deviation, `described` the other fields."""
     with torch.no_grad():
         decoded = stored.decode()
     pixels = decoded if stored.unit == "pixels" else like.pixels_from_normalized(decoded)
-    kept = None if isinstance(stored.storage, Pixels) else stored
+    kept = None if isinstance(stored.encoding, Pixels) else stored
     return ProxySet(replace(like, images=pixels), stored=kept, **described)
 
 
@@ -116,8 +116,8 @@ def load_proxy_set(path: Path) -> ProxySet:
         header, tensors = read_image_file(path)
         if header.get("nasproxy_proxy_set") != FORMAT:
             raise ProxySetError(f"{path} is no proxy set of format {FORMAT}; make one with 'nasproxy condense'")
-        labels, described = tensors.pop("labels"), header["storage"]
-        stored = StoredImages(make_storage(described["format"], **described), tensors, described["unit"])
+        labels, described = tensors.pop("labels"), header["encoding"]
+        stored = EncodedImages(make_encoding(described["format"], **described), tensors, described["unit"])
         like = describe_images(torch.empty(0), labels, header)
         return make_proxy_set(stored, like, **{name: header[name] for name in _METADATA})
     except DataError as error:

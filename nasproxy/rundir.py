@@ -18,7 +18,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 
 from nasproxy.config import without_password
 from nasproxy.errors import InputError, RunError, RunNotFoundError
+from nasproxy.files import write_text
 
 LAST = "@last"
 """What stands for the newest run wherever a run is named."""
@@ -243,26 +244,6 @@ def hold(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that hold anything."""
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
-    write_atomically(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a scratch path of the same suffix and moves what it wrote to `path`."""
-    scratch = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(scratch)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

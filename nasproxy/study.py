@@ -81,7 +81,7 @@ class Trial:
     """With a time zone; when it was recorded, where that is not known."""
 
     @property
-    def has_scores(self) -> bool:
+    def is_ranked(self) -> bool:
         """Whether it can be ranked."""
         return self.state not in (State.FAILED, State.NOT_FINITE)
 
@@ -163,11 +163,11 @@ class Trials(Sequence[Trial]):
 
     def ranked(self) -> list[Trial]:
         """Best score first, equal ones by id; those without one last."""
-        return sorted(self.items, key=lambda trial: (-trial.score if trial.has_scores else math.inf, trial.arch_id))
+        return sorted(self.items, key=lambda trial: (-trial.score if trial.is_ranked else math.inf, trial.arch_id))
 
     def top(self, amount: int | float) -> list[str]:
         """Ids of the best architectures, best first: an int is their number, a float their fraction (rounded up)."""
-        scored = [trial.arch_id for trial in self.ranked() if trial.has_scores]
+        scored = [trial.arch_id for trial in self.ranked() if trial.is_ranked]
         return scored[: count_of(amount, len(scored)) if isinstance(amount, float) else amount]
 
 
@@ -339,8 +339,8 @@ def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
     frozen = create_trial(
         params=dict(trial.factors),
         distributions=make_distributions(factors),
-        value=trial.score if trial.has_scores else None,
-        state=TrialState.COMPLETE if trial.has_scores else TrialState.FAIL,
+        value=trial.score if trial.is_ranked else None,
+        state=TrialState.COMPLETE if trial.is_ranked else TrialState.FAIL,
         user_attrs=attributes,
         intermediate_values=dict(trial.loss_curve),
     )

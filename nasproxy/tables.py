@@ -16,7 +16,7 @@ import pandas as pd
 
 from nasproxy.comparing import Comparison, Ranking, check_comparable
 from nasproxy.errors import InputError, SettingsError
-from nasproxy.rundir import write_atomically
+from nasproxy.files import write_atomically
 from nasproxy.study import ACCURACY, State, StudyInfo, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
@@ -41,7 +41,7 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     frame = pd.DataFrame([_row(trial) for trial in ranked])
     if frame.empty:
         raise InputError(f"run {trials.info.name} has no finished trials yet; continue the search with --resume")
-    ranks = [number + 1 if trial.has_scores else None for number, trial in enumerate(ranked)]
+    ranks = [number + 1 if trial.is_ranked else None for number, trial in enumerate(ranked)]
     frame.insert(0, "rank", pd.Series(ranks, dtype="Int64"))
     if truth is not None:
         true = pd.DataFrame(
@@ -116,7 +116,7 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
             for arch_id, trial in archs.items()
         ]
     ).set_index("arch_id")
-    true = {trial.arch_id: trial for trial in comparison.truth if trial.has_scores}
+    true = {trial.arch_id: trial for trial in comparison.truth if trial.is_ranked}
     frame["truth_rank"] = _ranks(pd.Series({key: trial.test_accuracy for key, trial in true.items()}))
     frame["truth_test_accuracy"] = pd.Series({key: trial.test_accuracy for key, trial in true.items()}, dtype=float)
     frame["truth_test_accuracy_std"] = pd.Series({key: _std(trial.test_accuracies) for key, trial in true.items()})
@@ -127,7 +127,7 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
 
 
 def _proxy_columns(trials: Trials, ranking: Ranking, with_truth: set[str]) -> pd.DataFrame:
-    name, scored = trials.info.name, [trial for trial in trials.ranked() if trial.has_scores]
+    name, scored = trials.info.name, [trial for trial in trials.ranked() if trial.is_ranked]
     columns = pd.DataFrame(index=pd.Index([trial.arch_id for trial in scored], name="arch_id"))
     columns[f"{name} score"] = [trial.score for trial in scored]
     columns[f"{name} rank"] = _ranks(columns[f"{name} score"])

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 
 from nasproxy.augment import augment_batch, cutmix, parse_strategy
 from nasproxy.config import Precision, RecipeSettings
+from nasproxy.cuda_graphs import Step, capture_graph, run_on_streams
 from nasproxy.device import synchronize
 from nasproxy.images import ImageSet, make_generator
-from nasproxy.replay import Step, replayed, side_by_side
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 
 EVAL_BATCH_SIZE = {"cpu": 250, "cuda": 1000}
-"""Images a forward pass of `rightly_classified`, by device type; changes speed, not results."""
+"""Images a forward pass of `correct_mask`, by device type; changes speed, not results."""
 LOOK_EVERY = 100
 """Updates, at least, between looks at the losses: on a GPU each look waits for the device."""
 CURVE_POINTS = 10
@@ -108,7 +108,7 @@ def train(
     drops = [int(part * num_steps) for part in recipe.lr_drops]
     update, state = make_update(nets, recipe, lr)
     if cuda_graphs:
-        update = replayed(update, state, images.device)
+        update = capture_graph(update, state, images.device)
     losses = torch.empty(num_steps, len(nets), device=images.device)
     orders = [_epochs(images, recipe.batch_size, num_steps, generator) for generator in generators]
     for epoch in zip(*orders, strict=True):
@@ -162,7 +162,7 @@ def make_update(nets: Sequence[nn.Module], recipe: RecipeSettings, lr: Tensor) -
             partial(_loss_and_gradient, *work, recipe.precision)
             for work in zip(nets, inputs[: len(nets)], inputs[len(nets) :], strict=True)
         ]
-        losses = torch.stack(side_by_side(works, lr.device))
+        losses = torch.stack(run_on_streams(works, lr.device))
         optimizer.step()
         return losses
 
@@ -179,12 +179,12 @@ def _loss_and_gradient(net: nn.Module, batch: Tensor, labels: Tensor, precision:
 
 
 def measure_accuracy(net: nn.Module, images: ImageSet) -> float:
-    """Fraction of the images that `rightly_classified` finds."""
-    return int(rightly_classified(net, images).sum()) / len(images)
+    """Fraction of the images that `correct_mask` finds."""
+    return int(correct_mask(net, images).sum()) / len(images)
 
 
 @torch.no_grad()
-def rightly_classified(net: nn.Module, images: ImageSet) -> Tensor:
+def correct_mask(net: nn.Module, images: ImageSet) -> Tensor:
     """(N,) bool: whether the net, put in evaluation mode, classifies an image rightly; NaN outputs are wrong."""
     net.eval()
     right = torch.empty(len(images), dtype=torch.bool, device=images.device)

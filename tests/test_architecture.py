@@ -13,14 +13,14 @@ import nasproxy
 PACKAGE = Path(nasproxy.__file__).parent
 
 LAYERS = [
-    {"errors", "seeding"},
+    {"errors", "seeding", "files"},
     {"config", "space", "rundir"},
-    {"images", "augment", "nets", "ranking", "device", "replay", "storage"},
+    {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding"},
     {"training", "scoring", "proxyset"},
     {"condensing", "evaluating", "proxies"},
     {"study", "searching"},
     {"combining", "comparing", "tables", "reporting", "dashboard"},
-    {"jobs"},
+    {"runs"},
     {"cli"},
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
@@ -142,7 +142,7 @@ def test_light_work_imports_nothing_heavy(statement: str) -> None:
 
 
 def test_condensing_starts_without_ray_and_optuna() -> None:
-    loaded = loaded_by("import nasproxy.jobs.condensing")
+    loaded = loaded_by("import nasproxy.runs.condensing")
     assert "torch" in loaded
     assert loaded & {"ray", "optuna", "pandas", "scipy"} == set()
 

@@ -73,7 +73,7 @@ def test_a_method_is_timed_beside_the_reference_and_evaluated(tmp_path: Path, mo
     monkeypatch.setattr(methods, "NAIVE_STEPS", 1)
     images = ImageSettings(data_dir=tmp_path)
     job = methods.Job(
-        images, ipc=2, seconds=0.3, embedder="w8-d2-instance-relu-avg", real_batch_size=8, num_nets=2, epochs=3,
+        images, ipc=2, seconds=0.3, embedding_net="w8-d2-instance-relu-avg", real_batch_size=8, num_nets=2, epochs=3,
         device="cpu",
     )  # fmt: skip
     updated = methods.run("dsa engine=eager-float32-64 outer_loop=2 inner_loop=1", job)

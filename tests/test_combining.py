@@ -10,7 +10,7 @@ from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import count_of
 from nasproxy.space import load_space
 from nasproxy.study import State, Trial, Trials
-from tests.comparisons import make_info, make_trials
+from tests.reporting.comparisons import make_info, make_trials
 
 ARCHS = load_space("convnet720").archs()[::12]
 """60 architectures."""

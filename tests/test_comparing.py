@@ -19,13 +19,13 @@ from nasproxy.tables import (
     trials_frame,
     write_table,
 )
-from tests.comparisons import make_info, make_trials
 from tests.records import (
     INFO,
     TRUTH_INFO,
     make_failed,
     make_trial,
 )
+from tests.reporting.comparisons import make_info, make_trials
 
 
 def test_training_free_scores_are_correlated_with_the_truths_test_accuracies(

@@ -11,14 +11,14 @@ from nasproxy.errors import DeviceError
 
 TRAIN = """
 import contextlib, resource, sys, torch
-from nasproxy.device import kept_memory
+from nasproxy.device import retain_freed_memory
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.space import build
 
 torch.set_num_threads(1)
 images = torch.rand(350, 3, 32, 32)  # activations of 46 MB
-with kept_memory() if sys.argv[1] == "kept" else contextlib.nullcontext():
-    with kept_memory() if sys.argv[1] == "kept" else contextlib.nullcontext():
+with retain_freed_memory() if sys.argv[1] == "kept" else contextlib.nullcontext():
+    with retain_freed_memory() if sys.argv[1] == "kept" else contextlib.nullcontext():
         pass  # an inner one changes nothing
     net, faults = build(parse_arch("w32-d1-instance-relu-avg"), (3, 32, 32), 10), []
     for _ in range(12):

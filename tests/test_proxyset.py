@@ -147,24 +147,24 @@ def test_another_format_is_refused(tiny_set: ImageSet, tmp_path: Path) -> None:
 
 
 def test_missing_metadata_is_named(tiny_set: ImageSet, tmp_path: Path) -> None:
-    described = {"nasproxy_proxy_set": 2, "storage": {"format": "pixels", "unit": "pixels"}, "method": "dm"}
+    described = {"nasproxy_proxy_set": 2, "encoding": {"format": "pixels", "unit": "pixels"}, "method": "dm"}
     save_image_set(tiny_set, tmp_path / "proxy.safetensors", described)
     with pytest.raises(ProxySetError, match="lacks 'images_per_class' in its metadata; condense again"):
         load_proxy_set(tmp_path / "proxy.safetensors")
 
 
 @pytest.mark.parametrize(
-    ("storage", "message"),
+    ("encoding", "message"),
     [
         ({"format": "low-rank", "unit": "pixels", "rank": 2}, "lacks 'left'"),
-        ({"format": "jpeg", "unit": "pixels"}, "cannot be decoded: unknown storage format 'jpeg'"),
+        ({"format": "jpeg", "unit": "pixels"}, "cannot be decoded: unknown encoding format 'jpeg'"),
     ],
 )
 def test_what_cannot_be_decoded_is_said(
-    proxy_set: ProxySet, tmp_path: Path, storage: dict[str, Any], message: str
+    proxy_set: ProxySet, tmp_path: Path, encoding: dict[str, Any], message: str
 ) -> None:
     proxy_set.save(tmp_path / "whole.safetensors")
     header, _ = read_image_file(tmp_path / "whole.safetensors")
-    save_image_set(proxy_set.images, tmp_path / "proxy.safetensors", header | {"storage": storage})
+    save_image_set(proxy_set.images, tmp_path / "proxy.safetensors", header | {"encoding": encoding})
     with pytest.raises(ProxySetError, match=message):
         load_proxy_set(tmp_path / "proxy.safetensors")

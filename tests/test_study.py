@@ -169,12 +169,12 @@ def test_storage_without_its_driver_says_what_to_install() -> None:
 
 def test_accuracies_are_means_over_seeds_and_nan_for_failed() -> None:
     trial = Trial("a", {}, State.DIVERGED, (0.25, 0.75), (0.5, 0.25))
-    assert (trial.val_accuracy, trial.test_accuracy, trial.has_scores) == (0.5, 0.375, True)
+    assert (trial.val_accuracy, trial.test_accuracy, trial.is_ranked) == (0.5, 0.375, True)
     assert trial.score == 0.5
     failed = Trial("a", {}, State.FAILED)
     assert math.isnan(failed.val_accuracy)
     assert math.isnan(failed.test_accuracy)
-    assert not failed.has_scores
+    assert not failed.is_ranked
 
 
 def test_ranked_is_best_first_ties_by_id_and_failures_last() -> None:
@@ -198,7 +198,7 @@ def test_training_free_trials_are_ranked_by_score_and_without_one_last() -> None
     assert [trial.arch_id for trial in trials.ranked()] == ["c", "b", "a", "d"]
     assert trials.top(1.0) == ["c", "b"]
     assert [trial.score for trial in items[1:3]] == [-4.0, (2.0 + 1e9) / 2]
-    assert all(math.isnan(trial.score) and not trial.has_scores for trial in (items[0], items[3]))
+    assert all(math.isnan(trial.score) and not trial.is_ranked for trial in (items[0], items[3]))
     assert all(math.isnan(trial.val_accuracy) and math.isnan(trial.test_accuracy) for trial in items)
 
 

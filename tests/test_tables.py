@@ -186,7 +186,7 @@ def test_an_exported_truth_is_read_back_seed_by_seed(truth: Trials, tmp_path: Pa
     assert [(trial.arch_id, trial.test_accuracies) for trial in again] == [("b", (0.5, 0.25))]
     write_table(trials_frame(truth), tmp_path / "one.csv")
     read = {trial.arch_id: trial.test_accuracies for trial in read_truth(tmp_path / "one.csv")}
-    assert read == {trial.arch_id: trial.test_accuracies for trial in truth if trial.has_scores}
+    assert read == {trial.arch_id: trial.test_accuracies for trial in truth if trial.is_ranked}
 
 
 def test_a_truth_from_a_file_judges_like_the_run_it_came_from(proxy: Trials, truth: Trials, tmp_path: Path) -> None:

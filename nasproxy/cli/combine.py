@@ -28,7 +28,7 @@ def combine(
     """Make one proxy of several: it is ranked, exported and reported like any search."""
     settings = {"runs": runs, "how": how, "truth": options.absolute_if_file(truth), "seed": seed}
     config = make_config(CombineConfig, {"combine": settings})
-    from nasproxy.jobs.combining import run_combine
+    from nasproxy.runs.combining import run_combine
 
     run, trials = run_combine(config, root=runs_dir, name=name)
     best = trials.ranked()[0]

@@ -14,7 +14,7 @@ from nasproxy.rundir import find_run
 
 if TYPE_CHECKING:
     from nasproxy.comparing import Comparison
-    from nasproxy.jobs.comparing import Step
+    from nasproxy.runs.comparing import Step
 
 HOUR = 3600.0
 
@@ -85,9 +85,9 @@ def compare(
         "truth_recipe": {"epochs": truth_epochs},
         "machine": {"device": device, "workers": workers, "gpus_per_worker": gpus_per_worker, "address": address},
     }
-    from nasproxy.jobs.comparing import plan_compare, run_compare, settings_of_compare
-    from nasproxy.jobs.presets import find_preset
-    from nasproxy.jobs.references import parse_fraction
+    from nasproxy.runs.comparing import plan_compare, run_compare, settings_of_compare
+    from nasproxy.runs.presets import find_preset
+    from nasproxy.runs.references import parse_fraction
 
     if top is not None:
         flags["compare"]["top"] = parse_fraction(top)

@@ -20,15 +20,15 @@ def condense(
     dataset: options.Dataset = None,
     method: Annotated[str | None, typer.Option(help="See 'nasproxy ls methods'. [dm]")] = None,
     ipc: Annotated[int | None, typer.Option(help="Images a class, in memory. [50]")] = None,
-    storage_format: Annotated[
+    encoding: Annotated[
         str | None, typer.Option(help="pixels, multi-formation or low-rank. [the method's own]")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates of the synthetic images. [as in the paper]")] = None,
     init: Annotated[str | None, typer.Option(help="Start from real images or noise. [the method's own]")] = None,
-    embedder: Annotated[
+    embedding_net: Annotated[
         str | None, typer.Option(help="Net to compare images by, e.g. w128-d3-batch-relu-avg. [auto]")
     ] = None,
-    embedders: Annotated[
+    embedding_weights: Annotated[
         str | None, typer.Option(help="Its weights: random, or trained:LOW-HIGH, accuracy in percent. [random]")
     ] = None,
     classes_per_step: Annotated[
@@ -52,11 +52,11 @@ def condense(
         "condense": {
             "method": method,
             "images_per_class": ipc,
-            "storage_format": storage_format,
+            "encoding": encoding,
             "steps": steps,
             "init": init,
-            "embedder": embedder,
-            "embedders": embedders,
+            "embedding_net": embedding_net,
+            "embedding_weights": embedding_weights,
             "classes_per_step": classes_per_step,
             "seed": seed,
         },
@@ -67,7 +67,7 @@ def condense(
     settings = (
         options.resumed_settings(CondenseConfig, resumed, given) if resumed else make_config(CondenseConfig, given)
     )
-    from nasproxy.jobs.condensing import run_condense
+    from nasproxy.runs.condensing import run_condense
 
     with Talk() as talk:
         run, proxy = run_condense(settings, root=runs_dir, name=name, resume=resumed, listener=talk)

@@ -36,7 +36,7 @@ def dashboard(
     One search is shown live, also while it runs. A comparison or several searches are shown side by side as they are
     now.
     """
-    from nasproxy.jobs.references import SCORED
+    from nasproxy.runs.references import SCORED
 
     found = [find_run(run, runs_dir, *SCORED, "compare") for run in runs or [LAST]]
     opened = open_dashboard(found, runs_dir, port, snapshot=snapshot)
@@ -49,8 +49,8 @@ def dashboard(
 def open_dashboard(runs: list[RunDir], runs_dir: Path, port: int, *, snapshot: bool) -> "Dashboard":
     """Live on the record of one search; a snapshot of a comparison, of several searches, or where one is asked for."""
     from nasproxy.dashboard import Dashboard
-    from nasproxy.jobs.references import load_trials, storage_url
-    from nasproxy.jobs.reporting import find_pictures, load_comparison
+    from nasproxy.runs.references import load_trials, storage_url
+    from nasproxy.runs.reporting import find_pictures, load_comparison
 
     kinds = {run.meta["command"] for run in runs}
     if "compare" in kinds and len(runs) > 1:

@@ -20,8 +20,8 @@ def demo(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
 ) -> None:
     """Compare four proxies of the digits on 24 ConvNets: two small sets, and two formulas that train nothing."""
-    from nasproxy.jobs.comparing import run_compare
-    from nasproxy.jobs.presets import find_preset
+    from nasproxy.runs.comparing import run_compare
+    from nasproxy.runs.presets import find_preset
 
     config = make_config(CompareConfig, find_preset("demo"), {"machine": {"device": device}})
     with Talk() as talk:

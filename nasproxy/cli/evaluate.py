@@ -43,8 +43,8 @@ def evaluate(
     overrides: options.Overrides = None,
 ) -> None:
     """Train nets on a proxy set and report their test accuracy, mean and standard deviation over nets."""
-    from nasproxy.jobs.evaluating import run_evaluate
-    from nasproxy.jobs.references import proxy_defaults
+    from nasproxy.runs.evaluating import run_evaluate
+    from nasproxy.runs.references import proxy_defaults
 
     if run == LAST:
         run = find_run(run, runs_dir, "condense").name

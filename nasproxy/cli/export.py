@@ -23,8 +23,8 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="With '-': JSON instead of CSV.")] = False,
 ) -> None:
     """Write one row an architecture, best score first; of a comparison with every proxy's score, best truth first."""
-    from nasproxy.jobs.references import SCORED, load_trials, load_truth
-    from nasproxy.jobs.reporting import load_comparison
+    from nasproxy.runs.references import SCORED, load_trials, load_truth
+    from nasproxy.runs.reporting import load_comparison
     from nasproxy.tables import comparison_frame, csv_text, trials_frame, write_table
 
     found = find_run(run, runs_dir, *SCORED, "compare")

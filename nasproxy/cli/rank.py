@@ -33,14 +33,14 @@ def rank(
     if truth is None:
         raise SettingsError("no truth to compare with: give --truth a search made with --proxy whole, or a CSV")
     from nasproxy.comparing import rank as judge
-    from nasproxy.jobs.references import find_scores, load_trials, load_truth, parse_fraction
+    from nasproxy.runs.references import find_search_run, load_trials, load_truth, parse_fraction
     from nasproxy.tables import ranking_row, rankings_frame, write_table
 
     fraction = parse_fraction(top)
     true = load_truth(truth, runs_dir)
     rankings: list[Ranking] = []
     for reference in runs:
-        run = find_scores(reference, runs_dir)
+        run = find_search_run(reference, runs_dir)
         ranking = judge(load_trials(run), true, top=fraction, seed=seed or 0)
         write_table(rankings_frame([ranking]), run.path / "ranking.csv")
         rankings.append(ranking)

@@ -28,8 +28,8 @@ def report(
     json: options.Json = False,
 ) -> None:
     """Write report.html, figures and tables of a comparison, or of searches and their --truth."""
-    from nasproxy.jobs.references import SCORED, find_scores, parse_fraction
-    from nasproxy.jobs.reporting import Parts, load_comparison, make_comparison, write_comparison
+    from nasproxy.runs.references import SCORED, find_search_run, parse_fraction
+    from nasproxy.runs.reporting import Parts, load_comparison, make_comparison, write_comparison
 
     first = find_run(runs[0], runs_dir, *SCORED, "compare")
     if first.meta["command"] == "compare":
@@ -41,7 +41,7 @@ def report(
     else:
         if truth is None:
             raise SettingsError("no truth to compare with: give --truth a search made with --proxy whole, or a CSV")
-        names = tuple(find_scores(reference, runs_dir).name for reference in runs)
+        names = tuple(find_search_run(reference, runs_dir).name for reference in runs)
         parts = Parts(names, truth, top=parse_fraction(top), seed=seed or 0)
         folder, title = output or runs_dir / f"report-{first.name}", ", ".join(names)
         shown = None

@@ -72,8 +72,8 @@ def search(
         "machine": {"device": device, "workers": workers, "gpus_per_worker": gpus_per_worker, "address": address},
     }
     given = options.given_settings(SearchConfig, file=config, flags=flags, overrides=overrides)
-    from nasproxy.jobs.references import settings_of_search
-    from nasproxy.jobs.searching import run_search
+    from nasproxy.runs.references import settings_of_search
+    from nasproxy.runs.searching import run_search
     from nasproxy.study import State
 
     resumed = find_run(resume, runs_dir, "search") if resume else None

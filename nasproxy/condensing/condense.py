@@ -69,7 +69,7 @@ def condense(
         data.train, settings, device, resume_from, on_step, on_checkpoint, record_engine, cache_dir, spent.append
     )
     stored = METHODS[settings.method].make(task)
-    num_items = next(iter(stored.tensors.values())).shape[0] * stored.storage.tiles
+    num_items = next(iter(stored.tensors.values())).shape[0] * stored.encoding.tiles
     labels = torch.arange(data.num_classes, device=device).repeat_interleave(num_items // data.num_classes)
     return make_proxy_set(
         stored,
@@ -100,10 +100,10 @@ def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseS
 
 
 def describe_method(settings: CondenseSettings, images: ImageSet) -> str:
-    """The method's name; with the storage format after it where that is not its own, e.g. 'dm+low-rank'."""
-    unasked = settings.model_copy(update={"storage_format": None})
-    own = find_method(settings.method).defaults(unasked, images.image_shape)["storage_format"]
-    chosen = settings.storage_format or own
+    """The method's name; with the encoding after it where that is not its own, e.g. 'dm+low-rank'."""
+    unasked = settings.model_copy(update={"encoding": None})
+    own = find_method(settings.method).defaults(unasked, images.image_shape)["encoding"]
+    chosen = settings.encoding or own
     return settings.method if chosen == own else f"{settings.method}+{chosen}"
 
 

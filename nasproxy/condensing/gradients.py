@@ -32,14 +32,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-from nasproxy.condensing.embedders import Embedders, is_splittable
+from nasproxy.condensing.embedding import EmbeddingNets, is_splittable
 from nasproxy.condensing.engine import Engine, Forward
 from nasproxy.condensing.pairs import Pairs
 from nasproxy.condensing.state import Task
 from nasproxy.condensing.updating import update_images
 from nasproxy.config import Precision, RecipeSettings
+from nasproxy.encoding import EncodedImages, Unit
 from nasproxy.images import ImageSet, make_generator
-from nasproxy.storage import StoredImages, Unit
 from nasproxy.training import train
 
 EPSILON = 1e-6
@@ -88,13 +88,13 @@ CONVOLUTIONS = Matching(squared_distance, (nn.Conv2d,), "pixels", trains_on_real
 """IDC: convolutions only."""
 
 
-def match_gradients(task: Task) -> StoredImages:
+def match_gradients(task: Task) -> EncodedImages:
     """DC, and with augmentation DSA: see `update_images`."""
     return update_images(task, _GradientMatching(task, ROWS))
 
 
-def match_convolution_gradients(task: Task) -> StoredImages:
-    """IDC-I, and in the storage format 'multi-formation' IDC: see `update_images`."""
+def match_convolution_gradients(task: Task) -> EncodedImages:
+    """IDC-I, and in the encoding format 'multi-formation' IDC: see `update_images`."""
     return update_images(task, _GradientMatching(task, CONVOLUTIONS))
 
 
@@ -103,8 +103,8 @@ class _GradientMatching:
 
     def __init__(self, task: Task, matching: Matching) -> None:
         self._task, self._matching = task, matching
-        self._pairs, self._embedders = Pairs(task), Embedders(task)
-        self._net = self._embedders.net
+        self._pairs, self._embedding = Pairs(task), EmbeddingNets(task)
+        self._net = self._embedding.net
         self.unit: Unit = matching.unit
         self.splittable: bool | None = is_splittable(self._net)
         self._layers = [module for module in self._net.modules() if isinstance(module, matching.layers)]
@@ -116,7 +116,7 @@ class _GradientMatching:
     def begin_step(self, step: int) -> None:
         self._pairs.draw(step)
         if step % self._outer_loop == 0:
-            self._embedders.draw(step)
+            self._embedding.draw(step)
         self._net.requires_grad_(False).train()
         for parameter in matched_parameters(self._layers):
             parameter.requires_grad_(True)

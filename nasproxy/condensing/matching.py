@@ -21,15 +21,15 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from nasproxy.condensing.embedders import Embedders, is_splittable
+from nasproxy.condensing.embedding import EmbeddingNets, is_splittable
 from nasproxy.condensing.engine import Engine, Forward
 from nasproxy.condensing.pairs import Pairs
 from nasproxy.condensing.state import Task
 from nasproxy.condensing.updating import update_images
-from nasproxy.storage import StoredImages, Unit
+from nasproxy.encoding import EncodedImages, Unit
 
 
-def match_distributions(task: Task) -> StoredImages:
+def match_distributions(task: Task) -> EncodedImages:
     """DM: see `update_images`.
 
     Raises:
@@ -38,7 +38,7 @@ def match_distributions(task: Task) -> StoredImages:
     return update_images(task, _DistributionMatching(task))
 
 
-def match_pixels(task: Task) -> StoredImages:
+def match_pixels(task: Task) -> EncodedImages:
     """MMD: see `update_images`."""
     return update_images(task, _PixelMatching(task))
 
@@ -76,15 +76,15 @@ class _PixelMatching(_MeanMatching):
 class _DistributionMatching(_MeanMatching):
     def __init__(self, task: Task) -> None:
         super().__init__(task)
-        self._embedders = Embedders(task)
-        self.splittable = is_splittable(self._embedders.net)
+        self._embedding = EmbeddingNets(task)
+        self.splittable = is_splittable(self._embedding.net)
 
     def use(self, engine: Engine) -> None:
-        self._embed, self._chunk = engine.prepare(self._embedders.net.embed), engine.chunk
+        self._embed, self._chunk = engine.prepare(self._embedding.net.embed), engine.chunk
 
     def begin_step(self, step: int) -> None:
         super().begin_step(step)
-        self._embedders.draw(step)
+        self._embedding.draw(step)
 
     def loss(self, classes: slice, synthetic: Tensor) -> Tensor:
         return matching_loss(self._embed, *self._pairs.of(classes, synthetic), chunk=self._chunk)

@@ -1,6 +1,6 @@
 """The methods there are, and the values that their papers give them.
 
-Sources: DC, DSA, DM, IDC, Lo- as named in `gradients`, `matching` and `nasproxy.storage`. Where a paper has values for
+Sources: DC, DSA, DM, IDC, Lo- as named in `gradients`, `matching` and `nasproxy.encoding`. Where a paper has values for
 some sizes only, the rule between them is ours and said so.
 """
 
@@ -19,16 +19,21 @@ from nasproxy.condensing.coresets import (
     select_k_center,
     select_random,
 )
-from nasproxy.condensing.embedders import embedder_arch, is_splittable, outline_embedder, parse_embedders
+from nasproxy.condensing.embedding import (
+    embedding_net_arch,
+    is_splittable,
+    outline_embedding_net,
+    parse_embedding_weights,
+)
 from nasproxy.condensing.engine import Engine
 from nasproxy.condensing.gradients import CONVOLUTIONS, match_convolution_gradients, match_gradients
 from nasproxy.condensing.matching import match_distributions, match_pixels
-from nasproxy.condensing.state import Task, storage_of
+from nasproxy.condensing.state import Task, encoding_of
 from nasproxy.config import CondenseSettings
+from nasproxy.encoding import EncodedImages, ImageShape, Pixels
 from nasproxy.errors import SettingsError
 from nasproxy.images import ImageSet
 from nasproxy.nets.zoo import parse_net
-from nasproxy.storage import ImageShape, Pixels, StoredImages
 
 Values = Mapping[str, Any]
 """Fields of `CondenseSettings`."""
@@ -39,7 +44,7 @@ Layers = tuple[type[nn.Module], ...]
 class Method:
     """A way to make a proxy set."""
 
-    make: Callable[[Task], StoredImages]
+    make: Callable[[Task], EncodedImages]
     """Task -> tensors (K * I, ...), ordered by class."""
     defaults: Callable[[CondenseSettings, ImageShape], Values]
     """Settings and image shape (C, H, W) -> the method's own values of settings that were not given."""
@@ -50,21 +55,21 @@ class Method:
     """What `Task.on_step` counts up to."""
 
 
-def _storage_values(settings: CondenseSettings, image_shape: ImageShape, storage_format: str) -> dict[str, Any]:
+def _encoding_values(settings: CondenseSettings, image_shape: ImageShape, encoding: str) -> dict[str, Any]:
     """Format and its parameters: factor 2 at 32 pixels a side, 3 at 224 (IDC); rank 2, or 4 at 50 a class (Lo-)."""
     return {
-        "storage_format": settings.storage_format or storage_format,
+        "encoding": settings.encoding or encoding,
         "factor": 3 if min(image_shape[1:]) >= 128 else 2,
         "rank": 4 if settings.images_per_class >= 50 else 2,
     }
 
 
 def _distribution_values(
-    settings: CondenseSettings, image_shape: ImageShape, storage_format: str = "pixels"
+    settings: CondenseSettings, image_shape: ImageShape, encoding: str = "pixels"
 ) -> dict[str, Any]:
     """DM, section 3.1; in low rank those of Lo-: random factors, and a learning rate of 1,000 from rank 4 on."""
-    values = _storage_values(settings, image_shape, storage_format)
-    low_rank = values["storage_format"] == "low-rank"
+    values = _encoding_values(settings, image_shape, encoding)
+    low_rank = values["encoding"] == "low-rank"
     rank = settings.rank or values["rank"]
     lr = 10.0 if settings.images_per_class >= 100 else 1.0
     return values | {
@@ -78,14 +83,14 @@ def _distribution_values(
 def _gradient_values(
     settings: CondenseSettings,
     image_shape: ImageShape,
-    storage_format: str = "pixels",
+    encoding: str = "pixels",
     *,
     init: str = "noise",
     augmentation: str = "none",
 ) -> dict[str, Any]:
     """DC, section 3.1 and its public code; DSA has other `init` and `augmentation`."""
     outer, inner = gradient_loops(settings.images_per_class)
-    return _storage_values(settings, image_shape, storage_format) | {
+    return _encoding_values(settings, image_shape, encoding) | {
         "init": init,
         "augmentation": augmentation,
         "outer_loop": outer,
@@ -107,10 +112,10 @@ def gradient_loops(images_per_class: int) -> tuple[int, int]:
 
 
 def _convolution_values(
-    settings: CondenseSettings, image_shape: ImageShape, storage_format: str = "pixels"
+    settings: CondenseSettings, image_shape: ImageShape, encoding: str = "pixels"
 ) -> dict[str, Any]:
     """IDC, its section on the experiments and its public code."""
-    return _storage_values(settings, image_shape, storage_format) | {
+    return _encoding_values(settings, image_shape, encoding) | {
         "init": "real",
         "augmentation": "auto",
         "outer_loop": 100,
@@ -125,14 +130,14 @@ def _pixel_values(settings: CondenseSettings, image_shape: ImageShape) -> dict[s
 
     Gradients of low-rank factors grow with the factors, whose squares are singular values of images.
     """
-    values = _storage_values(settings, image_shape, "pixels")
-    lr = 0.01 if values["storage_format"] == "low-rank" else 1.0
+    values = _encoding_values(settings, image_shape, "pixels")
+    lr = 0.01 if values["encoding"] == "low-rank" else 1.0
     return values | {"init": "real", "steps": 1000, "image_lr": lr, "augmentation": "none"}
 
 
 def _selection_values(settings: CondenseSettings, image_shape: ImageShape) -> dict[str, Any]:
     """Nothing is optimised."""
-    return {"storage_format": "pixels", "steps": 0}
+    return {"encoding": "pixels", "steps": 0}
 
 
 def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Layers | None = ()) -> None:
@@ -144,10 +149,10 @@ def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Lay
         matched: layers of which the net must have one; None: there is no net.
 
     Raises:
-        SettingsError: an unfit net, engine or storage format, an unknown augmentation, or too few real images to start
+        SettingsError: an unfit net, engine or encoding, an unknown augmentation, or too few real images to start
             from.
     """
-    storage_of(settings).items_for(settings.images_per_class, images.image_shape)
+    encoding_of(settings).items_for(settings.images_per_class, images.image_shape)
     parse_strategy(settings.augmentation or "none", flippable=images.flippable)
     if settings.init == "real":
         check_selection(settings, images)
@@ -156,32 +161,34 @@ def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Lay
 
 
 def _check_net(settings: CondenseSettings, images: ImageSet, matched: Layers) -> None:
-    net = outline_embedder(parse_net(settings.embedder, images.image_shape), images)
+    net = outline_embedding_net(parse_net(settings.embedding_net, images.image_shape), images)
     if matched and not any(isinstance(module, matched) for module in net.modules()):
         names = " or ".join(kind.__name__ for kind in matched)
-        raise SettingsError(f"embedder {settings.embedder!r} has no {names}, whose gradients {settings.method} matches")
-    parse_embedders(settings.embedders)
+        raise SettingsError(
+            f"embedding_net {settings.embedding_net!r} has no {names}, whose gradients {settings.method} matches"
+        )
+    parse_embedding_weights(settings.embedding_weights)
     splittable = is_splittable(net)
     if settings.engine != "auto" and Engine.parse(settings.engine).chunk is not None and not splittable:
         raise SettingsError(f"engine {settings.engine!r}: batch norm sees all classes at once; let it end in '-all'")
     if settings.classes_per_step is not None and settings.classes_per_step < images.num_classes and not splittable:
         raise SettingsError(
             f"classes_per_step={settings.classes_per_step}: batch norm sees all classes at once; "
-            "take an embedder with another norm"
+            "take an embedding_net with another norm"
         )
 
 
 def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bool = True) -> Method:
     """The method of a selector: `Task -> indices (K, I)` into the training images."""
 
-    def make(task: Task) -> StoredImages:
+    def make(task: Task) -> EncodedImages:
         pixels = task.images.pixels_from_normalized(task.real_images(select(task).flatten()))
-        return StoredImages(Pixels(), {"images": pixels}, "pixels")
+        return EncodedImages(Pixels(), {"images": pixels}, "pixels")
 
     def check(settings: CondenseSettings, images: ImageSet) -> None:
         check_selection(settings, images)
         if trains_a_net:
-            embedder_arch(settings.embedder, images)
+            embedding_net_arch(settings.embedding_net, images)
 
     return Method(
         make, _selection_values, check, summary, lambda settings: settings.selection_epochs if trains_a_net else 0
@@ -206,25 +213,25 @@ METHODS: dict[str, Method] = {
     ),
     "idc": Method(
         match_convolution_gradients,
-        partial(_convolution_values, storage_format="multi-formation"),
+        partial(_convolution_values, encoding="multi-formation"),
         partial(check_updating, matched=CONVOLUTIONS.layers),
         "idc-i with several images in each stored one (Kim et al., ICML 2022)",
     ),
     "lodm": Method(
         match_distributions,
-        partial(_distribution_values, storage_format="low-rank"),
+        partial(_distribution_values, encoding="low-rank"),
         check_updating,
         "dm on images of low rank (Yang et al., NeurIPS 2023)",
     ),
     "lodc": Method(
         match_gradients,
-        partial(_gradient_values, storage_format="low-rank"),
+        partial(_gradient_values, encoding="low-rank"),
         check_updating,
         "dc on images of low rank (Yang et al., NeurIPS 2023)",
     ),
     "lodsa": Method(
         match_gradients,
-        partial(_DSA, storage_format="low-rank", init="noise"),
+        partial(_DSA, encoding="low-rank", init="noise"),
         check_updating,
         "dsa on images of low rank (Yang et al., NeurIPS 2023)",
     ),
@@ -241,7 +248,7 @@ METHODS: dict[str, Method] = {
     ),
     "k-center": _coreset(select_k_center, "training images far from each other (Sener & Savarese, ICLR 2018)"),
 }
-"""Condensation methods by name; dm, dc, dsa, idc-i and mmd take any storage format.
+"""Condensation methods by name; dm, dc, dsa, idc-i and mmd take any encoding.
 
-To add one: a function `Task -> StoredImages`, its own values of settings, and a line here.
+To add one: a function `Task -> EncodedImages`, its own values of settings, and a line here.
 """

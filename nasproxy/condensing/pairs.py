@@ -20,7 +20,9 @@ class Pairs:
         settings, images = task.settings, task.images
         self._task = task
         self._groups = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
-        self._num_synthetic = task.storage.items_for(settings.images_per_class, images.image_shape) * task.storage.tiles
+        self._num_synthetic = (
+            task.encoding.items_for(settings.images_per_class, images.image_shape) * task.encoding.tiles
+        )
 
     def draw(self, step: int) -> None:
         """The draws of a step."""

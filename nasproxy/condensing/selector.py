@@ -19,16 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nasproxy.condensing.embedders import embedder_arch, make_embedder
+from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
 from nasproxy.condensing.state import Task
 from nasproxy.config import RECIPES, RecipeSettings
-from nasproxy.device import kept_memory
+from nasproxy.device import retain_freed_memory
 from nasproxy.errors import DivergedError
+from nasproxy.files import write_atomically
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.nets.classifier import Classifier
-from nasproxy.rundir import write_atomically
 from nasproxy.seeding import derive_seed
-from nasproxy.training import EVAL_BATCH_SIZE, rightly_classified, train
+from nasproxy.training import EVAL_BATCH_SIZE, correct_mask, train
 
 _UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError)
 """What reading a missing or damaged file of a trained net ends with."""
@@ -53,7 +53,7 @@ class Selector:
 
 
 def train_selector(task: Task) -> Selector:
-    """The net called `embedder`, trained as for the truth but for `selection_epochs` epochs; or the one kept of that.
+    """The net `embedding_net`, trained as for the truth but for `selection_epochs` epochs; or the one kept of that.
 
     Raises:
         DivergedError: a loss that is not finite.
@@ -65,7 +65,7 @@ def train_selector(task: Task) -> Selector:
             kept = _load(path, _fresh_net(task))
             task.on_kept(kept.seconds)
             return kept
-    with kept_memory():
+    with retain_freed_memory():
         selector = _train(task, recipe)
     if path is not None:
         _save(selector, path)
@@ -83,7 +83,7 @@ def _train(task: Task, recipe: RecipeSettings) -> Selector:
                 f"the net that images are selected by diverged in epoch {len(right) + 1}: its loss is {mean_loss}; "
                 "look at the images' mean and std, or take another seed"
             )
-        right.append(rightly_classified(net, images))
+        right.append(correct_mask(net, images))
         net.train()
         task.on_step(len(right), mean_loss)
 
@@ -92,14 +92,16 @@ def _train(task: Task, recipe: RecipeSettings) -> Selector:
 
 
 def _fresh_net(task: Task) -> Classifier:
-    arch = embedder_arch(task.settings.embedder, task.images)
-    return make_embedder(arch, task.images, derive_seed(task.settings.seed, "selector", "init")).requires_grad_(True)
+    arch = embedding_net_arch(task.settings.embedding_net, task.images)
+    return make_embedding_net(arch, task.images, derive_seed(task.settings.seed, "selector", "init")).requires_grad_(
+        True
+    )
 
 
 def _key(task: Task, recipe: RecipeSettings) -> str:
     """32 hex digits that depend on everything that the training depends on."""
     images = task.images
-    arch = embedder_arch(task.settings.embedder, images)
+    arch = embedding_net_arch(task.settings.embedding_net, images)
     parts = (images.content_hash(), images.mean, images.std, arch.id, recipe.model_dump_json(), task.settings.seed)
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 

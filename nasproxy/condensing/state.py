@@ -1,6 +1,6 @@
 """What a condensation method is given, and the state it can be stopped in and continued from.
 
-Notation: K classes, I stored items a class (see `nasproxy.storage`), C channels, H height, W width.
+Notation: K classes, I stored items a class (see `nasproxy.encoding`), C channels, H height, W width.
 """
 
 import json
@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.config import CondenseSettings
+from nasproxy.encoding import Encoding, Pixels, make_encoding
 from nasproxy.errors import InputError
+from nasproxy.files import write_atomically
 from nasproxy.images import ImageSet
-from nasproxy.rundir import write_atomically
-from nasproxy.storage import Pixels, Storage, make_storage
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class CondenseState:
     step: int
     """Updates done."""
     variables: Mapping[str, Tensor]
-    """What is optimised: name -> (K, I, ...), the tensors of the storage format."""
+    """What is optimised: name -> (K, I, ...), the tensors of the encoding."""
     velocities: Mapping[str, Tensor]
     """Momentum buffers of the same shapes."""
     engine: str
@@ -70,13 +70,13 @@ def load_state(path: Path) -> CondenseState:
         raise InputError(f"checkpoint {path} is unreadable: {error}; remove it to start over") from None
 
 
-def storage_of(settings: CondenseSettings) -> Storage:
+def encoding_of(settings: CondenseSettings) -> Encoding:
     """The format that complete settings ask for.
 
     Raises:
         SettingsError: an unknown format.
     """
-    return make_storage(settings.storage_format or Pixels.name, factor=settings.factor, rank=settings.rank)
+    return make_encoding(settings.encoding or Pixels.name, factor=settings.factor, rank=settings.rank)
 
 
 def _ignore(*_: Any) -> None:
@@ -107,9 +107,9 @@ class Task:
     """Called with the seconds that work took which is not done again, because its result was kept."""
 
     @property
-    def storage(self) -> Storage:
+    def encoding(self) -> Encoding:
         """The format that the settings ask for."""
-        return storage_of(self.settings)
+        return encoding_of(self.settings)
 
     def real_images(self, index: Tensor) -> Tensor:
         """Training images of an index of any shape: (..., C, H, W), normalised, on the device."""

@@ -1,6 +1,6 @@
 """The loop that every synthetic proxy set is made by: a loss, its gradient, an update with momentum, a checkpoint.
 
-What the loss is, and which net it needs, is the `Objective`; how images are kept is the `Storage`. Classes go through
+What the loss is, and which net it needs, is the `Objective`; how images are kept is the `Encoding`. Classes go through
 together, or a few at a time: their random draws do not depend on it.
 
 Notation: K classes (k of them at a time), I stored items a class, J images a class decoded from them, C channels,
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from nasproxy.condensing.engine import Engine, choose_engine, default_engine, timed
 from nasproxy.condensing.state import CondenseState, Task
-from nasproxy.device import kept_memory
+from nasproxy.device import retain_freed_memory
+from nasproxy.encoding import EncodedImages, Unit
 from nasproxy.errors import DivergedError
 from nasproxy.images import ImageSet, make_generator
-from nasproxy.storage import StoredImages, Unit
 
 CHECK_EVERY, CHECK_SECONDS = 10, 2.0
 """Steps, or seconds, between looks at the loss: on a GPU each look waits for the device."""
@@ -60,14 +60,14 @@ class Objective(Protocol):
         """Takes that back."""
 
 
-def update_images(task: Task, objective: Objective) -> StoredImages:
+def update_images(task: Task, objective: Objective) -> EncodedImages:
     """Synthetic images by `settings.steps` updates; tensors are (K * I, ...), ordered by class.
 
     Raises:
         DivergedError: a loss that is not finite; the last good state was handed to `task.on_checkpoint`.
     """
     settings = task.settings
-    with kept_memory():
+    with retain_freed_memory():
         progress = _Progress(task, objective)
         looked = kept = time.perf_counter()
         good = progress.snapshot()
@@ -87,7 +87,7 @@ def update_images(task: Task, objective: Objective) -> StoredImages:
             task.on_checkpoint(good)
             raise
     tensors = {name: tensor.flatten(0, 1) for name, tensor in progress.variables.items()}
-    return _in_pixels(StoredImages(task.storage, tensors, objective.unit), task.images)
+    return _in_pixels(EncodedImages(task.encoding, tensors, objective.unit), task.images)
 
 
 class _Progress:
@@ -156,7 +156,7 @@ class _Progress:
     def _decode(self, variables: Variables) -> Tensor:
         """(k, I, ...) -> normalised images (k, J, C, H, W)."""
         num_classes = len(next(iter(variables.values())))
-        decoded = self._task.storage.decode({name: tensor.flatten(0, 1) for name, tensor in variables.items()})
+        decoded = self._task.encoding.decode({name: tensor.flatten(0, 1) for name, tensor in variables.items()})
         if self._objective.unit == "pixels":
             decoded = self._task.images.normalized_from_pixels(decoded)
         images: Tensor = decoded.unflatten(0, (num_classes, -1))
@@ -185,22 +185,22 @@ class _Progress:
 
 def _first_state(task: Task, unit: Unit) -> CondenseState:
     """Random real images, or normal noise, and no momentum."""
-    settings, images, storage = task.settings, task.images, task.storage
-    num_items = storage.items_for(settings.images_per_class, images.image_shape)
+    settings, images, encoding = task.settings, task.images, task.encoding
+    num_items = encoding.items_for(settings.images_per_class, images.image_shape)
     if settings.init == "noise":
         generator = make_generator(settings.seed, "noise")
-        first = storage.draw(images.num_classes * num_items, images.image_shape, generator)
+        first = encoding.draw(images.num_classes * num_items, images.image_shape, generator)
         if unit == "pixels" and "images" in first:
             first["images"] = images.pixels_from_normalized(first["images"]).clamp(0, 1)
     else:
-        index = images.sample_classes(num_items * storage.tiles, make_generator(settings.seed, "select"))
+        index = images.sample_classes(num_items * encoding.tiles, make_generator(settings.seed, "select"))
         real = images.normalized(index.flatten())
-        first = storage.encode(images.pixels_from_normalized(real) if unit == "pixels" else real)
+        first = encoding.encode(images.pixels_from_normalized(real) if unit == "pixels" else real)
     variables = {name: tensor.unflatten(0, (images.num_classes, num_items)) for name, tensor in first.items()}
     return CondenseState(0, variables, {name: torch.zeros_like(tensor) for name, tensor in variables.items()}, "")
 
 
-def _in_pixels(stored: StoredImages, like: ImageSet) -> StoredImages:
+def _in_pixels(stored: EncodedImages, like: ImageSet) -> EncodedImages:
     """The same in pixels, where it can be: mosaics as well as images; factors of images cannot."""
     if stored.unit == "pixels" or "images" not in stored.tensors:
         return stored

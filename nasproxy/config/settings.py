@@ -63,7 +63,7 @@ class CondenseSettings(Settings):
     """Condensation method."""
     images_per_class: Count = 50
     """Memory a class, in images of the data set's size; storage formats may make more images of it."""
-    storage_format: str | None = None
+    encoding: str | None = None
     """How synthetic images are kept: 'pixels', 'multi-formation' or 'low-rank'."""
     factor: Count | None = None
     """Multi-formation: tiles a side of a stored image; none: 2, or 3 from 128 pixels a side."""
@@ -71,12 +71,12 @@ class CondenseSettings(Settings):
     """Low-rank: rank of each channel; none: 2, or 4 from 50 images a class."""
     init: Literal["real", "noise"] | None = None
     """What the synthetic images start from: random training images, or normal noise."""
-    embedder: str = "auto"
+    embedding_net: str = "auto"
     """Net that images are compared by, by name; 'auto': w128, instance norm, relu, avg, 4x4 final map."""
-    embedders: str = "random"
+    embedding_weights: str = "random"
     """Weights of that net: 'random' at every step (of dc, dsa, idc: at every outer loop), or 'trained:LOW-HIGH', from
     nets trained until their accuracy in percent lies in that range."""
-    num_embedders: Count = 20
+    num_embedding_nets: Count = 20
     """Nets that 'trained:LOW-HIGH' draws from."""
     steps: Annotated[int, Field(ge=0)] | None = None
     """Updates of the synthetic images."""

@@ -45,7 +45,7 @@ def truth_column(truth: Trials) -> Column:
 
 
 def _column(label: str, measure: str, trials: Trials, value_of: Callable[[Trial], float]) -> Column:
-    values = {trial.arch_id: value_of(trial) for trial in trials if trial.has_scores}
+    values = {trial.arch_id: value_of(trial) for trial in trials if trial.is_ranked}
     finite = [(arch_id, value) for arch_id, value in values.items() if math.isfinite(value)]
     return Column(label, measure, trials, dict(sorted(finite, key=lambda item: (-item[1], item[0]))))
 

@@ -13,10 +13,10 @@ import torchvision
 from torch import Tensor
 
 from nasproxy.errors import DataError
+from nasproxy.files import write_atomically
 from nasproxy.images.download import downloading
 from nasproxy.images.raw import Progress, RawData, RawSplit
 from nasproxy.images.tinyimagenet import read_tinyimagenet
-from nasproxy.rundir import write_atomically
 
 
 @dataclass(frozen=True)

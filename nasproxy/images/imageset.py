@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.errors import DataError
-from nasproxy.rundir import write_atomically
+from nasproxy.files import write_atomically
 from nasproxy.seeding import derive_seed
 
 

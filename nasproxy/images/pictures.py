@@ -6,8 +6,8 @@ import torch
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
+from nasproxy.files import write_atomically
 from nasproxy.images.imageset import ImageSet
-from nasproxy.rundir import write_atomically
 
 
 def save_picture_grid(images: ImageSet, path: Path, *, max_per_class: int = 50, min_side: int = 32) -> None:

@@ -8,9 +8,9 @@ from nasproxy.ranking.estimate import Estimate
 from nasproxy.ranking.jackknife import (
     CORRELATIONS,
     VALUES,
+    clip_perfect,
     correlation_interval,
     fisher_interval,
-    inside_of,
 )
 from nasproxy.ranking.scores import Array, check_pair, check_weights, mean_over_seeds
 
@@ -131,8 +131,8 @@ def _interval_over_seeds(x: Array, y: Array, w: Array, kind: str, value: float, 
     """The interval of `correlate` over seeds, from (A, S) or (A,) scores."""
     rng = np.random.default_rng(seed)
     values = [VALUES[kind](_redraw_seeds(x, rng), _redraw_seeds(y, rng), w) for _ in range(NUM_REDRAWS)]
-    error = np.std(np.arctanh([inside_of(kind, value, len(x)) for value in values]), ddof=1) / STEP
-    low, high = fisher_interval(inside_of(kind, value, len(x)), float(error))
+    error = np.std(np.arctanh([clip_perfect(kind, value, len(x)) for value in values]), ddof=1) / STEP
+    low, high = fisher_interval(clip_perfect(kind, value, len(x)), float(error))
     return min(low, value), max(high, value)
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from nasproxy.ranking.correlation import why_undefined
 from nasproxy.ranking.estimate import Difference
-from nasproxy.ranking.jackknife import QUANTILE, inside_of, jackknife_error, spearman
+from nasproxy.ranking.jackknife import QUANTILE, clip_perfect, jackknife_error, spearman
 from nasproxy.ranking.scores import Array, check_pair, check_weights, mean_over_seeds
 
 MIN_ARCHS = 8
@@ -46,7 +46,7 @@ def compare_correlations(
     value = sides[0][0] - sides[1][0]
     if len(y) < MIN_ARCHS:
         return Difference(value, None, None, len(y), None, note=f"{len(y)} architectures: too few for an interval")
-    inside = [inside_of("spearman", rho, len(y)) for rho, _ in sides]
+    inside = [clip_perfect("spearman", rho, len(y)) for rho, _ in sides]
     slopes = [without / (1 - rho**2) for rho, (_, without) in zip(inside, sides, strict=True)]
     error = jackknife_error(slopes[0] - slopes[1])
     gap, middle = np.arctanh(inside[0]) - np.arctanh(inside[1]), float(np.arctanh(inside).mean())

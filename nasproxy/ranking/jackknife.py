@@ -69,7 +69,7 @@ def jackknife_error(without: Array) -> float:
     return float(np.sqrt((len(without) - 1) * without.var()))
 
 
-def least_error(kind: str, value: float, num_archs: float) -> float:
+def bonett_wright_se(kind: str, value: float, num_archs: float) -> float:
     """Standard error on Fisher's z scale for bivariate normal scores without ties (Bonett & Wright 2000, Table 1 and
     section 2): sqrt((1 + rho²/2)/(A - 3)) for Spearman, sqrt(0.437/(A - 4)) for Kendall; infinite for fewer.
     """
@@ -83,7 +83,7 @@ def fisher_interval(value: float, error: float) -> tuple[float, float]:
     return float(np.tanh(z - QUANTILE * error)), float(np.tanh(z + QUANTILE * error))
 
 
-def inside_of(kind: str, value: float, num_archs: int) -> float:
+def clip_perfect(kind: str, value: float, num_archs: int) -> float:
     """The correlation, or where it is perfect a value half-way to the next one that so many architectures can have:
     its z is finite.
     """
@@ -95,12 +95,12 @@ def correlation_interval(kind: str, jackknifed: Jackknifed, weights: Array) -> t
     """95 % interval of a rank correlation for the population that the architectures come from.
 
     Symmetric on Fisher's z scale. Its standard error there is the jackknife's (over 1 - rho², the delta method) or, if
-    larger, `least_error` for the effective number of architectures (Kish 1965: (sum of w)² / sum of w²).
+    larger, `bonett_wright_se` for the effective number of architectures (Kish 1965: (sum of w)² / sum of w²).
     """
     value, without = jackknifed
-    inside = inside_of(kind, value, len(without))
+    inside = clip_perfect(kind, value, len(without))
     effective = float(weights.sum() ** 2 / (weights**2).sum())
-    error = max(jackknife_error(without) / (1 - inside**2), least_error(kind, value, effective))
+    error = max(jackknife_error(without) / (1 - inside**2), bonett_wright_se(kind, value, effective))
     low, high = fisher_interval(inside, error)
     return min(low, value), max(high, value)
 

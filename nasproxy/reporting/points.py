@@ -40,14 +40,14 @@ def is_training_free(trials: Trials) -> bool:
 
 def true_trials(comparison: Comparison) -> dict[str, Trial]:
     """Arch id -> trial of full training, where that gave a test accuracy."""
-    return {trial.arch_id: trial for trial in comparison.truth if trial.has_scores and trial.test_accuracies}
+    return {trial.arch_id: trial for trial in comparison.truth if trial.is_ranked and trial.test_accuracies}
 
 
 def points_of(comparison: Comparison, index: int) -> list[Point]:
     """Architectures that proxy `index` and the truth both scored, best by the proxy first."""
     trials, ranking = comparison.proxies[index], comparison.rankings[index]
     true = true_trials(comparison)
-    common = [trial for trial in trials.ranked() if trial.has_scores and trial.arch_id in true]
+    common = [trial for trial in trials.ranked() if trial.is_ranked and trial.arch_id in true]
     by_truth = sorted(common, key=lambda trial: (-true[trial.arch_id].test_accuracy, trial.arch_id))
     true_ranks = {trial.arch_id: number for number, trial in enumerate(by_truth, start=1)}
     top = set(trials.top(float(ranking.top_fraction)))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from nasproxy.comparing import Comparison
 from nasproxy.errors import InputError
+from nasproxy.files import write_atomically, write_text
 from nasproxy.reporting.page import page_html
 from nasproxy.reporting.printed import write_figures
 from nasproxy.reporting.records import RunRecord
 from nasproxy.reporting.tables import table_latex, table_markdown
-from nasproxy.rundir import write_atomically, write_text
 
 
 def write_report(

@@ -14,7 +14,7 @@ import torch
 from ray import tune
 
 from nasproxy.config import RecipeSettings
-from nasproxy.device import kept_memory
+from nasproxy.device import retain_freed_memory
 from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
 from nasproxy.scoring import SCORES, Costs, score_nets
@@ -77,7 +77,7 @@ class ArchTrainer(tune.Trainable):
         """Puts the images on the device, once in the life of the process."""
         torch.set_num_threads(job.num_threads)
         self._memory = contextlib.ExitStack()
-        self._memory.enter_context(kept_memory())
+        self._memory.enter_context(retain_freed_memory())
         device = torch.device("cpu")
         if ray.get_gpu_ids():
             device = torch.device("cuda", 0)

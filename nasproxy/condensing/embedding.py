@@ -1,0 +1,147 @@
+"""Nets that images are compared by: which one, and with which weights at which step.
+
+Source: Zhao & Bilen, "Dataset Condensation with Distribution Matching", sections 2.3 (random weights) and 3.4 (weights
+from training, sorted by accuracy). Our differences from 3.4:
+1. A pool of `num_embedding_nets` nets, not 1,000; each is taken once, at the first look at which its accuracy is in
+range.
+2. Accuracy is measured on a tenth of the training images that the net is not trained on: validation images are for
+choosing architectures.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from nasproxy.condensing.state import Task
+from nasproxy.config import RecipeSettings
+from nasproxy.errors import ArchError, SettingsError
+from nasproxy.images import ImageSet, make_generator
+from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.zoo import parse_net
+from nasproxy.seeding import derive_seed
+from nasproxy.space import Arch, build
+from nasproxy.training import make_net, measure_accuracy, seeded_torch, train
+
+LOOKS = 60
+"""Times that a net in training is looked at before it is given up."""
+FIRST_LOOK, LOOK_GROWTH = 5, 1.15
+"""Updates before the first look, and by what the number grows from look to look: about 160,000 in all."""
+
+
+class EmbeddingNets:
+    """One net on the device that takes on the weights of any step."""
+
+    def __init__(self, task: Task) -> None:
+        """Raises SettingsError: nets that do not reach the accuracy asked for."""
+        self._task = task
+        self.net = make_embedding_net(embedding_net_arch(task.settings.embedding_net, task.images), task.images, 0).to(
+            task.device
+        )
+        self._pool: list[dict[str, Tensor]] = []
+        if (wanted := parse_embedding_weights(task.settings.embedding_weights)) is not None:
+            split = _hold_out_tenth(task)
+            numbers = range(task.settings.num_embedding_nets)
+            self._pool = [_train_into(wanted, task, self.net, split, number) for number in numbers]
+
+    def draw(self, step: int) -> None:
+        """Gives the net the weights of a step."""
+        seed = derive_seed(self._task.settings.seed, "embedder", step)
+        if self._pool:
+            self.net.load_state_dict(self._pool[seed % len(self._pool)])
+        else:
+            initialize(self.net, seed, self._task.device)
+
+
+def embedding_net_arch(name: str, images: ImageSet) -> Arch:
+    """The net called `name` ('auto': the default one), checked to fit the images.
+
+    Raises:
+        SettingsError: no such net, or one that does not fit the images.
+    """
+    arch = parse_net(name, images.image_shape)
+    outline_embedding_net(arch, images)
+    return arch
+
+
+def outline_embedding_net(arch: Arch, images: ImageSet) -> nn.Module:
+    """The net's layers on the meta device: nothing is drawn or computed.
+
+    Raises:
+        SettingsError: it does not fit the images.
+    """
+    try:
+        with torch.device("meta"):
+            return build(arch, images.image_shape, images.num_classes)
+    except ArchError as error:
+        raise SettingsError(f"embedding_net {error}") from None
+
+
+def make_embedding_net(arch: Arch, images: ImageSet, seed: int) -> Classifier:
+    """A net to embed with, of an architecture from `embedding_net_arch`: its weights take no gradient."""
+    net = make_net(arch, images, seed)
+    assert isinstance(net, Classifier)  # parse_net names no others
+    return net.requires_grad_(False)
+
+
+def initialize(net: Classifier, seed: int, device: torch.device) -> None:
+    """Fresh weights in place, drawn on the device; on a CPU those of a net built after the same seed."""
+    with seeded_torch(seed, device):
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+                module.reset_parameters()
+
+
+def is_splittable(net: nn.Module) -> bool:
+    """Whether images can go through in parts: not under batch norm."""
+    return not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+
+
+def parse_embedding_weights(text: str) -> tuple[float, float] | None:
+    """None for 'random', fractions (low, high) for 'trained:LOW-HIGH' in percent.
+
+    Raises:
+        SettingsError: of another form.
+    """
+    if text == "random":
+        return None
+    kind, _, span = text.partition(":")
+    low, _, high = span.partition("-")
+    try:
+        wanted = float(low) / 100, float(high) / 100
+    except ValueError:
+        wanted = 1.0, 0.0
+    if kind != "trained" or not 0 <= wanted[0] < wanted[1] <= 1:
+        raise SettingsError(
+            f"embedding_weights {text!r}: write 'random' or 'trained:LOW-HIGH' in percent, e.g. trained:40-50"
+        )
+    return wanted
+
+
+def _hold_out_tenth(task: Task) -> tuple[ImageSet, ImageSet]:
+    """A tenth of the training images, and the rest, on the device."""
+    images, generator = task.images, make_generator(task.settings.seed, "embedder", "held out")
+    order = torch.randperm(len(images), generator=generator).to(images.device)
+    held, kept = (images.subset(part).to(task.device) for part in order.tensor_split([len(order) // 10]))
+    return held, kept
+
+
+def _train_into(
+    wanted: tuple[float, float], task: Task, net: Classifier, split: tuple[ImageSet, ImageSet], number: int
+) -> dict[str, Tensor]:
+    """Weights of a net trained until its accuracy on the held-out images of the split is in the range."""
+    (low, high), (held, kept), seed = wanted, split, task.settings.seed
+    initialize(net, derive_seed(seed, "embedder", "trained", number), task.device)
+    generator, accuracy, steps = make_generator(seed, "embedder", "train", number), 0.0, float(FIRST_LOOK)
+    net.requires_grad_(True)
+    for _ in range(LOOKS):
+        recipe = RecipeSettings(steps=int(steps), augmentation="none", lr_drops=())
+        train([net], kept, recipe, [generator], cuda_graphs=False)
+        accuracy, steps = measure_accuracy(net, held), steps * LOOK_GROWTH
+        if low <= accuracy < high:
+            net.requires_grad_(False).train()
+            return {name: value.clone() for name, value in net.state_dict().items()}
+        if accuracy >= high:
+            break
+    raise SettingsError(
+        f"embedding_weights={task.settings.embedding_weights}: no look at net {number + 1} in training found it there, "
+        f"the last {accuracy:.1%}; choose another range or a wider one"
+    )

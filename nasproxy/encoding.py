@@ -1,0 +1,193 @@
+"""How a proxy set's images are kept: as they are, several to one, or as products of thin matrices.
+
+An encoding turns a memory budget, counted in images, into tensors, and those into the images to train on. It is a
+choice of its own: any method that makes synthetic images can be asked for any encoding.
+
+Notation: n stored items, t images decoded from one item, C channels, H height, W width, f tiles a side, r rank.
+
+Sources: Kim et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization", ICML 2022 (IDC);
+Yang et al., "An Efficient Dataset Condensation Plugin and Its Application to Continual Learning", NeurIPS 2023 (Lo-).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nasproxy.errors import SettingsError, unknown_name
+
+ImageShape = tuple[int, int, int]
+"""(C, H, W)."""
+Tensors = Mapping[str, Tensor]
+"""Name -> (n, ...): what is kept of n items."""
+Unit = Literal["pixels", "normalized"]
+"""What decoded values mean: 1.0 is full brightness, or mean 0 and standard deviation 1 over the training set."""
+
+
+class Encoding(Protocol):
+    """An encoding with its parameters."""
+
+    name: ClassVar[str]
+
+    @property
+    def tiles(self) -> int:
+        """t: images decoded from one stored item."""
+
+    def items_for(self, budget: int, image_shape: ImageShape) -> int:
+        """Items that fit into the memory of `budget` images.
+
+        Raises:
+            SettingsError: not one does.
+        """
+
+    def decode(self, tensors: Tensors) -> Tensor:
+        """n items -> (n * t, C, H, W), differentiable; item by item."""
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        """(n * t, C, H, W) -> the n items that decode nearest to them."""
+
+    def draw(self, num_items: int, image_shape: ImageShape, generator: torch.Generator) -> dict[str, Tensor]:
+        """Random items, standard normal, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Images as they are."""
+
+    name: ClassVar[str] = "pixels"
+    tiles: ClassVar[int] = 1
+
+    def items_for(self, budget: int, image_shape: ImageShape) -> int:
+        return budget
+
+    def decode(self, tensors: Tensors) -> Tensor:
+        return tensors["images"]
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        return {"images": images}
+
+    def draw(self, num_items: int, image_shape: ImageShape, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"images": torch.randn(num_items, *image_shape, generator=generator)}
+
+
+@dataclass(frozen=True)
+class MultiFormation:
+    """Each stored image is a mosaic of f x f tiles; each tile, up-sampled, is an image (IDC, section 4.1).
+
+    Our difference: 1. Where f does not divide a side, the border is repeated, not filled with grey, to a multiple of f.
+    """
+
+    factor: int = 2
+    name: ClassVar[str] = "multi-formation"
+
+    @property
+    def tiles(self) -> int:
+        return self.factor**2
+
+    def items_for(self, budget: int, image_shape: ImageShape) -> int:
+        if self.factor > min(image_shape[1:]):
+            raise SettingsError(f"factor {self.factor} is more than the {min(image_shape[1:])} pixels of a side")
+        return budget
+
+    def decode(self, tensors: Tensors) -> Tensor:
+        mosaics = tensors["images"]
+        size = mosaics.shape[-2:]
+        missing = [-side % self.factor for side in size]
+        padded = F.pad(mosaics, (0, missing[1], 0, missing[0]), mode="replicate")
+        rows = padded.unflatten(2, (self.factor, -1)).unflatten(4, (self.factor, -1))  # (n, C, f, h, f, w)
+        tiles = rows.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        return F.interpolate(tiles, size=size, mode="bilinear", align_corners=False)
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        height, width = images.shape[-2:]
+        size = [math.ceil(side / self.factor) for side in (height, width)]
+        tiles = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+        rows = tiles.unflatten(0, (-1, self.factor, self.factor)).permute(0, 3, 1, 4, 2, 5)
+        return {"images": rows.flatten(4, 5).flatten(2, 3)[..., :height, :width].contiguous()}
+
+    def draw(self, num_items: int, image_shape: ImageShape, generator: torch.Generator) -> dict[str, Tensor]:
+        return Pixels().draw(num_items, image_shape, generator)
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Each channel of an image is a product of an H x r and an r x W matrix, so that more images fit (Lo-).
+
+    Encoding real images truncates their singular value decomposition, each factor taking the roots of the values.
+    """
+
+    rank: int = 2
+    name: ClassVar[str] = "low-rank"
+    tiles: ClassVar[int] = 1
+
+    def items_for(self, budget: int, image_shape: ImageShape) -> int:
+        _, height, width = image_shape
+        saved = height * width // (self.rank * (height + width))
+        if saved == 0:
+            raise SettingsError(
+                f"rank {self.rank} takes more memory than the {width}x{height} pixels it stands for; "
+                f"use a rank of {max(height * width // (height + width), 1)} or less"
+            )
+        return budget * saved
+
+    def decode(self, tensors: Tensors) -> Tensor:
+        return tensors["left"] @ tensors["right"]
+
+    def encode(self, images: Tensor) -> dict[str, Tensor]:
+        left, values, right = torch.linalg.svd(images, full_matrices=False)
+        roots = values[..., : self.rank].sqrt()
+        return {
+            "left": left[..., : self.rank] * roots.unsqueeze(-2),
+            "right": roots.unsqueeze(-1) * right[..., : self.rank, :],
+        }
+
+    def draw(self, num_items: int, image_shape: ImageShape, generator: torch.Generator) -> dict[str, Tensor]:
+        channels, height, width = image_shape
+        left = torch.randn(num_items, channels, height, self.rank, generator=generator)
+        right = torch.randn(num_items, channels, self.rank, width, generator=generator)
+        return {"left": left, "right": right}
+
+
+ENCODINGS: dict[str, type[Pixels] | type[MultiFormation] | type[LowRank]] = {
+    kind.name: kind for kind in (Pixels, MultiFormation, LowRank)
+}
+"""Encodings by name."""
+
+
+def make_encoding(name: str, /, **parameters: Any) -> Encoding:
+    """The encoding called `name` with those of `parameters` (`factor`, `rank`) that are its own.
+
+    Raises:
+        SettingsError: an unknown encoding (the nearest is named).
+    """
+    if name not in ENCODINGS:
+        raise unknown_name("encoding", name, ENCODINGS)
+    kind = ENCODINGS[name]
+    return kind(**{key: value for key, value in parameters.items() if key in kind.__dataclass_fields__})
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImages:
+    """Images in an encoding: what is kept, and what is decoded from it."""
+
+    encoding: Encoding
+    tensors: Tensors
+    """Name -> (n, ...)."""
+    unit: Unit
+
+    @property
+    def num_numbers(self) -> int:
+        """Numbers kept."""
+        return sum(tensor.numel() for tensor in self.tensors.values())
+
+    def decode(self) -> Tensor:
+        """(n * t, C, H, W) in `unit`."""
+        return self.encoding.decode(self.tensors)
+
+    def describe(self) -> dict[str, Any]:
+        """Format, its parameters and the unit, as plain values for a file's header."""
+        return {"format": self.encoding.name, "unit": self.unit, **vars(self.encoding)}

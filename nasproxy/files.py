@@ -1,0 +1,25 @@
+"""Small text files, and files that are written whole or not at all."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that hold anything."""
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    write_atomically(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a scratch path of the same suffix and moves what it wrote to `path`."""
+    scratch = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -1,0 +1,105 @@
+"""The work of `nasproxy condense`."""
+
+import json
+from pathlib import Path
+
+from nasproxy.condensing import METHODS, condense
+from nasproxy.condensing.condense import complete_settings, describe_method
+from nasproxy.condensing.state import CondenseState, load_state
+from nasproxy.config import CondenseConfig, dump_config
+from nasproxy.device import describe_device, find_device, holds
+from nasproxy.errors import RunError
+from nasproxy.files import write_text
+from nasproxy.images import load_images, save_picture_grid
+from nasproxy.proxies import PROXIES
+from nasproxy.proxyset import ProxySet
+from nasproxy.rundir import RunDir, create_run
+from nasproxy.runs.listener import Listener
+
+
+def run_condense(
+    config: CondenseConfig, *, root: Path, name: str | None, resume: RunDir | None, listener: Listener
+) -> tuple[RunDir, ProxySet]:
+    """Makes a proxy set in a run folder: `proxy.safetensors`, `proxy.png`, `metrics.jsonl`.
+
+    Args:
+        config: all settings; those of the run where one is resumed.
+        root: folder of all runs.
+        name: of the run; None: after data and method.
+        resume: the run to go on with.
+        listener: told about progress.
+
+    Raises:
+        NasproxyError: see `load_images`, `condense`, `create_run`.
+    """
+    if resume is not None and resume.meta["status"] == "done":
+        raise RunError(f"run {resume.name} is finished; nothing is left to resume")
+    device = find_device(config.machine.device)
+    data = load_images(settings=config.images, progress=listener.progress)
+    settings = complete_settings(config.condense, data.train)
+    config = config.model_copy(update={"condense": settings})
+    if holds(device, data.train.num_bytes):
+        data = data.to(device)
+    if name in PROXIES:
+        raise RunError(f"run name {name!r} means a proxy of its own in 'search --proxy'; choose another --name")
+    parents = {"data": data.data_hash, "split": data.split_hash}
+    run = resume or create_run(
+        root,
+        name,
+        f"{data.name}-{describe_method(settings, data.train)}-{settings.images_per_class}",
+        command=config.command,
+        config_text=dump_config(config),
+        parents=parents,
+    )
+    run.check_parents(parents)
+    with run.running():
+        run.update_meta(device=describe_device(device))
+        state = load_state(run.checkpoint_path) if run.checkpoint_path.is_file() else None
+        run.log(
+            f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",
+        )
+        metrics, num_steps = _Metrics(run, state), METHODS[settings.method].num_steps(settings)
+        listener.progress("condensing", state.step if state else 0, num_steps)
+
+        def on_step(step: int, loss: float) -> None:
+            metrics.add(step, loss)
+            listener.progress("condensing", step, num_steps, f"loss {loss:.4g}")
+
+        def on_checkpoint(state: CondenseState) -> None:
+            state.save(run.checkpoint_path)
+
+        def on_engine(name: str, seconds: dict[str, float]) -> None:
+            tried = ", ".join(f"{engine} {time:.3g}" for engine, time in seconds.items())
+            run.log(f"engine {name}{f'; seconds a step: {tried}' if tried else ''}")
+
+        proxy = condense(
+            data,
+            settings=settings,
+            device=device,
+            resume_from=state,
+            on_step=on_step,
+            on_checkpoint=on_checkpoint,
+            on_engine=on_engine,
+            cache_dir=config.images.data_dir.expanduser() / "selectors",
+        )
+        proxy.save(run.proxy_path)
+        save_picture_grid(proxy.images, run.picture_path)
+        run.checkpoint_path.unlink(missing_ok=True)
+        run.log(f"done: {proxy.num_stored_images} images in {proxy.seconds:.1f} s")
+    return run, proxy
+
+
+class _Metrics:
+    """The loss curve of a condensation, one JSON object a line."""
+
+    def __init__(self, run: RunDir, state: CondenseState | None) -> None:
+        self._path = run.metrics_path
+        kept: list[str] = []
+        if state is not None and self._path.is_file():
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= state.step]
+        write_text(self._path, "".join(f"{line}\n" for line in kept))
+
+    def add(self, step: int, loss: float) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "loss": loss}) + "\n")

@@ -1,0 +1,131 @@
+"""How long a search or a condensation will take here: a few steps are timed, the rest is multiplication."""
+
+import contextlib
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Self
+
+import numpy as np
+import torch
+
+from nasproxy.condensing import METHODS, condense
+from nasproxy.config import CondenseSettings, RecipeSettings
+from nasproxy.errors import ArchError
+from nasproxy.images import ImageData, ImageSet
+from nasproxy.nets.zoo import parse_net
+from nasproxy.proxies import PROXIES
+from nasproxy.runs.pieces import Condensing, Piece, Searching, Task
+from nasproxy.scoring import SCORES, TrainingFreeScore, measure_costs
+from nasproxy.searching import plan_workforce
+from nasproxy.space import Arch
+from nasproxy.training import train_seeds
+
+PROBE_BATCH = 50
+PROBE_STEPS = 3
+QUANTILES = (0.1, 0.5, 0.9)
+"""Of the FLOPs of the architectures that are timed."""
+FORWARD_SHARE = 1 / 3
+"""Of the time of a training step that its forward pass takes: what measuring an image costs."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of one worker to train one image once, by the FLOPs of the architecture."""
+
+    flops: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+    task: Task
+    num_workers: int
+
+    @classmethod
+    def measure(cls, task: Task) -> Self:
+        """Trains a small, a middling and a large one of the architectures for some steps."""
+        workforce = plan_workforce(task.config.machine)
+        archs, data, recipe = _fitting(task), task.data, task.config.recipe
+        by_size = sorted(archs, key=lambda arch: _flops(arch, data))
+        chosen = dict.fromkeys(by_size[round(quantile * (len(by_size) - 1))] for quantile in QUANTILES)
+        index = torch.arange(min(PROBE_BATCH, len(data.train)), device=data.train.device)
+        probe = recipe.model_copy(update={"steps": PROBE_STEPS, "batch_size": PROBE_BATCH})
+        images = data.train.subset(index)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(workforce.threads_per_worker)
+        try:
+            points = {_flops(arch, data): _seconds_per_image(arch, images, probe) for arch in chosen}
+        finally:
+            torch.set_num_threads(threads)
+        return cls(tuple(points), tuple(points.values()), task, workforce.num_workers or 1)
+
+    def of(self, piece: Piece) -> float:
+        """Wall seconds of a piece of work from its start, all workers of this machine at it."""
+        if isinstance(piece, Condensing):
+            return self.of_condensing(piece.config.condense)
+        assert isinstance(piece, Searching)
+        search = piece.config(piece.proxy).search
+        per_seed = self.of_scoring(SCORES[piece.proxy]) if piece.proxy in SCORES else self.of_training(piece)
+        return per_seed * search.seeds / self.num_workers
+
+    def seconds_per_image(self, flops: float) -> float:
+        """Between the measured sizes on a straight line of logarithms, beyond them in proportion to the FLOPs."""
+        nearest = min(max(flops, self.flops[0]), self.flops[-1])
+        middle = np.interp(math.log(nearest), np.log(self.flops), np.log(self.seconds))
+        return float(np.exp(middle)) * flops / nearest
+
+    def of_training(self, piece: Searching) -> float:
+        """Seconds of one worker to train and measure one seed of every architecture."""
+        data, recipe = self.task.data, piece.recipe
+        num_images = len(data.train) if piece.proxy in PROXIES else self.task.num_proxy_images
+        per_epoch = -(-num_images // recipe.batch_size)
+        trained = (recipe.steps or recipe.epochs * per_epoch) * num_images / per_epoch
+        return self._of_images(trained + FORWARD_SHARE * (len(data.val) + len(data.test)))
+
+    def of_scoring(self, score: TrainingFreeScore) -> float:
+        """Seconds of one worker to score one net of every architecture: as a training step on as many images."""
+        return 0.0 if score.is_counted else self._of_images(score.batch_size * max(score.num_batches, 1))
+
+    def _of_images(self, num_images: float) -> float:
+        archs = _fitting(self.task)
+        return num_images * sum(self.seconds_per_image(_flops(arch, self.task.data)) for arch in archs)
+
+    def of_condensing(self, settings: CondenseSettings) -> float:
+        """Seconds to make a proxy set, without the speed-up that a long condensation measures for itself."""
+        data, num_steps = self.task.data, METHODS[settings.method].num_steps(settings)
+        if settings.steps is None:  # selected images: the default net is trained on all of them
+            embedding_net = parse_net(settings.embedding_net, data.image_shape)
+            return num_steps * len(data.train) * self.seconds_per_image(_flops(embedding_net, data))
+        few = [1, 3] if num_steps > 3 else [0, num_steps]
+        quick = {"engine": "eager-float32-64", "embedding_weights": "random"}
+        short, longer = (
+            condense(data, settings=settings.model_copy(update={"steps": steps, **quick})).seconds for steps in few
+        )
+        return max(longer - short, 0.0) / max(few[1] - few[0], 1) * num_steps
+
+
+def _seconds_per_image(arch: Arch, images: ImageSet, recipe: RecipeSettings) -> float:
+    """Of the second of two short trainings: the first one warms up."""
+    times = [
+        train_seeds(arch, images, recipe, val=None, test=images, num_seeds=1, seed=seed).train_seconds
+        for seed in range(2)
+    ]
+    return times[-1] / (PROBE_STEPS * len(images))
+
+
+def _fitting(task: Task) -> list[Arch]:
+    """The architectures that can take the images."""
+    fitting = []
+    for arch in task.archs:
+        with contextlib.suppress(ArchError):
+            _flops(arch, task.data)
+            fitting.append(arch)
+    return fitting
+
+
+def _flops(arch: Arch, data: ImageData) -> int:
+    return _flops_on(arch, data.image_shape, data.num_classes)
+
+
+@cache
+def _flops_on(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> int:
+    """Counted once a process: a plan asks for all architectures at every piece of work."""
+    return measure_costs(arch, image_shape, num_classes).flops

@@ -1,0 +1,193 @@
+"""What people write on the command line, and what it means: runs, proxies, architectures, amounts."""
+
+from pathlib import Path
+
+from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, read_config
+from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError
+from nasproxy.proxies import PROXIES, default_recipe
+from nasproxy.proxyset import ProxySet, load_proxy_set
+from nasproxy.rundir import LAST, RunDir, find_run
+from nasproxy.study import Trials, open_store, sqlite_url
+from nasproxy.tables import read_truth
+
+SCORED = ("search", "combine")
+"""Commands whose runs hold trials."""
+
+
+def find_proxy(reference: str, root: Path) -> ProxySet | str:
+    """What `--proxy` names: a proxy of `PROXIES`, a `.safetensors` file, or a condense run.
+
+    Raises:
+        ProxySetError: the proxy set is unreadable.
+        RunNotFoundError: no run of that name.
+        RunError: a run that is no condense run, or is not finished.
+    """
+    if reference in PROXIES:
+        return reference
+    if Path(reference).suffix == ".safetensors":
+        return load_proxy_set(Path(reference).expanduser())
+    run = _find_condense_run(reference, root)
+    if not run.proxy_path.is_file():
+        raise RunError(f"run {run.name} has no proxy set yet; finish it with 'nasproxy condense --resume {run.name}'")
+    return load_proxy_set(run.proxy_path)
+
+
+def proxy_defaults(proxy: str, root: Path) -> Tree:
+    """The images of the condense run that `--proxy` names, as settings to start from; none where it names no run."""
+    if proxy in PROXIES or Path(proxy).suffix == ".safetensors":
+        return {}
+    config = read_config(CondenseConfig, _find_condense_run(proxy, root).config_path)
+    return {"images": config.images.model_dump()}
+
+
+def settings_of_search(given: Tree, root: Path) -> SearchConfig:
+    """The settings of a new search, from what was asked for.
+
+    The recipe is that of the proxy's kind; images and space are those of the run that `--archs top:RUN:AMOUNT` names;
+    images are those of the condense run that `--proxy` names: all of it only where nothing else was asked for. @last is
+    replaced by the run's name, because what is written down must mean the same later.
+
+    Raises:
+        SettingsError: no proxy, or an unknown or invalid setting.
+        RunNotFoundError: no run of a name.
+    """
+    asked = given.get("search", {})
+    proxy, archs = asked.get("proxy"), str(asked.get("archs", ""))
+    if proxy is None:
+        raise SettingsError("no proxy: give --proxy a condense run (e.g. @last), or a name of 'nasproxy ls proxies'")
+    defaults: Tree = {}
+    named: Tree = {"search": {}}
+    if proxy == LAST:
+        named["search"]["proxy"] = proxy = find_run(LAST, root, "condense").name
+    if archs.startswith("top:"):
+        reference, amount = _split_top(archs)
+        run = find_search_run(reference, root)
+        named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
+        config = search_behind(run, root)
+        defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
+    defaults |= {"recipe": default_recipe(proxy).model_dump()} | proxy_defaults(proxy, root)
+    return make_config(SearchConfig, defaults, given, named)
+
+
+def search_behind(run: RunDir, root: Path) -> SearchConfig:
+    """Settings of a search; of a combination's first one."""
+    while run.meta["command"] == CombineConfig.command:
+        run = find_search_run(read_config(CombineConfig, run.config_path).combine.runs[0], root)
+    return read_config(SearchConfig, run.config_path)
+
+
+def _find_condense_run(reference: str, root: Path) -> RunDir:
+    try:
+        return find_run(reference, root, "condense")
+    except RunNotFoundError as error:
+        raise RunNotFoundError(f"{error}; proxies that need no run: {', '.join(PROXIES)}") from None
+
+
+def read_arch_ids(reference: str, root: Path) -> list[str] | None:
+    """Ids that `--archs` names: None for 'all', the best of a search for top:RUN:5% or top:RUN:36, else a file's.
+
+    A file has one id a line, or is a CSV with a column `arch_id`.
+
+    Raises:
+        SettingsError: top:RUN:AMOUNT of another form.
+        InputError: the file or the run cannot be read.
+    """
+    if reference == "all":
+        return None
+    if reference.startswith("top:"):
+        name, amount = _split_top(reference)
+        ids = load_trials(find_search_run(name, root)).top(parse_amount(amount))
+    else:
+        try:
+            lines = Path(reference).expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"--archs {reference!r}: no such file of architecture ids ({error}); or give top:RUN:5%"
+            ) from None
+        rows = [line.split(",") for line in lines if line.strip() and not line.startswith("#")]
+        column = rows[0].index("arch_id") if rows and "arch_id" in rows[0] else 0
+        ids = [row[column].strip() for row in rows if row[column].strip() != "arch_id"]
+    if not ids:
+        raise InputError(f"--archs {reference!r} names no architecture; check it")
+    return ids
+
+
+def _split_top(reference: str) -> tuple[str, str]:
+    """RUN and AMOUNT of top:RUN:AMOUNT."""
+    run, _, amount = reference.removeprefix("top:").rpartition(":")
+    if not run or not amount:
+        raise SettingsError(f"--archs {reference!r}: write top:RUN:5% or top:RUN:36")
+    return run, amount
+
+
+def parse_amount(text: str) -> int | float:
+    """'5%' -> 0.05, '36' -> 36.
+
+    Raises:
+        SettingsError: neither a percentage in (0, 100] nor a whole number above 0.
+    """
+    if text.endswith("%"):
+        return parse_fraction(text)
+    if not text.isdigit() or int(text) == 0:
+        raise SettingsError(f"{text!r} is no amount; write a percentage like 5% or a whole number like 36")
+    return int(text)
+
+
+def parse_fraction(text: str) -> float:
+    """'5%' or '0.05' -> 0.05.
+
+    Raises:
+        SettingsError: nothing in (0, 1].
+    """
+    try:
+        fraction = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        fraction = 0.0
+    if not 0 < fraction <= 1:
+        raise SettingsError(f"{text!r} is no share; write a percentage like 5%, up to 100%")
+    return fraction
+
+
+def load_trials(run: RunDir) -> Trials:
+    """All trials of a search or combination, finished or not.
+
+    Raises:
+        InputError: the study cannot be read.
+    """
+    return open_store(run.name, storage_url(run)).trials()
+
+
+def find_search_run(reference: str, root: Path) -> RunDir:
+    """The run of a proxy's trials that a name, a path or @last refers to.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: a run without trials.
+    """
+    return find_run(reference, root, *SCORED)
+
+
+def load_truth(reference: str, root: Path) -> Trials:
+    """The truth that `--truth` names: a search by 'whole', or a CSV file of true accuracies.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: a run without trials.
+        InputError: the study or file cannot be read.
+    """
+    if Path(reference).suffix == ".csv":
+        return read_truth(Path(reference).expanduser())
+    return load_trials(find_search_run(reference, root))
+
+
+def storage_url(run: RunDir) -> str:
+    """The Optuna storage of a run with trials.
+
+    Raises:
+        InputError: the run keeps its study in a file that is not there.
+    """
+    is_search = run.meta["command"] == SearchConfig.command
+    url = read_config(SearchConfig, run.config_path).search.storage if is_search else None
+    if url is None and not run.study_path.is_file():
+        raise InputError(f"run {run.name} has no {run.study_path.name} yet; continue it with --resume {run.name}")
+    return url or sqlite_url(run.study_path)

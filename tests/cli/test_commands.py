@@ -1,0 +1,349 @@
+"""The command line in real processes: the whole job, what it prints, and what it says to bad input."""
+
+import csv
+import json
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+
+from nasproxy.condensing import METHODS
+from nasproxy.images import DATASETS, ImageData
+from nasproxy.nets.zoo import ZOO
+from nasproxy.rundir import RunDir, hold
+from nasproxy.runs.references import load_trials
+from tests.cli.shell import Shell, count_records
+from tests.conftest import make_image_folder
+
+SMALL = ["images_per_class=4", "real_batch_size=8", "embedding_net=w8-d2-instance-relu-avg", "steps=20"]
+QUICK = ["--space", "convnet-mini", "--seeds", "1", "--epochs", "2", "threads_per_worker=1"]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder where the whole job was done: condense, search by proxy, search by truth."""
+    shell = Shell(tmp_path_factory.mktemp("finished"))
+    shell.run("condense", *SMALL, "--name", "few")
+    shell.run("search", "--proxy", "few", *QUICK, "--num-archs", "8", "--name", "by-proxy")
+    archs = ["--archs", "top:@last:6"]
+    shell.run("search", "--proxy", "whole", *archs, "--seeds", "1", "--epochs", "2", "--name", "truth")
+    return shell
+
+
+def test_a_condense_run_leaves_the_documented_files(finished: Shell) -> None:
+    run = finished.run_dir("few")
+    names = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
+    assert names == {"config.toml", "meta.json", "proxy.safetensors", "proxy.png", "metrics.jsonl", "log.txt"}
+    assert tens(run) == [10, 20]
+    assert run.meta["status"] == "done"
+    assert run.meta["versions"]["torch"]
+    with safe_open(run.proxy_path, framework="pt") as file:
+        assert file.get_tensor("images").shape == (40, 1, 16, 16)
+        assert json.loads(file.metadata()["method"]) == "dm"
+
+
+def tens(run: RunDir) -> list[int]:
+    """Steps of the loss curve that are multiples of ten; where steps are slow, there are others as well."""
+    steps = [json.loads(line)["step"] for line in run.metrics_path.read_text().splitlines()]
+    assert steps == sorted(set(steps))
+    return [step for step in steps if step % 10 == 0]
+
+
+def test_a_runs_own_config_makes_the_same_proxy_set_again(finished: Shell) -> None:
+    finished.call("condense", "--config", str(finished.run_dir("few").config_path), "--name", "few-again")
+    for name in ("images", "labels"):
+        with (
+            safe_open(finished.run_dir("few").proxy_path, framework="pt") as one,
+            safe_open(finished.run_dir("few-again").proxy_path, framework="pt") as two,
+        ):
+            assert one.get_tensor(name).equal(two.get_tensor(name))
+
+
+def test_a_search_takes_its_data_from_the_condense_run(finished: Shell) -> None:
+    shown = finished.json("show", "by-proxy")
+    assert shown["config"]["search"]["proxy"] == "few"
+    assert shown["config"]["images"]["dataset"] == "digits"
+    assert shown["config"]["recipe"]["epochs"] == 2
+    assert shown["meta"]["parents"]["data"] == finished.json("show", "few")["meta"]["parents"]["data"]
+
+
+def test_the_truth_covers_the_best_by_proxy(finished: Shell) -> None:
+    by_proxy, truth = (load_trials(finished.run_dir(name)) for name in ("by-proxy", "truth"))
+    assert len(by_proxy) == 8
+    assert sorted(trial.arch_id for trial in truth) == sorted(by_proxy.top(6))
+    assert (finished.run_dir("truth").path / "archs.txt").read_text().split() == by_proxy.top(6)
+
+
+def test_the_best_of_a_search_bring_its_data_and_space_along(finished: Shell) -> None:
+    config = finished.json("show", "truth")["config"]
+    assert config["search"]["archs"] == "top:by-proxy:6"
+    assert config["search"]["space"] == "convnet-mini"
+    assert config["images"] == finished.json("show", "by-proxy")["config"]["images"]
+
+
+def test_rank_prints_the_rows_of_table_5_and_keeps_them(finished: Shell) -> None:
+    text = finished.call("rank", "by-proxy", "--truth", "truth", "--top", "50%")
+    for row in ("selected net", "Spearman rho, top 50 %", "Kendall tau-b, all", "condensing, minutes", "stored images"):
+        assert row in text
+    (row,) = finished.json("rank", "by-proxy", "--truth", "truth", "--top", "50%")
+    assert (row["num_archs"], row["top_spearman_num_archs"], row["num_stored_images"]) == (6, 4, 40)
+    assert row["spearman_low"] <= row["spearman_value"] <= row["spearman_high"]
+    with (finished.run_dir("by-proxy").path / "ranking.csv").open() as file:
+        assert next(csv.DictReader(file))["selected"] == row["selected"]
+
+
+def test_rank_says_when_there_are_too_few(finished: Shell) -> None:
+    assert "too few" in finished.call("rank", "by-proxy", "--truth", "truth")
+
+
+def test_a_training_free_proxy_is_searched_ranked_and_exported(finished: Shell) -> None:
+    archs = ["--archs", "top:by-proxy:8"]
+    done = finished.run("search", "--proxy", "naswot", *archs, "--seeds", "2", "--json")
+    result = json.loads(done.stdout)
+    assert (result["run"], result["num_trials"]) == ("digits-convnet-mini-naswot", 8)
+    assert (result["ranked_by"], result["num_not_finite"]) == ("naswot", 0)
+    first, second = finished.json("rank", "digits-convnet-mini-naswot", "by-proxy", "--truth", "truth", "--top", "50%")
+    assert (first["by"], second["by"]) == ("naswot", "test accuracy")
+    assert (first["num_archs"], first["num_stored_images"]) == (6, 256)
+    assert first["spearman_low"] <= first["spearman_value"] <= first["spearman_high"]
+    rows = list(csv.DictReader(finished.call("export", result["run"], "--truth", "truth").splitlines()))
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert {row["val_accuracy"] for row in rows} == {""}
+    assert rows[0]["arch_id"] == result["best"]
+    config = finished.run_dir(result["run"]).config_path
+    finished.run("search", "--config", str(config), "--name", "naswot-again")
+    again = load_trials(finished.run_dir("naswot-again"))
+    assert {trial.arch_id: trial.score for trial in again} == {row["arch_id"]: float(row["score"]) for row in rows}
+
+
+def test_export_writes_ranked_architectures(finished: Shell) -> None:
+    rows = list(csv.DictReader(finished.call("export", "by-proxy", "--truth", "truth").splitlines()))
+    assert [row["rank"] for row in rows] == [str(number) for number in range(1, 9)]
+    accuracies = [float(row["val_accuracy"]) for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert sum(row["truth_rank"] != "" for row in rows) == 6
+    for suffix in (".csv", ".parquet", ".json"):
+        path = finished.cwd / f"out/table{suffix}"
+        finished.call("export", "by-proxy", "-o", str(path))
+        assert path.stat().st_size > 0
+
+
+def test_evaluate_reports_test_accuracy_of_every_net_and_keeps_it(finished: Shell) -> None:
+    nets, recipe = ["w16-d1-instance-relu-avg", "mlp"], ["--num-nets", "2", "--epochs", "40"]
+    results = finished.json("evaluate", "few", "--nets", ",".join(nets), *recipe)
+    assert [result["net"] for result in results] == nets
+    assert [len(result["test_accuracies"]) for result in results] == [2, 2]
+    assert results[0]["mean"] > 0.4
+    kept = [json.loads(line) for line in (finished.run_dir("few").path / "evaluations.jsonl").read_text().splitlines()]
+    for result, record in zip(results, kept[-2:], strict=True):
+        assert (record["net"], record["test_accuracies"]) == (result["net"], result["test_accuracies"])
+        assert record["settings"]["evaluate"]["nets"] == nets
+
+
+def test_evaluate_prints_a_row_a_net_and_says_which_do_not_fit(finished: Shell) -> None:
+    done = finished.run("evaluate", "@last", "--nets", "vgg11-batch,lenet,mlp", "--num-nets", "2", "--epochs", "1")
+    header, *rows = done.stdout.splitlines()
+    assert header.split() == ["net", "test", "accuracy", "(%)", "n", "training", "seconds"]
+    assert [row.split()[0] for row in rows] == ["lenet", "mlp"]
+    assert all(row.split()[2] == "±" for row in rows)
+    assert "1 net(s) left out: vgg11-batch: layer 13 of 13 leaves no pixel of a 16x16 image" in done.stderr
+
+
+def test_gradient_matching_in_a_compact_format_goes_all_the_way(finished: Shell) -> None:
+    few = [
+        "images_per_class=2",
+        "real_batch_size=8",
+        "embedding_net=w8-d2-instance-relu-avg",
+        "outer_loop=2",
+        "inner_loop=1",
+    ]
+    made = finished.json("condense", "--method", "dsa", "--encoding", "low-rank", "--steps", "3", *few)
+    assert (made["run"], made["method"]) == ("digits-dsa+low-rank-2", "dsa+low-rank")
+    assert (made["num_images"], made["num_stored_images"], made["num_stored_numbers"]) == (80, 20, 20 * 16 * 16)
+    config = finished.json("show", made["run"])["config"]["condense"]
+    assert (config["rank"], config["init"], config["image_lr"], config["inner_loop"]) == (2, "real", 0.1, 1)
+    searched = finished.json("search", "--proxy", made["run"], *QUICK, "--archs", "top:truth:4")
+    (row,) = finished.json("rank", searched["run"], "--truth", "truth")
+    assert (row["proxy"], row["num_archs"]) == ("dsa+low-rank-2", 4)
+    assert (row["num_images"], row["num_stored_images"], row["num_stored_numbers"]) == (80, 20, 20 * 16 * 16)
+    assert "decoded images" in finished.call("rank", searched["run"], "--truth", "truth")
+    recipe = ["--recipe", "idc", "--epochs", "2", "--num-nets", "1", "--nets", "w8-d1-instance-relu-avg"]
+    assert len(finished.json("evaluate", made["run"], *recipe)) == 1
+    record = json.loads((finished.run_dir(made["run"]).path / "evaluations.jsonl").read_text())["settings"]["recipe"]
+    assert (record["cutmix"], record["batch_size"], record["epochs"], record["lr_factor"]) == (0.5, 64, 2, 0.2)
+
+
+def test_ls_lists_runs_and_families(finished: Shell) -> None:
+    assert {"few", "by-proxy", "truth"} <= {row["name"] for row in finished.json("ls")}
+    assert {row["name"] for row in finished.json("ls", "datasets")} == set(DATASETS)
+    assert "convnet720" in finished.call("ls", "spaces")
+    assert {row["name"] for row in finished.json("ls", "methods")} == set(METHODS)
+    assert {"auto", *ZOO} <= {row["name"] for row in finished.json("ls", "nets")}
+    summaries = {row["name"]: row["summary"] for row in finished.json("ls", "proxies")}
+    assert summaries["naswot"].startswith("training-free, higher is better: ")
+    assert summaries["naswot"].endswith("(Mellor et al., ICML 2021)")
+
+
+def test_the_dashboard_answers_on_this_machine_only(finished: Shell) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = finished.start("dashboard", "by-proxy", "--port", str(port))
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            base, _, study_id = url.partition("/dashboard/studies/")
+            assert base.startswith("http://127.0.0.1:")
+            assert not base.endswith(f":{port}")
+            studies = fetch_json(f"{base}/api/studies")["study_summaries"]
+            assert [(study["study_name"], str(study["study_id"])) for study in studies] == [("by-proxy", study_id)]
+            details = fetch_json(f"{base}/api/studies/{study_id}?after=0")
+            assert len(details["trials"]) == 8
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+        assert process.returncode == 0
+
+
+def fetch_json(url: str, *, patience_seconds: float = 30) -> Any:
+    """What a server answers that may still be starting."""
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def test_a_search_ended_and_killed_goes_on_without_loss_or_repetition(shell: Shell) -> None:
+    shell.run("condense", "--method", "random", "--ipc", "5", "--name", "few")
+    process = shell.start("search", "--proxy", "few", *QUICK, "--name", "s", "epochs=40")
+    wait_for_trials(shell.run_dir("s"), 2, process)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert shell.run_dir("s").meta["status"] == "interrupted"
+
+    process = shell.start("search", "--resume", "s")
+    wait_for_trials(shell.run_dir("s"), 5, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = {trial.arch_id: trial for trial in load_trials(shell.run_dir("s"))}
+    assert 5 <= len(before) < 24
+
+    shell.run("search", "--resume", "s")
+    after = load_trials(shell.run_dir("s"))
+    ids = [trial.arch_id for trial in after]
+    assert len(ids) == len(set(ids)) == 24
+    assert {trial.arch_id: trial for trial in after if trial.arch_id in before} == before
+    assert count_records(shell.run_dir("s")) == 24
+    assert shell.run_dir("s").meta["status"] == "done"
+
+
+def wait_for_trials(run: RunDir, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if run.study_path.is_file() and count_records(run) >= count:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the search did not get that far")
+
+
+def test_an_interrupted_condensation_goes_on_bit_for_bit(shell: Shell) -> None:
+    settings = [*SMALL, "steps=200", "checkpoint_every=20"]
+    shell.run("condense", *settings, "--name", "uncut")
+    process = shell.start("condense", *settings, "--name", "cut")
+    wait_for_file(shell.run_dir("cut").checkpoint_path, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert shell.run_dir("cut").meta["status"] == "interrupted"
+    assert not shell.run_dir("cut").proxy_path.exists()
+
+    shell.run("condense", "--resume", "cut")
+    contents = []
+    for name in ("uncut", "cut"):
+        with safe_open(shell.run_dir(name).proxy_path, framework="pt") as file:
+            contents.append(file.get_tensor("images"))
+        assert tens(shell.run_dir(name)) == list(range(10, 201, 10))
+    assert contents[0].equal(contents[1])
+    assert "finished" in shell.run("condense", "--resume", "cut", expect=2).stderr
+
+
+def wait_for_file(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, "it ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_folder_of_images_goes_all_the_way_and_too_deep_archs_are_left_out(shell: Shell, tmp_path: Path) -> None:
+    make_image_folder(tmp_path / "pets", size=(4, 4))
+    images = ["--dataset", "pets", "--data-dir", "cache"]
+    shell.call("condense", *in_folder(shell, images), *SMALL, "images_per_class=2", "--name", "p")
+    (tmp_path / "two.txt").write_text("w32-d3-none-sigmoid-max\nw32-d2-none-sigmoid-max\n")
+    done = shell.run("search", "--proxy", "p", "--archs", "two.txt", *QUICK, "--name", "s")
+    assert "1 architecture(s) left out, e.g. w32-d3-none-sigmoid-max" in done.stderr
+    assert "pooling number 3 of 3 leaves no pixel of a 4x4 image" in done.stderr
+    (row,) = shell.json("export", "s")
+    assert (row["rank"], row["arch_id"]) == (1, "w32-d2-none-sigmoid-max")
+
+
+def in_folder(shell: Shell, arguments: list[str]) -> list[str]:
+    """Relative names as paths below the shell's folder."""
+    return [argument if argument.startswith("-") else str(shell.cwd / argument) for argument in arguments]
+
+
+def test_a_failed_trial_ends_a_search_with_exit_code_3(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text(
+        "from torch import nn\n"
+        "def build(arch, image_shape, num_classes):\n"
+        "    if arch.factors['kind'] == 'bad':\n"
+        "        raise ValueError('no such layer')\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(256, num_classes))\n"
+    )
+    (tmp_path / "s.toml").write_text('size = 2\nbuilder = "b.py:build"\n[factors]\nkind = ["bad", "good"]\n')
+    arguments = ["--proxy", "whole", "--space", "s.toml", "--seeds", "1", "--epochs", "1", "--name", "s"]
+    done = shell.run("search", *arguments, expect=3)
+    assert "failed: kind=bad: ValueError: no such layer" in done.stderr
+    assert [trial.arch_id for trial in load_trials(shell.run_dir("s")).ranked()] == ["kind=good", "kind=bad"]
+
+
+def test_a_run_in_use_is_refused(finished: Shell) -> None:
+    with hold(finished.run_dir("by-proxy").path):
+        done = finished.run("search", "--resume", "by-proxy", expect=2)
+    assert "in use by a live process" in done.stderr
+
+
+def test_help_is_instant_and_lists_every_command(shell: Shell) -> None:
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = shell.run("--help")
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+    for command in ("condense", "evaluate", "search", "rank", "export", "dashboard", "ls", "show", "demo"):
+        assert command in done.stdout
+
+
+def test_data_goes_to_stdout_and_talk_to_stderr(finished: Shell, digits: ImageData) -> None:
+    done = finished.run("condense", "--method", "random", "--ipc", "2", "--json")
+    result = json.loads(done.stdout)
+    assert result["num_stored_images"] == 2 * digits.num_classes

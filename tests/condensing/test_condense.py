@@ -1,0 +1,277 @@
+"""Condensing against references written straight from the equations, and its promises: seeded, resumable, honest."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks import naive
+from nasproxy.augment import GROUPS, augment_classes
+from nasproxy.condensing import condense, embedding
+from nasproxy.condensing.condense import complete_settings
+from nasproxy.condensing.matching import matching_loss
+from nasproxy.condensing.state import CondenseState, load_state
+from nasproxy.config import CondenseSettings
+from nasproxy.errors import DivergedError, InputError, SettingsError
+from nasproxy.images import ImageData, ImageSet, make_generator
+from nasproxy.nets.classifier import Classifier
+from nasproxy.nets.convnet import parse_arch
+from nasproxy.seeding import derive_seed
+
+SMALL: dict[str, Any] = {"images_per_class": 3, "real_batch_size": 8, "embedding_net": "w8-d2-instance-relu-avg"}
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    return float((value - reference).detach().norm() / reference.detach().norm())
+
+
+def make_embedding_net(arch_id: str, images: ImageSet, seed: int = 0) -> Classifier:
+    return embedding.make_embedding_net(parse_arch(arch_id), images, seed)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("norm", ["instance", "layer", "none"])
+def test_loss_and_image_gradient_agree_with_the_naive_reference(tiny_set: ImageSet, norm: str, group: str) -> None:
+    net = make_embedding_net(f"w8-d2-{norm}-relu-avg", tiny_set)
+    real = tiny_set.normalized().unflatten(0, (4, 3)).transpose(0, 1)
+    start = torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
+
+    images = start.clone().requires_grad_()
+    pair = augment_classes((real, images), (group,), make_generator(3))
+    loss = matching_loss(net.embed, *pair, chunk=5)
+    (gradient,) = torch.autograd.grad(loss, images)
+
+    reference_images = start.clone().requires_grad_()
+    real_augmented, synthetic = augment_classes((real, reference_images), (group,), make_generator(3))
+    reference = naive.matching_loss(net, list(real_augmented), list(synthetic))
+    (reference_gradient,) = torch.autograd.grad(reference, reference_images)
+
+    assert relative_error(loss, reference) < 1e-4
+    assert relative_error(gradient, reference_gradient) < 1e-4
+
+
+def test_batch_norm_embeds_all_classes_as_one_batch(tiny_set: ImageSet) -> None:
+    net = make_embedding_net("w8-d1-batch-relu-avg", tiny_set)
+    real = tiny_set.normalized().unflatten(0, (4, 3)).transpose(0, 1)
+    synthetic = torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
+    features_real = net.embed(real.flatten(0, 1)).view(3, 4, -1)
+    features_synthetic = net.embed(synthetic.flatten(0, 1)).view(3, 2, -1)
+    reference = torch.zeros(())
+    for k in range(3):
+        reference = reference + ((features_real[k].mean(0) - features_synthetic[k].mean(0)) ** 2).sum()
+    assert relative_error(matching_loss(net.embed, real, synthetic), reference) < 1e-4
+
+
+def test_steps_agree_with_algorithm_1_written_naively(tiny_set: ImageSet) -> None:
+    steps, per_class, real_batch = 4, 2, 3
+    data = ImageData("tiny", tiny_set, tiny_set.subset(torch.arange(0)), tiny_set, "hash", "split")
+    settings: dict[str, Any] = {
+        "images_per_class": per_class,
+        "real_batch_size": real_batch,
+        "seed": 5,
+        "image_lr": 0.3,
+    }
+    result = condense(data, "dm", **settings, steps=steps, embedding_net="w8-d2-instance-relu-avg")
+
+    start = condense(data, "dm", **settings, steps=0, embedding_net="w8-d2-instance-relu-avg")
+    images, drawn = start.images.normalized().unflatten(0, (3, per_class)).clone(), itertools.count()
+
+    def make_net_of_step() -> Classifier:
+        return make_embedding_net("w8-d2-instance-relu-avg", tiny_set, derive_seed(5, "embedder", next(drawn)))
+
+    def draw_pairs(synthetic: Tensor) -> naive.Pairs:
+        generator = make_generator(5, "pairs", next(steps_drawn))
+        index = tiny_set.sample_classes(real_batch, generator)
+        real = tiny_set.normalized(index.flatten()).unflatten(0, index.shape)
+        groups = ("color", "crop", "cutout", "flip", "scale", "rotate")
+        return zip(*augment_classes((real, synthetic), groups, generator), strict=True)
+
+    steps_drawn = itertools.count()
+    for _ in itertools.islice(naive.condense(images, make_net_of_step, draw_pairs, lr=0.3), steps):
+        pass
+    assert relative_error(result.images.normalized(), images.detach().flatten(0, 1)) < 1e-4
+
+
+def test_matching_lowers_the_distance_to_the_real_images(digits: ImageData) -> None:
+    real = digits.train.normalized(digits.train.sample_classes(100, make_generator(0)).flatten()).unflatten(
+        0, (10, 100)
+    )
+    embedding_weights = [make_embedding_net("w8-d2-instance-relu-avg", digits.train, seed) for seed in range(100, 105)]
+
+    def distance(steps: int) -> float:
+        proxy = condense(digits, "dm", **SMALL, init="noise", augmentation="none", steps=steps)
+        synthetic = proxy.images.normalized().unflatten(0, (10, 3))
+        return sum(float(matching_loss(net.embed, real, synthetic).detach()) for net in embedding_weights)
+
+    assert distance(80) < 0.5 * distance(0)
+
+
+def test_random_takes_training_images_none_twice(digits: ImageData) -> None:
+    proxy = condense(digits, "random", images_per_class=20)
+    chosen = {image.numpy().tobytes() for image in (proxy.images.images * 255).round().to(torch.uint8)}
+    available = {image.numpy().tobytes() for image in digits.train.images}
+    assert len(chosen) == 200
+    assert chosen <= available
+
+
+def test_real_initialisation_starts_from_training_images_of_the_class(digits: ImageData) -> None:
+    start = condense(digits, "dm", **SMALL, steps=0)
+    for image, label in zip(start.images.images, start.images.labels, strict=True):
+        same_class = digits.train.images[digits.train.labels == label].float() / 255
+        assert float((same_class - image).abs().amax(dim=(1, 2, 3)).min()) < 1e-5
+
+
+def test_checkpoints_come_every_so_many_steps(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    condense(digits, "dm", **SMALL, steps=9, checkpoint_every=4, on_checkpoint=kept.append)
+    assert [state.step for state in kept] == [4, 8]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    with pytest.raises(DivergedError, match="smaller image_lr"):
+        condense(digits, "dm", **SMALL, steps=50, image_lr=1e38, on_checkpoint=kept.append)
+    assert bool(kept[-1].variables["images"].isfinite().all())
+
+
+def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="remove it to start over"):
+        load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "dn"}, "did you mean 'dm'"),
+        ({"images_per_class": 500}, "--ipc 500 is more than class"),
+        ({"embedding_net": "resnet"}, "did you mean 'resnet18'"),
+        ({"embedding_net": "w8-d9-instance-relu-avg"}, "leaves no pixel"),
+        ({"embedding_weights": "trained"}, "write 'random' or 'trained:LOW-HIGH'"),
+        ({"method": "idc", "embedding_net": "mlp"}, "embedding_net 'mlp' has no Conv2d, whose gradients idc matches"),
+        ({"encoding": "lowrank"}, "did you mean 'low-rank'"),
+        ({"encoding": "low-rank", "rank": 9}, "use a rank of 8 or less"),
+        ({"classes_per_step": 3, "embedding_net": "w8-d2-batch-relu-avg"}, "batch norm sees all classes at once"),
+        ({"augmentation": "color_crob"}, "did you mean 'crop'"),
+        ({"stepz": 3}, "did you mean 'steps'"),
+        ({"steps": -1}, "condense.steps=-1"),
+    ],
+)
+def test_wrong_settings_are_refused(digits: ImageData, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        condense(digits, **{"method": "dm", "steps": 1, **settings})
+
+
+def test_settings_at_once_and_one_by_one_are_not_mixed(digits: ImageData) -> None:
+    with pytest.raises(SettingsError, match="steps given beside settings"):
+        condense(digits, settings=CondenseSettings(), steps=5)
+
+
+@pytest.mark.parametrize("engine", ["eager-float32-5", "eager-float32-all", "eager-bfloat16-16"])
+def test_engines_change_rounding_only(digits: ImageData, engine: str) -> None:
+    reference = condense(digits, "dm", **SMALL, steps=5)
+    proxy = condense(digits, "dm", **SMALL, steps=5, engine=engine)
+    moved = relative_error(reference.images.images, condense(digits, "dm", **SMALL, steps=0).images.images)
+    assert (
+        relative_error(proxy.images.images, reference.images.images) < (0.1 if "bfloat16" in engine else 1e-4) * moved
+    )
+    assert proxy.settings["engine"] == engine
+    assert reference.settings["engine"] == "eager-float32-64"
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch hides it itself
+def test_a_compiled_engine_agrees_with_the_eager_one(digits: ImageData) -> None:
+    told: list[tuple[str, dict[str, float]]] = []
+    eager, compiled = (
+        condense(digits, "dm", **SMALL, steps=3, engine=engine, on_engine=lambda *choice: told.append(choice))
+        for engine in ("eager-float32-32", "compiled-float32-32")
+    )
+    assert relative_error(compiled.images.images, eager.images.images) < 1e-4
+    assert told == [("eager-float32-32", {}), ("compiled-float32-32", {})]
+
+
+def test_a_resumed_run_keeps_the_engine_that_it_was_begun_with(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    condense(digits, "dm", **SMALL, steps=4, engine="eager-float32-16", checkpoint_every=2, on_checkpoint=kept.append)
+    rest = condense(digits, "dm", **SMALL, steps=4, resume_from=kept[0])
+    assert kept[0].engine == rest.settings["engine"] == "eager-float32-16"
+
+
+def test_an_embedding_net_with_batch_norm_takes_all_images_at_once(digits: ImageData) -> None:
+    settings = SMALL | {"embedding_net": "w8-d2-batch-relu-avg"}
+    assert condense(digits, "dm", **settings, steps=1).settings["engine"] == "eager-float32-all"
+    with pytest.raises(SettingsError, match="batch norm sees all classes at once"):
+        condense(digits, "dm", **settings, steps=1, engine="eager-float32-64")
+
+
+@pytest.mark.parametrize(("method", "encoding"), [("dm", "pixels"), ("dsa", "low-rank"), ("idc", "multi-formation")])
+def test_classes_may_be_worked_on_a_few_at_a_time(digits: ImageData, method: str, encoding: str) -> None:
+    settings = SMALL | {"encoding": encoding, "outer_loop": 2, "inner_loop": 1, "inner_images": 64}
+    whole, shards = (
+        condense(digits, method, **settings, steps=3, engine="eager-float32-all", classes_per_step=size).images.images
+        for size in (None, 3)
+    )
+    start = condense(digits, method, **settings, steps=0).images.images
+    assert relative_error(shards, whole) < 1e-3 * relative_error(whole, start)
+
+
+def test_the_methods_own_values_fill_in_what_is_not_given(digits: ImageData) -> None:
+    def values(method: str, **given: Any) -> dict[str, Any]:
+        settings = CondenseSettings(method=method, **given)
+        return complete_settings(settings, digits.train).model_dump()
+
+    dm, lodm = values("dm", images_per_class=10), values("lodm", images_per_class=10)
+    assert (dm["steps"], dm["image_lr"], dm["init"], dm["augmentation"]) == (20_000, 1.0, "real", "auto")
+    assert (lodm["encoding"], lodm["rank"], lodm["init"], lodm["image_lr"]) == ("low-rank", 2, "noise", 1.0)
+    dc = values("dc", images_per_class=10)
+    assert (dc["steps"], dc["outer_loop"], dc["inner_loop"], dc["augmentation"]) == (10_000, 10, 50, "none")
+    assert values("dc", outer_loop=3)["steps"] == 3000
+    idc = values("idc", images_per_class=20)
+    assert (idc["encoding"], idc["factor"], idc["steps"], idc["image_lr"]) == (
+        "multi-formation",
+        2,
+        200_000,
+        0.01,
+    )
+    assert values("idc-i", encoding="low-rank", rank=1)["rank"] == 1
+    assert values("random")["steps"] == 0
+    assert values("dm", steps=7)["steps"] == 7
+
+
+def test_mean_matching_of_pixels_moves_the_mean_and_nothing_else(digits: ImageData) -> None:
+    """The gradient is the same for all images of a class, so each keeps its difference from the others."""
+    settings: dict[str, Any] = {"images_per_class": 3, "real_batch_size": 100, "image_lr": 0.3}
+    start, end = (
+        condense(digits, "mmd", **settings, steps=steps).images.normalized().unflatten(0, (10, 3)) for steps in (0, 200)
+    )
+    real = torch.stack([digits.train.normalized(index).mean(0) for index in digits.train.class_indices])
+    assert relative_error(end.mean(1), real) < 0.1 < relative_error(start.mean(1), real)
+    assert torch.allclose(end - end.mean(1, keepdim=True), start - start.mean(1, keepdim=True), atol=1e-4)
+
+
+def test_mean_matching_of_pixels_agrees_with_its_equation(tiny_set: ImageSet) -> None:
+    real = tiny_set.normalized().unflatten(0, (4, 3)).transpose(0, 1)
+    synthetic = torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
+    reference = sum(
+        (float(real[k, :, c, row, column].mean() - synthetic[k, :, c, row, column].mean())) ** 2
+        for k in range(3) for c in range(3) for row in range(8) for column in range(8)
+    )  # fmt: skip
+    loss = matching_loss(lambda images: images.flatten(1), real, synthetic)
+    assert float(loss) == pytest.approx(reference, rel=1e-4)
+
+
+@pytest.mark.parametrize("embedding_net", ["mlp", "lenet", "alexnet-instance", "resnet18ap-batch"])
+def test_any_net_can_embed(digits: ImageData, embedding_net: str) -> None:
+    settings: dict[str, Any] = {
+        "images_per_class": 1,
+        "real_batch_size": 2,
+        "embedding_net": embedding_net,
+        "init": "noise",
+    }
+    start, end = (condense(digits, "dm", **settings, steps=steps).images.images for steps in (0, 2))
+    assert bool(end.isfinite().all())
+    assert not torch.equal(start, end)

@@ -1,0 +1,207 @@
+"""Gradient matching against the reference written from the equations, loss and image gradient, and its loops."""
+
+import itertools
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from benchmarks import naive
+from nasproxy.augment import augment_batch, augment_classes
+from nasproxy.condensing import condense
+from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
+from nasproxy.condensing.gradients import (
+    CONVOLUTIONS,
+    ROWS,
+    Matching,
+    class_gradients,
+    row_cosine_distance,
+    squared_distance,
+)
+from nasproxy.condensing.methods import gradient_loops
+from nasproxy.condensing.state import CondenseState
+from nasproxy.images import ImageData, ImageSet, make_generator
+from nasproxy.nets.classifier import Classifier
+from nasproxy.seeding import derive_seed
+
+SMALL: dict[str, Any] = {"images_per_class": 2, "real_batch_size": 8, "embedding_net": "w8-d2-instance-relu-avg"}
+
+
+def make_net(name: str, images: ImageSet, seed: int = 0) -> Classifier:
+    return make_embedding_net(embedding_net_arch(name, images), images, seed)
+
+
+def layers_of(net: nn.Module, matching: Matching) -> list[nn.Module]:
+    return [module for module in net.modules() if isinstance(module, matching.layers)]
+
+
+def relative_error(value: Tensor, reference: Tensor) -> float:
+    return float((value - reference).detach().norm() / reference.detach().norm())
+
+
+@pytest.fixture
+def pair(tiny_set: ImageSet) -> tuple[Tensor, Tensor]:
+    """Real (3, 4, 3, 8, 8) and synthetic (3, 2, 3, 8, 8) images."""
+    real = tiny_set.normalized().unflatten(0, (4, 3)).transpose(0, 1)
+    return real, torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("matching", [ROWS, CONVOLUTIONS], ids=["dc", "idc"])
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("norm", ["none", "layer", "instance", "group"])
+def test_loss_and_image_gradient_agree_with_the_naive_reference(
+    tiny_set: ImageSet, pair: tuple[Tensor, Tensor], norm: str, activation: str, matching: Matching
+) -> None:
+    real, start = pair
+    net, labels = make_net(f"w8-d2-{norm}-{activation}-avg", tiny_set), torch.arange(3)
+    layers = layers_of(net, matching)
+
+    images = start.clone().requires_grad_()
+    targets = class_gradients(net, layers, real, labels)
+    found = class_gradients(net, layers, images, labels, differentiable=True)
+    loss = torch.stack([matching.distance(*pair) for pair in zip(targets, found, strict=True)]).sum()
+    (gradient,) = torch.autograd.grad(loss, images)
+
+    reference_images = start.clone().requires_grad_()
+    net.requires_grad_(True)
+    reference = naive.gradient_loss(net, list(real), list(reference_images), rows=matching is ROWS)
+    (reference_gradient,) = torch.autograd.grad(reference, reference_images)
+
+    assert relative_error(loss, reference) < 1e-4
+    assert relative_error(gradient, reference_gradient) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["w8-d2-batch-leakyrelu-max", "w4-d1-none-relu-none"])
+def test_class_gradients_are_those_of_each_class_loss(
+    tiny_set: ImageSet, pair: tuple[Tensor, Tensor], name: str
+) -> None:
+    """Also under batch norm, where every class's loss depends on all images."""
+    real, _ = pair
+    net, labels = make_net(name, tiny_set).requires_grad_(True), torch.tensor([2, 0, 1])
+    layers = layers_of(net, ROWS)
+    found = class_gradients(net.requires_grad_(False), layers, real, labels)
+    net.requires_grad_(True)
+    assert all(module.inplace for module in net.modules() if isinstance(module, nn.ReLU | nn.LeakyReLU))
+    if "batch" in name:
+        logits = net(real.flatten(0, 1))
+        total = nn.functional.cross_entropy(logits, labels.repeat_interleave(4), reduction="sum") / 4
+        weights = [layer.weight for layer in layers]
+        for mine, reference in zip(found, torch.autograd.grad(total, weights), strict=True):  # type: ignore[arg-type]
+            assert relative_error(mine.sum(dim=0), reference) < 1e-4
+        return
+    for k in range(3):
+        loss = nn.functional.cross_entropy(net(real[k]), labels[k].expand(4))
+        references = torch.autograd.grad(loss, [layer.weight for layer in layers])  # type: ignore[arg-type]
+        for mine, reference in zip(found, references, strict=True):
+            assert relative_error(mine[k], reference) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet", "alexnet-none", "vgg11-instance", "resnet18ap-instance"])
+def test_gradients_of_any_net_agree_with_the_naive_reference(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(8, 3, 32, 32, generator=generator)
+    images = ImageSet(pixels, torch.arange(8) % 2, ("a", "b"), (0.5,) * 3, (0.25,) * 3)
+    real, synthetic = images.normalized().view(2, 2, 2, 3, 32, 32).unbind(dim=0)
+    net = make_net(name, images)
+    found, wanted = (class_gradients(net, layers_of(net, ROWS), pair, torch.arange(2)) for pair in (synthetic, real))
+    loss = torch.stack([row_cosine_distance(*pair) for pair in zip(wanted, found, strict=True)]).sum()
+    net.requires_grad_(True)
+    assert relative_error(loss, naive.gradient_loss(net, list(real), list(synthetic))) < 1e-4
+
+
+def test_distances_by_hand() -> None:
+    real = torch.tensor([[[3.0, 4.0], [1.0, 0.0]]])
+    synthetic = torch.tensor([[[4.0, 3.0], [0.0, 2.0]]])
+    assert float(row_cosine_distance(real, synthetic)) == pytest.approx((1 - 24 / 25) + 1)
+    assert float(squared_distance(real, synthetic)) == pytest.approx(1 + 1 + 1 + 4)
+
+
+@pytest.mark.parametrize(
+    ("images_per_class", "loops"),
+    [(1, (1, 1)), (10, (10, 50)), (50, (50, 10)), (20, (20, 25)), (5, (5, 23)), (100, (50, 10))],
+)
+def test_loops_are_those_of_the_paper_and_between_them_a_rule(images_per_class: int, loops: tuple[int, int]) -> None:
+    assert gradient_loops(images_per_class) == loops
+
+
+def test_steps_agree_with_algorithm_1_written_naively(digits: ImageData) -> None:
+    """Two nets of two steps each, the first of each followed by training on all 20 images in one batch."""
+    settings: dict[str, Any] = {**SMALL, "seed": 5, "outer_loop": 2, "inner_loop": 3, "image_lr": 0.3, "init": "real"}
+    result = condense(digits, "dc", **settings, steps=4)
+
+    start = condense(digits, "dc", **settings, steps=0)
+    images = start.images.normalized().unflatten(0, (10, 2)).clone()
+    nets, steps = itertools.count(step=2), itertools.count()
+
+    def make_net_of_step() -> Classifier:
+        seed = derive_seed(5, "embedder", next(nets))
+        return make_net("w8-d2-instance-relu-avg", digits.train, seed).requires_grad_(True)
+
+    def draw_pairs(synthetic: Tensor) -> naive.Pairs:
+        index = digits.train.sample_classes(8, make_generator(5, "pairs", next(steps)))
+        real = digits.train.normalized(index.flatten()).unflatten(0, index.shape)
+        return zip(real, synthetic, strict=True)
+
+    updates = naive.condense_by_gradients(
+        images, digits.train, make_net_of_step, draw_pairs, lambda batch: batch, lr=0.3, outer_loop=2, inner_loop=3
+    )
+    for _ in itertools.islice(updates, 4):
+        pass
+    moved = relative_error(result.images.normalized(), start.images.normalized())
+    assert moved > 1e-2
+    assert relative_error(result.images.normalized(), images.detach().flatten(0, 1)) < 1e-4 * max(moved, 1)
+
+
+@pytest.mark.parametrize("method", ["dsa", "idc"])
+def test_matching_lowers_the_distance(digits: ImageData, method: str) -> None:
+    losses: list[float] = []
+    lr = {"dsa": 0.1, "idc": 0.05}[method]
+    condense(
+        digits, method, **SMALL, steps=60, outer_loop=1, init="noise", augmentation="none", image_lr=lr,
+        on_step=lambda step, loss: losses.append(loss) if step % 10 == 0 else None,
+    )  # fmt: skip
+    assert len(losses) == 6
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_idc_keeps_pixels_between_black_and_white(digits: ImageData) -> None:
+    proxy = condense(digits, "idc", **SMALL, steps=5, outer_loop=2, inner_images=64, image_lr=10.0)
+    assert proxy.stored is not None
+    assert 0 <= float(proxy.stored.tensors["images"].min()) < float(proxy.stored.tensors["images"].max()) <= 1
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch hides it itself
+@pytest.mark.parametrize(
+    "engine",
+    ["eager-float32-3", "eager-float32-20", "eager-float32-all", "eager-bfloat16-16", "compiled-float32-8"],
+)
+def test_engines_change_rounding_only(digits: ImageData, engine: str) -> None:
+    settings: dict[str, Any] = {**SMALL, "outer_loop": 4, "inner_loop": 1, "init": "real", "augmentation": "color_crop"}
+    start, reference, other = (
+        condense(digits, "dsa", **settings, steps=steps, engine=name).images.images
+        for steps, name in ((0, "eager-float32-64"), (3, "eager-float32-64"), (3, engine))
+    )
+    moved = float((reference - start).norm())
+    assert moved > 0
+    assert float((other - reference).norm()) < (0.2 if "bfloat16" in engine else 1e-3) * moved
+
+
+def test_training_augments_like_matching(digits: ImageData) -> None:
+    """DSA's net sees augmented images, DC's does not: seen from the nets that they leave behind."""
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str, state: CondenseState) -> None:
+        kept[name] = state.net["body.0.weight"]
+
+    for augmentation in ("none", "color"):
+        condense(
+            digits, "dc", **SMALL, init="real", outer_loop=9, inner_loop=2, steps=1, checkpoint_every=1,
+            augmentation=augmentation, image_lr=1e-9,
+            on_checkpoint=partial(keep, augmentation),
+        )  # fmt: skip
+    assert not torch.equal(kept["none"], kept["color"])
+    images = digits.train.normalized()[:4]
+    assert torch.equal(augment_batch(images, (), make_generator(0)), images)
+    assert augment_classes((images[None],), (), make_generator(0))[0].shape == (1, *images.shape)

@@ -1,0 +1,342 @@
+"""Searches on a real Ray: the same trials for any number of workers, failures kept as rows, resume, strategies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from nasproxy.condensing import condense
+from nasproxy.config import RECIPES, MachineSettings, SearchConfig, SearchSettings
+from nasproxy.device import num_cores
+from nasproxy.errors import ProxySetError, SettingsError, UsageError
+from nasproxy.images import ImageData, load_images
+from nasproxy.proxies import PROXIES, make_proxy
+from nasproxy.proxyset import ProxySet
+from nasproxy.scoring import SCORES, measure_costs
+from nasproxy.searching import plan_search, run_plan, search
+from nasproxy.searching.cluster import plan_workforce
+from nasproxy.searching.plan import config_from_overrides
+from nasproxy.space import SearchSpace, build, load_space
+from nasproxy.study import State, Trial, Trials, create_store, sqlite_url
+
+QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "threads_per_worker": 1}
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """One Ray for all tests of this file: a search uses the Ray that is there."""
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def proxy(digits: ImageData) -> ProxySet:
+    return condense(digits, "random", images_per_class=5)
+
+
+def scores(trials: Trials) -> dict[str, tuple[object, ...]]:
+    """What must not depend on who computed it."""
+    return {t.arch_id: (t.state, t.val_accuracies, t.test_accuracies, t.scores) for t in trials}
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_trials_do_not_depend_on_the_number_of_workers(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    one, two = (search(mini_space, proxy, digits, **QUICK, num_archs=6, workers=workers) for workers in (1, 2))
+    assert scores(one) == scores(two)
+    assert [len(trials) for trials in (one, two)] == [6, 6]
+    assert len({trial.worker for trial in one}) == 1
+    for trial in one:
+        assert trial.num_params
+        assert trial.flops
+        assert trial.started
+        assert trial.ended
+        assert 0 < trial.train_seconds < (trial.ended - trial.started).total_seconds()
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("name", [name for name in PROXIES if name in RECIPES])
+def test_every_named_proxy_that_trains_scores_archs_on_the_whole_set(
+    name: str, mini_space: SearchSpace, digits: ImageData
+) -> None:
+    archs = ["w32-d1-none-relu-avg"]
+    trials = search(mini_space, name, digits, archs=archs, seeds=1, steps=12)
+    assert trials.info.num_stored_images == len(digits.train)
+    assert trials.top(1) == archs
+    assert trials[0].val_accuracy > 0.3
+
+
+def test_proxies_train_or_are_training_free() -> None:
+    assert set(PROXIES) == (set(RECIPES) - {"proxy-set"}) | set(SCORES)
+    assert {"params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot", "zico"} == set(
+        SCORES
+    )
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(("name", "num_images"), [("params", 0), ("synflow", 0), ("naswot", 256), ("zico", 256)])
+def test_training_free_proxies_score_archs_the_same_for_any_number_of_workers(
+    name: str, num_images: int, mini_space: SearchSpace, digits: ImageData
+) -> None:
+    settings: dict[str, Any] = {"seeds": 2, "num_archs": 4, "threads_per_worker": 1}
+    one, two = (search(mini_space, name, digits, **settings, workers=workers) for workers in (1, 2))
+    assert scores(one) == scores(two)
+    assert (one.info.proxy, one.info.metric, one.info.num_stored_images) == (name, name, num_images)
+    for trial in one:
+        assert trial.state is State.COMPLETE
+        assert len(trial.scores) == 2
+        assert trial.val_accuracies == trial.test_accuracies == ()
+        assert trial.started
+        assert trial.ended
+        assert 0 < trial.train_seconds < (trial.ended - trial.started).total_seconds()
+        if name == "params":
+            arch = mini_space.pick([trial.arch_id])[0]
+            assert trial.score == measure_costs(arch, digits.image_shape, digits.num_classes).num_params
+    best = max(trial.score for trial in one)
+    assert one.ranked()[0].score == best
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_training_free_search_goes_on_where_its_study_ends(
+    mini_space: SearchSpace, digits: ImageData, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"seeds": 1, "num_archs": 4}
+    whole = search(mini_space, "snip", digits, **settings)
+    store = create_store(whole.info, sqlite_url(tmp_path / "study.db"))
+    for trial in whole.items[:2]:
+        store.add(trial, mini_space)
+    plan = plan_search(mini_space, "snip", digits, config_from_overrides("snip", settings))
+    assert scores(run_plan(plan, store)) == scores(whole)
+
+
+ODD_BUILDER = """
+from torch import nn
+
+def build(arch, image_shape, num_classes):
+    kind = arch.factors["kind"]
+    if kind == "raises" and nn.Linear(1, 1).weight.device.type != "meta":
+        raise ValueError("no such layer")
+    layers = [nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], 512), nn.ReLU(), nn.Linear(512, num_classes)]
+    if kind == "no activation":
+        del layers[2]
+    return nn.Sequential(*layers)
+"""
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_scores_that_are_not_finite_are_rows_and_the_rest_goes_on(digits: ImageData, tmp_path: Path) -> None:
+    (tmp_path / "builder.py").write_text(ODD_BUILDER)
+    (tmp_path / "space.toml").write_text(
+        'size = 3\nbuilder = "builder.py:build"\narch_id = "{kind}"\n'
+        '[factors]\nkind = ["no activation", "raises", "fine"]\n'
+    )
+    found = search(load_space(tmp_path / "space.toml"), "naswot", digits, seeds=2)
+    trials = {trial.arch_id: trial for trial in found}
+    assert [trial.arch_id for trial in found.ranked()] == ["fine", "no activation", "raises"]
+    assert trials["no activation"].state is State.NOT_FINITE
+    assert trials["no activation"].reason == "2 of 2 scores not finite: -inf, -inf"
+    assert trials["raises"].state is State.FAILED
+    assert trials["raises"].reason == "ValueError: no such layer"
+    assert found.top(1.0) == ["fine"]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_tpe_tries_what_it_is_told_to_and_nothing_twice(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    settings: dict[str, Any] = {
+        "seeds": 1,
+        "epochs": 1,
+        "strategy": "tpe",
+        "num_archs": 7,
+        "round_size": 3,
+        "threads_per_worker": 1,
+    }
+    one, two = (search(mini_space, proxy, digits, **settings, workers=workers) for workers in (1, 2))
+    assert len(one) == 7
+    assert scores(one) == scores(two)
+    assert sorted(trial.round for trial in one) == [0, 0, 0, 1, 1, 1, 2]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_search_goes_on_where_its_study_ends(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData, tmp_path: Path
+) -> None:
+    whole = search(mini_space, proxy, digits, **QUICK, num_archs=5)
+    store = create_store(whole.info, sqlite_url(tmp_path / "study.db"))
+    for trial in whole.items[:2]:
+        store.add(trial, mini_space)
+    trained: list[Trial] = []
+    plan = plan_search(mini_space, proxy, digits, config_from_overrides(proxy, {**QUICK, "num_archs": 5}))
+    resumed = run_plan(plan, store, on_trial=trained.append)
+    assert {trial.arch_id for trial in trained} == {trial.arch_id for trial in whole.items[2:]}
+    assert scores(resumed) == scores(whole)
+
+
+BROKEN_BUILDER = """
+import os
+from torch import nn
+from nasproxy.errors import ArchError
+
+def build(arch, image_shape, num_classes):
+    kind = arch.factors["kind"]
+    if kind == "misfit":
+        raise ArchError("misfit: too deep for the image; use larger images")
+    if kind == "raises":
+        raise ValueError("two\\nlines")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], num_classes))
+    if kind == "dies" and net[1].weight.device.type != "meta":
+        os._exit(1)
+    return net
+"""
+
+
+@pytest.fixture
+def broken_space(tmp_path: Path) -> SearchSpace:
+    (tmp_path / "builder.py").write_text(BROKEN_BUILDER)
+    (tmp_path / "space.toml").write_text(
+        'size = 4\nbuilder = "builder.py:build"\narch_id = "{kind}"\n'
+        '[factors]\nkind = ["raises", "dies", "misfit", "fine"]\n'
+    )
+    return load_space(tmp_path / "space.toml")
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_failures_are_rows_and_the_rest_goes_on(
+    broken_space: SearchSpace, proxy: ProxySet, digits: ImageData, tmp_path: Path
+) -> None:
+    log_path = tmp_path / "log.txt"
+    plan = plan_search(broken_space, proxy, digits, config_from_overrides(proxy, {**QUICK, "workers": 1}))
+    assert plan.left_out == {"misfit": "misfit: too deep for the image; use larger images"}
+    store = create_store(plan.describe("broken"), None)
+    trials = {trial.arch_id: trial for trial in run_plan(plan, store, log_path=log_path)}
+    assert set(trials) == {"raises", "dies", "fine"}
+    assert trials["fine"].is_ranked
+    assert trials["raises"].state is State.FAILED
+    assert trials["raises"].reason == "ValueError: two lines"
+    assert "worker process lost" in str(trials["dies"].reason)
+    assert 'raise ValueError("two\\nlines")' in log_path.read_text()
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_failed_archs_are_trained_again_only_when_asked(
+    broken_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    first = search(broken_space, proxy, digits, **QUICK, archs=["raises", "fine"])
+    for retry_failed, expected in ((False, []), (True, ["raises"])):
+        plan = plan_search(broken_space, proxy, digits, config_from_overrides(proxy, QUICK), ["raises", "fine"])
+        store = create_store(first.info, None)
+        for trial in first:
+            store.add(trial, broken_space)
+        again: list[Trial] = []
+        run_plan(plan, store, retry_failed=retry_failed, on_trial=again.append)
+        assert [trial.arch_id for trial in again] == expected
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_diverged_and_clueless_nets_are_flagged(mini_space: SearchSpace, proxy: ProxySet, digits: ImageData) -> None:
+    archs = ["w32-d1-none-relu-avg", "w32-d3-none-sigmoid-avg"]
+    diverged = search(mini_space, proxy, digits, archs=archs[:1], seeds=1, epochs=3, lr=1e20, augmentation="none")
+    clueless = search(mini_space, proxy, digits, archs=archs[1:], seeds=1, epochs=1)
+    assert diverged[0].state is State.DIVERGED
+    assert clueless[0].state is State.AT_CHANCE
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_example_space_of_torchvision_nets_is_searched(proxy: ProxySet, digits: ImageData) -> None:
+    space = load_space("mobilenet-v3-small")
+    assert len(space) == 16
+    for arch in space.archs():
+        build(arch, (3, 32, 32), 10)
+    archs = [arch.id for arch in space.archs()[:3]]
+    one, two = (search(space, proxy, digits, archs=archs, **QUICK, workers=workers) for workers in (1, 2))
+    assert all(trial.is_ranked for trial in one)
+    assert scores(one) == scores(two)  # these nets have dropout: its draws are seeded, too
+
+
+def test_a_proxy_set_of_other_data_is_refused(mini_space: SearchSpace, proxy: ProxySet) -> None:
+    other_split = load_images("digits", split_seed=1)
+    with pytest.raises(ProxySetError, match="split_seed"):
+        search(mini_space, proxy, other_split)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"archs": ["w32-d1-none-relu-agv"]}, "did you mean 'w32-d1-none-relu-avg'"),
+        ({"strategy": "gird"}, "did you mean 'grid'"),
+        ({"augmentation": "colour"}, "did you mean 'color'"),
+        ({"sedes": 1}, "did you mean 'seeds'"),
+        ({"epochs": 0}, "recipe.epochs=0"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    settings: dict[str, Any], message: str, mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        search(mini_space, proxy, digits, **settings)
+
+
+def test_an_unknown_proxy_names_the_nearest(digits: ImageData) -> None:
+    with pytest.raises(SettingsError, match="did you mean 'whole'"):
+        make_proxy("hole", digits, SearchConfig(search=SearchSettings(proxy="hole")))
+
+
+def test_a_recipe_for_a_proxy_that_trains_nothing_is_refused(mini_space: SearchSpace, digits: ImageData) -> None:
+    problem = r"recipe\.epochs=3, recipe\.lr=1\.0: proxy 'naswot' trains nothing; leave it out"
+    with pytest.raises(SettingsError, match=problem):
+        search(mini_space, "naswot", digits, epochs=3, lr=1.0)
+
+
+@pytest.mark.parametrize(
+    ("machine", "workers", "threads"),
+    [
+        (MachineSettings(device="cpu", workers=3, threads_per_worker=2), 3, 2),
+        (MachineSettings(device="cpu"), num_cores(), 1),
+        (MachineSettings(device="cpu", workers=1), 1, num_cores()),
+        (MachineSettings(device="cpu", threads_per_worker=num_cores()), 1, num_cores()),
+        (MachineSettings(address="auto", workers=7), 7, 1),
+    ],
+)
+def test_workers_times_threads_are_the_cores_where_not_told(
+    machine: MachineSettings, workers: int, threads: int
+) -> None:
+    workforce = plan_workforce(machine)
+    assert (workforce.num_workers, workforce.threads_per_worker) == (workers, threads)
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        (MachineSettings(device="cuda:1"), "set CUDA_VISIBLE_DEVICES"),
+        (MachineSettings(device="gpu"), "choose from auto, cpu, cuda"),
+        (MachineSettings(gpus_per_worker=1.5), "must be a whole number"),
+        (MachineSettings(address="127.0.0.1:1"), "no Ray cluster at '127.0.0.1:1'"),
+    ],
+)
+def test_a_workforce_that_cannot_be_is_refused(machine: MachineSettings, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_workforce(machine)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_worker_larger_than_ray_is_refused(mini_space: SearchSpace, proxy: ProxySet, digits: ImageData) -> None:
+    with pytest.raises(SettingsError, match=r"a worker asks for 3 CPU\(s\) but Ray has 2"):
+        search(mini_space, proxy, digits, **{**QUICK, "workers": 1, "threads_per_worker": 3})
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_what_the_caller_prints_is_not_taken_for_rays(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search(mini_space, proxy, digits, **QUICK, num_archs=1, on_trial=lambda trial: print(trial.arch_id))
+    assert capsys.readouterr().out == "w32-d1-none-sigmoid-max\n"
+
+
+def test_data_without_validation_images_are_refused(mini_space: SearchSpace) -> None:
+    with pytest.raises(SettingsError, match="no validation images"):
+        search(mini_space, "whole", load_images("digits", val_fraction=0))
