@@ -7,6 +7,7 @@ A command's settings are a tree of sections. What a run writes as `config.toml` 
 from nasproxy.config.reading import Tree as Tree
 from nasproxy.config.reading import changed_settings as changed_settings
 from nasproxy.config.reading import dump_config as dump_config
+from nasproxy.config.reading import gather_settings as gather_settings
 from nasproxy.config.reading import make_config as make_config
 from nasproxy.config.reading import merge_layers as merge_layers
 from nasproxy.config.reading import parse_overrides as parse_overrides
@@ -27,8 +28,14 @@ from nasproxy.config.settings import CondenseSettings as CondenseSettings
 from nasproxy.config.settings import EvaluateConfig as EvaluateConfig
 from nasproxy.config.settings import ImageSettings as ImageSettings
 from nasproxy.config.settings import MachineSettings as MachineSettings
+from nasproxy.config.settings import Metavar as Metavar
 from nasproxy.config.settings import Precision as Precision
+from nasproxy.config.settings import RankConfig as RankConfig
+from nasproxy.config.settings import RankSettings as RankSettings
 from nasproxy.config.settings import RecipeSettings as RecipeSettings
 from nasproxy.config.settings import SearchConfig as SearchConfig
 from nasproxy.config.settings import SearchSettings as SearchSettings
 from nasproxy.config.settings import Settings as Settings
+from nasproxy.config.settings import Share as Share
+from nasproxy.config.settings import evaluation_recipe as evaluation_recipe
+from nasproxy.config.settings import parse_share as parse_share

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import tomli_w
@@ -91,6 +92,22 @@ def read_sections(kind: type[CommandConfig], path: Path) -> Tree:
     if (command := tree.pop("command", kind.command)) != kind.command:
         raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {kind.command}'")
     return tree
+
+
+def gather_settings(
+    kind: type[CommandConfig],
+    file: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    overrides: Iterable[str] = (),
+) -> Tree:
+    """What was asked for, in one {section: {key: value}}: the file, then flags, then `key=value`.
+
+    Raises:
+        SettingsError: an unknown `key=value`, or a file of another command.
+        InputError: the file cannot be read.
+    """
+    sections = read_sections(kind, file) if file else {}
+    return merge_layers(sections, flags, parse_overrides(kind, overrides))
 
 
 def merge_layers(*layers: Mapping[str, Mapping[str, Any]]) -> Tree:
