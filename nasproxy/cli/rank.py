@@ -38,8 +38,12 @@ def print_rankings(comparison: "nap.Comparison") -> None:
         "selected net": [ranking.selected or "–" for ranking in rankings],
         "  its accuracy, fully trained": [_percent(ranking.selected_truth_accuracy) for ranking in rankings],
         "  best accuracy with a truth": [_percent(ranking.best_truth_accuracy) for ranking in rankings],
-        "  lost by training it alone (points)": [show_points(ranking.regret) for ranking in rankings],
-        f"  lost by training the top {top} (points)": [show_points(ranking.top_regret) for ranking in rankings],
+        "  lost by training it alone (points)": [
+            nap.format_estimate(ranking.regret, scale=100) for ranking in rankings
+        ],
+        f"  lost by training the top {top} (points)": [
+            nap.format_estimate(ranking.top_regret, scale=100) for ranking in rankings
+        ],
         "correlated with the truth by": [ranking.metric for ranking in rankings],
         "Spearman rho, all with a truth": [_counted(ranking.spearman) for ranking in rankings],
         "Kendall tau-b, all with a truth": [_counted(ranking.kendall) for ranking in rankings],
@@ -57,7 +61,7 @@ def print_rankings(comparison: "nap.Comparison") -> None:
         ],
     }
     print_table(
-        ["", *(f"{ranking.name} ({ranking.label})" for ranking in rankings)],
+        ["", *(ranking.name + f" ({ranking.label})" * (ranking.label != ranking.name) for ranking in rankings)],
         [[label, *values] for label, values in rows.items()],
     )
     print(
@@ -77,11 +81,6 @@ def _describe_truth(comparison: "nap.Comparison") -> str:
 
 def _percent(fraction: float | None) -> str:
     return "–" if fraction is None else nap.format_percent(fraction)
-
-
-def show_points(estimate: "nap.Estimate") -> str:
-    """An accuracy in percentage points with its interval, or why there is none."""
-    return nap.format_estimate(estimate, scale=100)
 
 
 def _counted(estimate: "nap.Estimate") -> str:
