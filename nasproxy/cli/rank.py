@@ -1,5 +1,6 @@
 """`nasproxy rank`: how far each proxy's ranking can be trusted."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -32,37 +33,34 @@ def rank(
 
 def print_rankings(comparison: "nap.Comparison") -> None:
     """The rows of Table 5, one column a proxy, and what they are based on."""
-    rankings = comparison.rankings
-    top = nap.format_percent(rankings[0].top_fraction)
-    rows = {
-        "selected net": [ranking.selected or "–" for ranking in rankings],
-        "  its accuracy, fully trained": [_percent(ranking.selected_truth_accuracy) for ranking in rankings],
-        "  best accuracy with a truth": [_percent(ranking.best_truth_accuracy) for ranking in rankings],
-        "  lost by training it alone (points)": [
-            nap.format_estimate(ranking.regret, scale=100) for ranking in rankings
-        ],
-        f"  lost by training the top {top} (points)": [
-            nap.format_estimate(ranking.top_regret, scale=100) for ranking in rankings
-        ],
-        "correlated with the truth by": [ranking.metric for ranking in rankings],
-        "Spearman rho, all with a truth": [_counted(ranking.spearman) for ranking in rankings],
-        "Kendall tau-b, all with a truth": [_counted(ranking.kendall) for ranking in rankings],
-        f"Spearman rho, top {top} by proxy": [_counted(ranking.top_spearman) for ranking in rankings],
-        f"Kendall tau-b, top {top} by proxy": [_counted(ranking.top_kendall) for ranking in rankings],
-        f"Spearman rho, top {top} by truth": [_counted(ranking.true_top_spearman) for ranking in rankings],
-        f"share of its top {top} in the true one": [_counted(ranking.precision) for ranking in rankings],
-        "time of the search": [nap.format_duration(ranking.cost.search_seconds) for ranking in rankings],
-        "time of condensing": [nap.format_duration(ranking.cost.condense_seconds) for ranking in rankings],
-        "stored images": [f"{ranking.cost.num_stored_images:,}" for ranking in rankings],
-        "  stored numbers": [f"{ranking.cost.num_stored_numbers:,}" for ranking in rankings],
-        "  decoded images": [f"{ranking.cost.num_images:,}" for ranking in rankings],
-        "trials failed / not finite / flagged": [
-            f"{ranking.num_failed} / {ranking.num_not_finite} / {ranking.num_flagged}" for ranking in rankings
-        ],
+    top = nap.format_percent(comparison.rankings[0].top_fraction)
+    rows: dict[str, Callable[[nap.Ranking], str]] = {
+        "selected net": lambda ranking: ranking.selected or "–",
+        "  its accuracy, fully trained": lambda ranking: _percent(ranking.selected_truth_accuracy),
+        "  best accuracy with a truth": lambda ranking: _percent(ranking.best_truth_accuracy),
+        "  lost by training it alone (points)": lambda ranking: nap.format_estimate(ranking.regret, scale=100),
+        f"  lost by training the top {top} (points)": lambda ranking: nap.format_estimate(
+            ranking.top_regret, scale=100
+        ),
+        "correlated with the truth by": lambda ranking: ranking.metric,
+        "Spearman rho, all with a truth": lambda ranking: _counted(ranking.spearman),
+        "Kendall tau-b, all with a truth": lambda ranking: _counted(ranking.kendall),
+        f"Spearman rho, top {top} by proxy": lambda ranking: _counted(ranking.top_spearman),
+        f"Kendall tau-b, top {top} by proxy": lambda ranking: _counted(ranking.top_kendall),
+        f"Spearman rho, top {top} by truth": lambda ranking: _counted(ranking.true_top_spearman),
+        f"share of its top {top} in the true one": lambda ranking: _counted(ranking.precision),
+        "time of the search": lambda ranking: nap.format_duration(ranking.cost.search_seconds),
+        "time of condensing": lambda ranking: nap.format_duration(ranking.cost.condense_seconds),
+        "stored images": lambda ranking: f"{ranking.cost.num_stored_images:,}",
+        "  stored numbers": lambda ranking: f"{ranking.cost.num_stored_numbers:,}",
+        "  decoded images": lambda ranking: f"{ranking.cost.num_images:,}",
+        "trials failed / not finite / flagged": lambda ranking: " / ".join(
+            map(str, (ranking.num_failed, ranking.num_not_finite, ranking.num_flagged))
+        ),
     }
     print_table(
-        ["", *(ranking.name + f" ({ranking.label})" * (ranking.label != ranking.name) for ranking in rankings)],
-        [[label, *values] for label, values in rows.items()],
+        ["", *map(_head, comparison.rankings)],
+        [[label, *map(show, comparison.rankings)] for label, show in rows.items()],
     )
     print(
         "Correlations: value [95 % interval over architectures] over n architectures, means over seeds, with the\n"
@@ -77,6 +75,10 @@ def _describe_truth(comparison: "nap.Comparison") -> str:
     if info.recipe.get("epochs") and not info.recipe.get("steps"):
         return f"Truth: {info.recipe['epochs']} epochs on the whole training set, {seeds}"
     return f"Truth: {seeds}"
+
+
+def _head(ranking: "nap.Ranking") -> str:
+    return ranking.name if ranking.label == ranking.name else f"{ranking.name} ({ranking.label})"
 
 
 def _percent(fraction: float | None) -> str:
