@@ -22,7 +22,7 @@ def combine(
     """Make one proxy of several: it is ranked, exported and reported like any search."""
     given["combine"]["runs"] = runs
     with Talk() as talk:
-        trials = nap.Runs(runs_dir, listener=talk).combine(given, name)
+        trials = nap.Runs(runs_dir, listener=talk).combine(settings=given, name=name)
     best = trials.ranked()[0]
     result = {
         "run": trials.run.name,

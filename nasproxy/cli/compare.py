@@ -28,14 +28,14 @@ def compare(
     with Talk() as talk:
         runs = nap.Runs(runs_dir, listener=talk)
         if dry_run or resume is None:
-            steps = runs.plan(given, preset, resume)
+            steps = runs.plan(settings=given, preset=preset, resume=resume)
             if dry_run and json:
                 print_json([asdict(step) for step in steps])
             else:
                 print_plan(steps, to_stderr=not dry_run)
         if dry_run:
             return
-        comparison = runs.compare(given, preset, name, resume)
+        comparison = runs.compare(settings=given, preset=preset, name=name, resume=resume)
     if json:
         print_json([nap.ranking_row(ranking) for ranking in comparison.rankings])
         return

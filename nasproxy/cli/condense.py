@@ -17,7 +17,7 @@ def condense(
 ) -> None:
     """Make a proxy set: a few synthetic (or selected) images per class that stand in for the training set."""
     with Talk() as talk:
-        proxy = nap.Runs(runs_dir, listener=talk).condense(given, name, resume)
+        proxy = nap.Runs(runs_dir, listener=talk).condense(settings=given, name=name, resume=resume)
     result = {
         "run": proxy.run.name,
         "proxy_set": str(proxy.run.proxy_path),

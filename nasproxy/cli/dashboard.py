@@ -32,7 +32,9 @@ def dashboard(
     A comparison or several searches are shown side by side as they are now.
     """
     with Talk() as talk:
-        opened = nap.Runs(runs_dir, listener=talk).dashboard(runs or [nap.LAST], port, snapshot, allow_changes)
+        opened = nap.Runs(runs_dir, listener=talk).dashboard(
+            runs or [nap.LAST], port=port, snapshot=snapshot, allow_changes=allow_changes
+        )
     with contextlib.suppress(KeyboardInterrupt), opened as server:
         print(server.address, flush=True)
         print("Ctrl-C stops the dashboard", file=sys.stderr)

@@ -11,7 +11,7 @@ from nasproxy.cli.talk import Talk
 def demo(given: nap.Tree, runs_dir: options.RunsDir = options.RUNS_DIR) -> None:
     """Compare four proxies of the digits on 24 ConvNets: two small sets, and two formulas that train nothing."""
     with Talk() as talk:
-        comparison = nap.Runs(runs_dir, listener=talk).compare(given, preset="demo")
+        comparison = nap.Runs(runs_dir, listener=talk).compare(settings=given, preset="demo")
     print_comparison(comparison)
     run = comparison.run
     print(

@@ -26,7 +26,7 @@ def evaluate(
     if recipe is not None:
         given["recipe"] = nap.evaluation_recipe(recipe) | given["recipe"]
     with Talk() as talk:
-        results = nap.Runs(runs_dir, listener=talk).evaluate(given)
+        results = nap.Runs(runs_dir, listener=talk).evaluate(settings=given)
     if json:
         print_json([{**vars(result), "mean": result.mean, "std": result.std} for result in results])
         return

@@ -25,7 +25,7 @@ def export(
 ) -> None:
     """Write one row per architecture, best score first; a comparison's with every proxy's score, best truth first."""
     path = None if output == "-" else Path(output).expanduser()
-    frame = nap.Runs(runs_dir).export(run, path, truth)
+    frame = nap.Runs(runs_dir).export(run, path, truth=truth)
     if path:
         print(output)
     elif json:

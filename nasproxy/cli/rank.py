@@ -24,7 +24,7 @@ def rank(
     Writes ranking.csv into each proxy's run folder.
     """
     with Talk() as talk:
-        comparison = nap.Runs(runs_dir, listener=talk).rank(runs, given)
+        comparison = nap.Runs(runs_dir, listener=talk).rank(runs, settings=given)
     if json:
         print_json([nap.ranking_row(ranking) for ranking in comparison.rankings])
         return

@@ -27,6 +27,6 @@ def report(
 ) -> None:
     """Write report.html, figures and tables of a comparison, or of searches and their --truth."""
     with Talk() as talk:
-        page = nap.Runs(runs_dir, listener=talk).report(runs, given, output)
+        page = nap.Runs(runs_dir, listener=talk).report(runs, settings=given, folder=output)
     result = {"report": str(page), "table": str(page.with_name("comparison.csv"))}
     print_result(result, as_json=json, next_step=f"open {page} in a browser")

@@ -30,7 +30,8 @@ def search(
     A condense run brings its data along, and --archs top:RUN:5% the data and space of that run: no --dataset is needed.
     """
     with Talk() as talk:
-        trials = nap.Runs(runs_dir, listener=talk).search(given, name, resume, retry_failed)
+        runs = nap.Runs(runs_dir, listener=talk)
+        trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed)
     failed = trials.count(nap.State.FAILED)
     best = trials.ranked()[0]
     result = {
