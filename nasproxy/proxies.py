@@ -13,6 +13,7 @@ from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES
+from nasproxy.trials import ProxyCost, ProxyKind
 
 
 @dataclass(frozen=True)
@@ -20,31 +21,25 @@ class Proxy:
     """Something that gives every architecture a score."""
 
     name: str
+    kind: ProxyKind
     images: ImageSet
     """What nets are trained on, or what a training-free score looks at."""
     scored_by: RecipeSettings | str
     """How nets are trained; or the name of a training-free score, of `SCORES`."""
-    condense_seconds: float = 0.0
-    compact: ProxySet | None = None
-    """The proxy set that these images come from, where it is one."""
-
-    @property
-    def num_stored_numbers(self) -> int:
-        """Numbers that have to be kept of images."""
-        return self.compact.num_stored_numbers if self.compact else self.images.images.numel()
-
-    @property
-    def num_stored_images(self) -> int:
-        """Images that take as much memory."""
-        return self.compact.num_stored_images if self.compact else len(self.images)
+    cost: ProxyCost
+    """Before the search."""
 
 
 @dataclass(frozen=True)
-class ProxyKind:
+class NamedProxy:
     """A proxy that needs nothing but the data."""
 
     make: Callable[[ImageData, SearchConfig], Proxy]
     summary: str
+
+
+def _make_whole(name: str, kind: ProxyKind, data: ImageData, config: SearchConfig) -> Proxy:
+    return Proxy(name, kind, data.train, config.recipe, _cost_of(data.train))
 
 
 def _make_training_free(name: str, data: ImageData, config: SearchConfig) -> Proxy:
@@ -52,20 +47,24 @@ def _make_training_free(name: str, data: ImageData, config: SearchConfig) -> Pro
     if ignored:
         raise SettingsError(f"{', '.join(ignored)}: proxy {name!r} trains nothing; leave it out")
     images = SCORES[name].draw_images(data.train, config.search.seeds, config.search.seed)
-    return Proxy(name, images, name)
+    return Proxy(name, ProxyKind.FORMULA, images, name, _cost_of(images))
 
 
-PROXIES: dict[str, ProxyKind] = {
-    "whole": ProxyKind(
-        lambda data, config: Proxy("whole", data.train, config.recipe),
-        "the whole training set, 100 epochs: the truth",
+def _cost_of(images: ImageSet) -> ProxyCost:
+    """Of images that are kept as they are."""
+    return ProxyCost(len(images), len(images), images.images.numel())
+
+
+PROXIES: dict[str, NamedProxy] = {
+    "whole": NamedProxy(
+        partial(_make_whole, "whole", ProxyKind.FULL_TRAINING), "the whole training set, 100 epochs: the truth"
     ),
-    "early-stop": ProxyKind(
-        lambda data, config: Proxy("early-stop", data.train, config.recipe),
+    "early-stop": NamedProxy(
+        partial(_make_whole, "early-stop", ProxyKind.EARLY_STOPPING),
         "the whole training set, as many updates as a proxy set gets (400)",
     ),
     **{
-        name: ProxyKind(
+        name: NamedProxy(
             partial(_make_training_free, name), f"training-free, higher is better: {score.summary} ({score.paper})"
         )
         for name, score in SCORES.items()
@@ -91,8 +90,7 @@ def make_proxy(proxy: str | ProxySet, data: ImageData, config: SearchConfig) -> 
     """
     if isinstance(proxy, ProxySet):
         proxy.check_fits(data)
-        images = proxy.images.to(data.train.device)
-        return Proxy(proxy.name, images, config.recipe, proxy.seconds, proxy)
+        return Proxy(proxy.name, ProxyKind.PROXY_SET, proxy.images.to(data.train.device), config.recipe, proxy.cost)
     if proxy not in PROXIES:
         raise unknown_name("proxy (and no condense run or file of that name)", proxy, PROXIES)
     return PROXIES[proxy].make(data, config)

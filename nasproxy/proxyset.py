@@ -12,6 +12,8 @@ from nasproxy.encoding import EncodedImages, Pixels, make_encoding
 from nasproxy.errors import DataError, ProxySetError, SettingsError
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.images.imageset import describe_images, read_image_file, save_image_set
+from nasproxy.rundir import RunDir
+from nasproxy.trials import ProxyCost
 
 FORMAT = 3
 
@@ -38,6 +40,8 @@ class ProxySet:
     """Settings of the method."""
     stored: EncodedImages | None = field(default=None, compare=False)
     """What is kept of the images; None: the images themselves."""
+    run: RunDir | None = field(default=None, compare=False, repr=False)
+    """Folder that keeps it; None: it is in memory only, or in a file."""
 
     @cached_property
     def _kept(self) -> EncodedImages:
@@ -57,6 +61,11 @@ class ProxySet:
     def num_stored_images(self) -> int:
         """Images of this size that take as much memory, rounded up."""
         return math.ceil(self.num_stored_numbers / math.prod(self.images.image_shape))
+
+    @property
+    def cost(self) -> ProxyCost:
+        """What it costs, before any net is trained on it."""
+        return ProxyCost(len(self.images), self.num_stored_images, self.num_stored_numbers, self.seconds)
 
     def save(self, path: Path) -> None:
         """Writes one `.safetensors` file: what is kept of the images, `labels`, and the rest as metadata.

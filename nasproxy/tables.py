@@ -1,7 +1,7 @@
-"""Trials and rankings as tables: CSV, Parquet and JSON.
+"""Trials, rankings and comparisons as tables, and truths read from them: CSV, Parquet and JSON.
 
-Accuracies are fractions in [0, 1]; times are seconds. The score of a trial is what it is ranked by: its mean validation
-accuracy, or a training-free score.
+Accuracies are fractions in [0, 1]; times are seconds. The score of a trial is what it is selected by: its mean
+validation accuracy, or a training-free score.
 """
 
 import io
@@ -12,18 +12,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from nasproxy.comparing import Comparison, Ranking, check_comparable
+from nasproxy.alignment import check_same_task
+from nasproxy.comparing import Comparison, Ranking
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.files import write_atomically
-from nasproxy.study import ACCURACY, State, StudyInfo, Trial, Trials
+from nasproxy.trials import ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
 
 
 def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
-    """One row an architecture, best score first.
+    """One row per architecture, best score first.
 
     Columns: rank, arch_id, the factors, num_params, flops, state, score, score_std, val_accuracy, val_accuracy_std,
     test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason, and seed by seed score_1 ... or val_accuracy_1
@@ -32,28 +34,28 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     (n - 1), empty for one seed; trials without a score have no rank, training-free ones no accuracies.
 
     Raises:
-        InputError: proxy and truth are about different data or spaces.
+        InputError: there are no trials, or proxy and truth are about different data or spaces.
         SettingsError: the truth has no accuracies.
     """
     if truth is not None:
-        check_comparable(trials, truth)
+        if not truth.info.has_accuracies:
+            raise SettingsError(
+                f"{truth.name} has {truth.info.score_name} scores, no accuracies; the truth is a search by 'whole'"
+            )
+        check_same_task(trials, truth)
     ranked = trials.ranked()
-    frame = pd.DataFrame([_row(trial) for trial in ranked])
+    frame = pd.DataFrame([_row(trial, trials.info) for trial in ranked])
     if frame.empty:
-        raise InputError(f"run {trials.info.name} has no finished trials yet; continue the search with --resume")
+        raise InputError(f"run {trials.name} has no finished trials yet; continue the search with --resume")
     ranks = [number + 1 if trial.is_ranked else None for number, trial in enumerate(ranked)]
     frame.insert(0, "rank", pd.Series(ranks, dtype="Int64"))
     if truth is not None:
-        true = pd.DataFrame(
-            {
-                "arch_id": [trial.arch_id for trial in truth],
-                "truth_val_accuracy": [_or_none(trial.val_accuracy) for trial in truth],
-                "truth_test_accuracy": [_or_none(trial.test_accuracy) for trial in truth],
-            }
-        )
+        true = pd.DataFrame({"arch_id": [trial.arch_id for trial in truth]})
+        true["truth_val_accuracy"] = [_or_none(_validation(trial, truth.info)) for trial in truth]
+        true["truth_test_accuracy"] = [_or_none(trial.evaluation_score) for trial in truth]
         frame = frame.merge(true, on="arch_id", how="left")
         by = "truth_val_accuracy" if frame["truth_val_accuracy"].notna().any() else "truth_test_accuracy"
-        frame["truth_rank"] = frame[by].rank(ascending=False, method="min").astype("Int64")
+        frame["truth_rank"] = _ranks(frame[by])
     return frame
 
 
@@ -94,49 +96,66 @@ def ranking_row(ranking: Ranking) -> dict[str, Any]:
     """A ranking as one flat row, for CSV and JSON; its regret curve is a column of `comparison_frame`."""
     row: dict[str, Any] = {}
     for name, value in asdict(ranking).items():
-        if isinstance(value, dict):
-            row |= {f"{name}_{part}": content for part, content in value.items()}
+        if name == "cost":
+            row |= value
+        elif isinstance(value, dict):
+            row |= {f"{name}_{part}": content for part, content in value.items() if part != "num_archs"}
         elif name != "regret_curve":
             row[name] = value
+    row["top_num_archs"] = ranking.top_spearman.num_archs
     return row
 
 
+def rankings_frame(rankings: list[Ranking]) -> pd.DataFrame:
+    """One row per proxy."""
+    return pd.DataFrame([ranking_row(ranking) for ranking in rankings])
+
+
 def comparison_frame(comparison: Comparison) -> pd.DataFrame:
-    """One row an architecture that any proxy scored, best truth first, those without a truth last.
+    """One row per architecture that any proxy scored, best truth first, those without a truth last.
 
     Columns: arch_id, the factors, num_params, flops, truth_rank, truth_test_accuracy, truth_test_accuracy_std,
     truth_val_accuracy; for each proxy NAME: 'NAME score', 'NAME rank', 'NAME score_std', 'NAME test_accuracy' (where it
     trains), 'NAME rank among those with a truth', to be set beside truth_rank, and 'NAME regret': accuracy lost by full
     training of the proxy's best down to this one, and of no other.
     """
-    archs = {trial.arch_id: trial for trials in comparison.proxies for trial in trials}
-    frame = pd.DataFrame(
-        [
-            {"arch_id": arch_id, **trial.factors, "num_params": trial.num_params, "flops": trial.flops}
-            for arch_id, trial in archs.items()
-        ]
-    ).set_index("arch_id")
-    true = {trial.arch_id: trial for trial in comparison.truth if trial.is_ranked}
-    frame["truth_rank"] = _ranks(pd.Series({key: trial.test_accuracy for key, trial in true.items()}))
-    frame["truth_test_accuracy"] = pd.Series({key: trial.test_accuracy for key, trial in true.items()}, dtype=float)
-    frame["truth_test_accuracy_std"] = pd.Series({key: _std(trial.test_accuracies) for key, trial in true.items()})
-    frame["truth_val_accuracy"] = pd.Series({key: _or_none(trial.val_accuracy) for key, trial in true.items()})
-    for trials, ranking in zip(comparison.proxies, comparison.rankings, strict=True):
-        frame = frame.join(_proxy_columns(trials, ranking, set(true)))
-    return frame.sort_values(["truth_rank", "arch_id"], na_position="last").reset_index()
+    alignment, truth = comparison.alignment, comparison.truth
+    true = [truth.by_id.get(arch_id) for arch_id in alignment.arch_ids]
+    columns: dict[str, Any] = {
+        "arch_id": alignment.arch_ids,
+        **alignment.factors,
+        "num_params": alignment.num_params,
+        "flops": alignment.flops,
+        "truth_rank": _whole_numbers(alignment.true_ranks),
+        "truth_test_accuracy": alignment.truth.evaluation_means,
+        "truth_test_accuracy_std": [_std(trial.evaluation_scores) if trial else None for trial in true],
+        "truth_val_accuracy": [_or_none(_validation(trial, truth.info)) if trial else None for trial in true],
+    }
+    for index in range(len(comparison.proxies)):
+        columns |= _proxy_columns(comparison, index)
+    frame = pd.DataFrame(columns)
+    return frame.sort_values(["truth_rank", "arch_id"], na_position="last").reset_index(drop=True)
 
 
-def _proxy_columns(trials: Trials, ranking: Ranking, with_truth: set[str]) -> pd.DataFrame:
-    name, scored = trials.info.name, [trial for trial in trials.ranked() if trial.is_ranked]
-    columns = pd.DataFrame(index=pd.Index([trial.arch_id for trial in scored], name="arch_id"))
-    columns[f"{name} score"] = [trial.score for trial in scored]
-    columns[f"{name} rank"] = _ranks(columns[f"{name} score"])
-    columns[f"{name} score_std"] = [_std(trial.scores or trial.val_accuracies) for trial in scored]
-    if trials.info.metric == ACCURACY:
-        columns[f"{name} test_accuracy"] = [trial.test_accuracy for trial in scored]
-    common = [trial.arch_id for trial in scored if trial.arch_id in with_truth]
-    columns[f"{name} rank among those with a truth"] = _ranks(columns.loc[common, f"{name} score"])
-    columns[f"{name} regret"] = pd.Series(ranking.regret_curve, index=common, dtype=float)
+def _proxy_columns(comparison: Comparison, index: int) -> dict[str, Any]:
+    alignment, trials, scores = comparison.alignment, comparison.proxies[index], comparison.alignment.proxies[index]
+    order = alignment.order(index)
+    common = order[alignment.truth.is_known[order]]
+    regret = np.full(len(alignment), np.nan)
+    regret[common] = comparison.rankings[index].regret_curve
+    among = np.full(len(alignment), np.nan)
+    among[common] = scores.selection_means[common]
+    spreads = [_std(trials.by_id[arch_id].selection_scores) if known else None
+               for arch_id, known in zip(alignment.arch_ids, scores.is_known, strict=True)]  # fmt: skip
+    columns: dict[str, Any] = {
+        f"{trials.name} score": scores.selection_means,
+        f"{trials.name} rank": _whole_numbers(scores.ranks),
+        f"{trials.name} score_std": spreads,
+    }
+    if trials.info.has_accuracies:
+        columns[f"{trials.name} test_accuracy"] = scores.evaluation_means
+    columns[f"{trials.name} rank among those with a truth"] = _ranks(pd.Series(among))
+    columns[f"{trials.name} regret"] = regret
     return columns
 
 
@@ -145,35 +164,41 @@ def _ranks(scores: "pd.Series[float]") -> "pd.Series[int]":
     return scores.rank(ascending=False, method="min").astype("Int64")
 
 
-def rankings_frame(rankings: list[Ranking]) -> pd.DataFrame:
-    """One row a proxy."""
-    return pd.DataFrame([ranking_row(ranking) for ranking in rankings])
+def _whole_numbers(ranks: Any) -> "pd.Series[int]":
+    return pd.Series(ranks).astype("Int64")
 
 
-def _row(trial: Trial) -> dict[str, Any]:
+def _row(trial: Trial, info: SearchInfo) -> dict[str, Any]:
+    by_seed = {"score": trial.selection_scores}
+    if info.has_accuracies:
+        by_seed = {"val_accuracy": trial.selection_scores, "test_accuracy": trial.evaluation_scores}
+    val, test = (by_seed.get(name, ()) for name in ("val_accuracy", "test_accuracy"))
     return {
         "arch_id": trial.arch_id,
         **trial.factors,
         "num_params": trial.num_params,
         "flops": trial.flops,
         "state": trial.state.value,
-        "score": _or_none(trial.score),
-        "score_std": _std(trial.scores or trial.val_accuracies),
-        "val_accuracy": _or_none(trial.val_accuracy),
-        "val_accuracy_std": _std(trial.val_accuracies),
-        "test_accuracy": _or_none(trial.test_accuracy),
-        "test_accuracy_std": _std(trial.test_accuracies),
-        "num_seeds": len(trial.scores or trial.val_accuracies),
+        "score": _or_none(trial.selection_score),
+        "score_std": _std(trial.selection_scores),
+        "val_accuracy": _or_none(_mean(val)),
+        "val_accuracy_std": _std(val),
+        "test_accuracy": _or_none(_mean(test)),
+        "test_accuracy_std": _std(test),
+        "num_seeds": trial.num_seeds,
         "train_seconds": trial.train_seconds,
         "reason": trial.reason,
-        **_seed_columns("score", trial.scores),
-        **_seed_columns("val_accuracy", trial.val_accuracies),
-        **_seed_columns("test_accuracy", trial.test_accuracies),
+        **{f"{name}_{seed}": value for name, values in by_seed.items() for seed, value in enumerate(values, start=1)},
     }
 
 
-def _seed_columns(name: str, values: tuple[float, ...]) -> dict[str, float]:
-    return {f"{name}_{number}": value for number, value in enumerate(values, start=1)}
+def _validation(trial: Trial, info: SearchInfo) -> float:
+    """Mean validation accuracy; NaN for a table that has test accuracies only."""
+    return trial.selection_score if info.has_validation else math.nan
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return statistics.fmean(values) if values else math.nan
 
 
 def _or_none(value: float) -> float | None:
@@ -188,7 +213,7 @@ SEED_COLUMN = re.compile(r"(val|test)_accuracy_[0-9]+")
 
 
 def read_truth(path: Path) -> Trials:
-    """A truth from elsewhere: a CSV with one row an architecture.
+    """A truth from elsewhere: a CSV with one row per architecture.
 
     Columns: arch_id; test_accuracy, or seed by seed test_accuracy_1, test_accuracy_2, ...; and, if known, val_accuracy
     or val_accuracy_1, ... Further columns are not looked at, so that what `nasproxy export` writes of a search by
@@ -208,14 +233,21 @@ def read_truth(path: Path) -> Trials:
     if not columns["test"]:
         raise InputError(f"{path} has no column 'test_accuracy' or 'test_accuracy_1'; name the true accuracies so")
     if twice := list(frame["arch_id"][frame["arch_id"].duplicated()]):
-        raise InputError(f"{path} has architecture {twice[0]!r} twice; keep one row an architecture")
+        raise InputError(f"{path} has architecture {twice[0]!r} twice; keep one row per architecture")
     for name in columns["val"] + columns["test"]:
         _check_fractions(frame, name, path)
     rows = [dict(row) for _, row in frame.dropna(subset=columns["test"]).iterrows()]
     if not rows:
         raise InputError(f"{path} has no architecture with a test accuracy; fill the column")
     trials = tuple(_truth_trial(row, columns) for row in rows)
-    return Trials(_truth_info(path, len(columns["test"])), trials)
+    info = SearchInfo(
+        name=path.stem,
+        proxy=path.name,
+        kind=ProxyKind.TABLE,
+        num_seeds=len(columns["test"]),
+        has_validation=bool(columns["val"]),
+    )
+    return Trials(info, trials)
 
 
 def _accuracy_columns(frame: pd.DataFrame, kind: str) -> list[str]:
@@ -237,23 +269,5 @@ def _check_fractions(frame: pd.DataFrame, name: str, path: Path) -> None:
 
 def _truth_trial(row: dict[str, Any], columns: dict[str, list[str]]) -> Trial:
     val, test = (tuple(float(row[name]) for name in columns[kind]) for kind in ("val", "test"))
-    val = () if any(map(math.isnan, val)) else val
-    return Trial(str(row["arch_id"]), {}, State.COMPLETE, val, test)
-
-
-def _truth_info(path: Path, num_seeds: int) -> StudyInfo:
-    """Of a truth from a file, which knows its name and seeds only."""
-    return StudyInfo(
-        name=path.stem,
-        space="",
-        space_hash="",
-        proxy="whole",
-        dataset="",
-        data_hash="",
-        split_hash="",
-        num_images=0,
-        num_stored_images=0,
-        num_stored_numbers=0,
-        condense_seconds=0.0,
-        num_seeds=num_seeds,
-    )
+    has_validation = bool(val) and not any(map(math.isnan, val))
+    return Trial(str(row["arch_id"]), {}, State.COMPLETE, (Rung(val if has_validation else test, test),))

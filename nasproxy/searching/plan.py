@@ -1,7 +1,7 @@
 """What a search will do, decided and checked before anything is started or written."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,17 @@ from nasproxy.scoring import SCORES, Costs, measure_costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
 from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.study import ACCURACY, StudyInfo
+from nasproxy.trials import SearchInfo
+
+
+@dataclass(frozen=True)
+class SpaceCosts:
+    """What architectures cost on images of one shape, counted once for all searches of a comparison."""
+
+    of: Mapping[str, Costs | None]
+    """By architecture id, of those that fit the images; None where the builder does not run on the meta device."""
+    left_out: Mapping[str, str]
+    """Id -> reason, of architectures that do not fit the images."""
 
 
 @dataclass(frozen=True)
@@ -28,46 +38,47 @@ class Plan:
     config: SearchConfig
     archs: tuple[Arch, ...]
     """Those that fit the images: in the order of the space, or as they were named."""
-    costs: dict[str, Costs | None]
-    """By architecture id; None where the builder does not run on the meta device."""
-    left_out: dict[str, str]
-    """Id -> reason, of architectures that do not fit the images."""
+    costs: SpaceCosts
     num_trials: int
     """How many of `archs` the strategy will try."""
     workforce: Workforce
 
     def size_of(self, arch: Arch) -> float:
         """FLOPs of a forward pass of one image; infinite where nobody knows."""
-        costs = self.costs[arch.id]
+        costs = self.costs.of[arch.id]
         return costs.flops if costs else math.inf
 
-    def describe(self, name: str) -> StudyInfo:
-        """What a study of this name says about all its trials."""
-        recipe, metric = self.config.recipe.model_dump(mode="json"), ACCURACY
+    def describe(self, name: str) -> SearchInfo:
+        """What all trials of a search of this name have in common."""
+        recipe, score_name = self.config.recipe.model_dump(mode="json"), None
         if isinstance(self.proxy.scored_by, str):
-            score = SCORES[self.proxy.scored_by]
-            recipe, metric = {"batch_size": score.batch_size, "num_batches": score.num_batches}, self.proxy.scored_by
-        return StudyInfo(
+            score_name = self.proxy.scored_by
+            score = SCORES[score_name]
+            recipe = {"batch_size": score.batch_size, "num_batches": score.num_batches}
+        return SearchInfo(
             name=name,
+            proxy=self.proxy.name,
+            kind=self.proxy.kind,
             space=self.space.name,
             space_hash=self.space.content_hash(),
-            proxy=self.proxy.name,
             dataset=self.data.name,
             data_hash=self.data.data_hash,
             split_hash=self.data.split_hash,
-            num_images=len(self.proxy.images),
-            num_stored_images=self.proxy.num_stored_images,
-            num_stored_numbers=self.proxy.num_stored_numbers,
-            condense_seconds=self.proxy.condense_seconds,
+            score_name=score_name,
+            cost=self.proxy.cost,
             num_seeds=self.config.search.seeds,
             recipe=recipe,
-            metric=metric,
             device=self.workforce.device_name,
         )
 
 
 def plan_search(
-    space: SearchSpace, proxy: ProxySet | str, data: ImageData, config: SearchConfig, archs: Sequence[str] | None = None
+    space: SearchSpace,
+    proxy: ProxySet | str,
+    data: ImageData,
+    config: SearchConfig,
+    archs: Sequence[str] | None = None,
+    costs: SpaceCosts | None = None,
 ) -> Plan:
     """Decides what a search is about, and leaves out architectures that do not fit the images.
 
@@ -77,6 +88,7 @@ def plan_search(
         data: the images.
         config: all settings.
         archs: ids of the only architectures to score; None: the whole space.
+        costs: of all these architectures on such images; None: they are counted here.
 
     Raises:
         SettingsError: an unknown strategy, augmentation or architecture, no validation images, no architecture that
@@ -93,12 +105,12 @@ def plan_search(
     workforce = plan_workforce(config.machine)
     chosen = make_proxy(proxy, data, config)
     wanted = space.archs() if archs is None else space.pick(archs)
-    costs, left_out = _measure(wanted, data)
-    fitting = tuple(arch for arch in wanted if arch.id in costs)
+    costs = costs or measure_space(wanted, data)
+    fitting = tuple(arch for arch in wanted if arch.id in costs.of)
     if not fitting:
-        raise SettingsError(f"no architecture of {space.name} fits these images: {next(iter(left_out.values()))}")
+        raise SettingsError(f"no architecture of {space.name} fits these images: {next(iter(costs.left_out.values()))}")
     limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy == "tpe" else len(fitting))
-    return Plan(space, chosen, data, config, fitting, costs, left_out, min(limit, len(fitting)), workforce)
+    return Plan(space, chosen, data, config, fitting, costs, min(limit, len(fitting)), workforce)
 
 
 def config_from_overrides(proxy: ProxySet | str, overrides: dict[str, Any]) -> SearchConfig:
@@ -122,7 +134,7 @@ def config_from_overrides(proxy: ProxySet | str, overrides: dict[str, Any]) -> S
     return make_config(SearchConfig, {"recipe": default_recipe(proxy).model_dump()}, tree)
 
 
-def _measure(archs: Sequence[Arch], data: ImageData) -> tuple[dict[str, Costs | None], dict[str, str]]:
+def measure_space(archs: Sequence[Arch], data: ImageData) -> SpaceCosts:
     """Costs of the architectures that fit the images, and the reasons of those that do not."""
     costs: dict[str, Costs | None] = {}
     left_out: dict[str, str] = {}
@@ -135,4 +147,4 @@ def _measure(archs: Sequence[Arch], data: ImageData) -> tuple[dict[str, Costs | 
             raise
         except Exception:  # a user's builder: if it is broken, its trials will say so
             costs[arch.id] = None
-    return costs, left_out
+    return SpaceCosts(costs, left_out)

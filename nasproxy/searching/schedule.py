@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from nasproxy.errors import unknown_name
+from nasproxy.searching.tpe import propose_tpe
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.study import State, Trial, propose_tpe
+from nasproxy.trials import State, Trial
 
 STRATEGIES = {
     "grid": "every architecture, the largest first",
@@ -37,12 +38,11 @@ class Schedule:
     """Gives out architectures round by round and waits for each round to end before the next is proposed."""
 
     def __init__(self, propose: Propose, done: Iterable[Trial] = (), *, retry_failed: bool = False) -> None:
-        """Starts, or goes on after the trials in `done`: given out again are only failed ones, and only if asked."""
+        """Starts, or goes on after `done`: lost trials are given out again, failed ones only if asked."""
         self._propose = propose
         self._trials = {trial.arch_id: trial for trial in done}
-        self._closed = {
-            arch_id for arch_id, trial in self._trials.items() if trial.state is not State.FAILED or not retry_failed
-        }
+        again = {State.LOST, State.FAILED} if retry_failed else {State.LOST}
+        self._closed = {arch_id for arch_id, trial in self._trials.items() if trial.state not in again}
         self._round = -1
         self._queue: deque[Arch] = deque()
         self._open: set[str] = set()
@@ -97,7 +97,7 @@ def make_schedule(
         seed: of 'random' and 'tpe'.
         round_size: architectures a round of 'tpe'.
         done: trials of an earlier part of the same search.
-        retry_failed: gives the failed ones of `done` out again.
+        retry_failed: gives the failed ones of `done` out again, not only the lost ones.
 
     Raises:
         SettingsError: an unknown strategy.

@@ -19,15 +19,15 @@ from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
 from nasproxy.scoring import SCORES, Costs, score_nets
 from nasproxy.space import Arch
-from nasproxy.study import State, Trial
 from nasproxy.training import SeedScores, train_seeds
+from nasproxy.trials import Rung, State, Trial
 
 ASSIGNMENT = "assignment"
 """Key of a Tune configuration that holds the `Assignment`."""
 RECORD = "record"
 """Key of a Tune result that holds the `Trial`."""
 METRIC = "score"
-"""Key of a Tune result that holds what the trial is ranked by, NaN where it cannot be."""
+"""Key of a Tune result that holds the selection score, NaN where there is none."""
 TRACEBACK = "traceback"
 """Key of a Tune result that holds the traceback of a trial that raised, else None."""
 
@@ -136,8 +136,7 @@ class ArchTrainer(tune.Trainable):
         )
         return self._assignment.record(
             _judge(scores, self._val),
-            val_accuracies=scores.val_accuracies,
-            test_accuracies=scores.test_accuracies,
+            rungs=(Rung(scores.val_accuracies, scores.test_accuracies, max(scores.loss_curve, default=None)),),
             train_seconds=scores.train_seconds,
             loss_curve=scores.loss_curve,
             **self._circumstances(),
@@ -150,7 +149,7 @@ class ArchTrainer(tune.Trainable):
         lost = [str(score) for score in scores if not math.isfinite(score)]
         return self._assignment.record(
             State.NOT_FINITE if lost else State.COMPLETE,
-            scores=scores,
+            rungs=(Rung(scores, scores),),
             train_seconds=seconds,
             reason=f"{len(lost)} of {len(scores)} scores not finite: {', '.join(lost)}" if lost else None,
             **self._circumstances(),
@@ -162,7 +161,7 @@ class ArchTrainer(tune.Trainable):
 
 
 def _as_result(trial: Trial, trace: str | None) -> dict[str, Any]:
-    return {RECORD: trial, METRIC: trial.score, TRACEBACK: trace, "done": True}
+    return {RECORD: trial, METRIC: trial.selection_score, TRACEBACK: trace, "done": True}
 
 
 def _judge(scores: SeedScores, val: ImageSet) -> State:

@@ -1,0 +1,234 @@
+"""Scores of several searches beside a truth, aligned by architecture: the one place where they are paired.
+
+Ranking, combining, report, tables and dashboard all read an `Alignment`.
+
+Notation: A architectures that any of the proxies scored, P proxies, S seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasproxy.errors import InputError, SettingsError
+from nasproxy.space import FactorValue
+from nasproxy.trials import Trial, Trials
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one search says of each architecture of an alignment."""
+
+    name: str
+    """Of the search."""
+    is_known: Mask
+    """(A,) whether the architecture has finite scores; the other rows of the arrays below are NaN."""
+    selection: Array
+    """(A, S) what architectures are selected by. Where architectures have different numbers of seeds: means, (A, 1)."""
+    evaluation: Array
+    """(A, S) what the search is judged by, or judges by where it is the truth."""
+
+    @property
+    def selection_means(self) -> Array:
+        """(A,) over seeds."""
+        return self.selection.mean(axis=1)
+
+    @property
+    def evaluation_means(self) -> Array:
+        """(A,) over seeds."""
+        return self.evaluation.mean(axis=1)
+
+    @property
+    def ranks(self) -> Array:
+        """(A,) 1 is selected first; equal scores share the better rank; NaN where it is not known."""
+        return _competition_ranks(self.selection_means)
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Proxies and a truth of the same space, architecture by architecture."""
+
+    arch_ids: tuple[str, ...]
+    """(A,) in alphabetical order."""
+    factors: Mapping[str, tuple[FactorValue, ...]]
+    """Name of each factor -> (A,) its values."""
+    num_params: tuple[int | None, ...]
+    """(A,)"""
+    flops: tuple[int | None, ...]
+    """(A,) of the forward pass of one image; a multiply-add counts as two."""
+    proxies: tuple[Scores, ...]
+    """(P,)"""
+    truth: Scores
+    """Nothing in it is known where there is no truth."""
+    weights: Array | None = None
+    """(A,) of how many architectures of the space each one with a truth stands for, NaN without a truth; None: each
+    for itself."""
+    truth_for: str = "all"
+    """How the architectures with a truth were chosen: 'all', 'top:5%', 'sample:20'; 'some' where nobody says."""
+
+    def __len__(self) -> int:
+        return len(self.arch_ids)
+
+    @property
+    def num_truths(self) -> int:
+        """Architectures with a truth."""
+        return int(self.truth.is_known.sum())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every architecture that a proxy scored has a truth."""
+        return self.num_truths == len(self)
+
+    @property
+    def true_ranks(self) -> Array:
+        """(A,) by true evaluation score, 1 is the best; equal ones share the better rank; NaN without a truth."""
+        return _competition_ranks(self.truth.evaluation_means)
+
+    def common(self, *proxies: int, with_truth: bool = True) -> Indices:
+        """Indices of the architectures that these proxies, and the truth, all scored; in the order of `arch_ids`."""
+        masks = [self.proxies[proxy].is_known for proxy in proxies]
+        if with_truth:
+            masks.append(self.truth.is_known)
+        return np.flatnonzero(np.logical_and.reduce(masks))
+
+    def order(self, proxy: int) -> Indices:
+        """Indices of the architectures that a proxy scored, the one that it selects first leading; ties by id."""
+        known = np.flatnonzero(self.proxies[proxy].is_known)
+        best_first: Indices = known[np.argsort(-self.proxies[proxy].selection_means[known], kind="stable")]
+        return best_first
+
+    def weights_of(self, rows: Indices) -> Array | None:
+        """(n,) weights of architectures with a truth; None where each stands for itself."""
+        return None if self.weights is None else self.weights[rows]
+
+
+def align(
+    proxies: Sequence[Trials],
+    truth: Trials | None = None,
+    *,
+    weights: Mapping[str, float] | None = None,
+    truth_for: str | None = None,
+) -> Alignment:
+    """Sets searches beside one another.
+
+    Args:
+        proxies: searches of the same space and data, at least one.
+        truth: full training of some or all of the architectures; None: there is none.
+        weights: architectures of the space that each one with a truth stands for, by id, where those are a stratified
+            sample (`nasproxy.ranking.sample_stratified`); those without a weight get no truth.
+        truth_for: how the architectures with a truth were chosen, in the words of `Alignment.truth_for`; None: all or
+            some, as it is.
+
+    Raises:
+        SettingsError: no proxies, two of one name, or a truth without accuracies.
+        InputError: they are about different data or spaces, or a proxy and the truth have no architecture in common.
+    """
+    names = [trials.name for trials in proxies]
+    if not names or len(set(names)) < len(names):
+        raise SettingsError(f"a comparison needs proxies of different names, not {', '.join(names) or 'none'}")
+    for other in proxies[1:]:
+        check_same_task(proxies[0], other)
+    if truth is not None:
+        _check_truth(truth)
+        for trials in proxies:
+            check_same_task(trials, truth)
+        truth = truth if weights is None else truth.of(weights.keys())
+    known: dict[str, Trial] = {}
+    for trials in proxies:
+        for trial in trials:
+            if trial.is_ranked and (trial.arch_id not in known or known[trial.arch_id].num_params is None):
+                known[trial.arch_id] = trial
+    arch_ids = tuple(sorted(known))
+    archs = [known[arch_id] for arch_id in arch_ids]
+    aligned = Alignment(
+        arch_ids=arch_ids,
+        factors={name: tuple(arch.factors[name] for arch in archs) for name in (archs[0].factors if archs else {})},
+        num_params=tuple(arch.num_params for arch in archs),
+        flops=tuple(arch.flops for arch in archs),
+        proxies=tuple(_scores(trials, arch_ids) for trials in proxies),
+        truth=_scores(truth, arch_ids) if truth is not None else _unknown(len(arch_ids)),
+        weights=None if weights is None else np.array([weights.get(arch_id, np.nan) for arch_id in arch_ids]),
+    )
+    if truth is not None:
+        _check_overlap(aligned, truth.name)
+    return replace(aligned, truth_for=truth_for or ("all" if aligned.is_whole else "some"))
+
+
+def describe_truth(truth: Trials, proxies: Sequence[Trials]) -> Trials:
+    """A truth from a table with what the proxies know of its architectures, without those that none of them knows."""
+    if truth.info.space_hash:
+        return truth
+    known = {trial.arch_id: trial for trials in proxies for trial in trials}
+    items = (
+        replace(trial, factors=arch.factors, num_params=arch.num_params, flops=arch.flops)
+        for trial in truth
+        if (arch := known.get(trial.arch_id))
+    )
+    task = ("space", "space_hash", "dataset", "data_hash", "split_hash")
+    info = replace(truth.info, **{name: getattr(proxies[0].info, name) for name in task})
+    return replace(truth, info=info, items=tuple(items))
+
+
+def check_same_task(first: Trials, second: Trials) -> None:
+    """Refuses searches of different images or spaces; what one of them does not know is not compared.
+
+    Raises:
+        InputError: the data, the split or the space differ.
+    """
+    for what in ("space", "space_hash", "data_hash", "split_hash"):
+        mine, other = getattr(first.info, what), getattr(second.info, what)
+        if mine and other and mine != other:
+            raise InputError(
+                f"runs {first.name} and {second.name} cannot be compared: their {what} differs "
+                f"({mine} and {other}); search both on the same images, split and space"
+            )
+
+
+def _check_truth(truth: Trials) -> None:
+    if not truth.info.is_truth:
+        raise SettingsError(
+            f"{truth.name} is a search by {truth.info.proxy}, not by 'whole'; the truth is full training"
+        )
+
+
+def _check_overlap(alignment: Alignment, truth: str) -> None:
+    for index, scores in enumerate(alignment.proxies):
+        if not len(alignment.common(index)):
+            raise InputError(
+                f"runs {scores.name} and {truth} have no scored architecture in common; "
+                f"search the same ones, e.g. with --archs top:{scores.name}:5%"
+            )
+
+
+def _scores(trials: Trials, arch_ids: Sequence[str]) -> Scores:
+    found = [trials.by_id.get(arch_id) for arch_id in arch_ids]
+    rows = [trial if trial is not None and trial.is_ranked else None for trial in found]
+    selection = _by_seed([trial and trial.selection_scores for trial in rows])
+    evaluation = _by_seed([trial and trial.evaluation_scores for trial in rows])
+    return Scores(trials.name, np.array([trial is not None for trial in rows], dtype=bool), selection, evaluation)
+
+
+def _by_seed(rows: Sequence[tuple[float, ...] | None]) -> Array:
+    """(A, S) with NaN rows for None; where numbers of seeds differ, means: (A, 1)."""
+    counts = {len(row) for row in rows if row is not None}
+    if len(counts) == 1:
+        num_seeds = counts.pop()
+        return np.array([row or (np.nan,) * num_seeds for row in rows], dtype=float).reshape(len(rows), num_seeds)
+    return np.array([[np.mean(row)] if row else [np.nan] for row in rows], dtype=float).reshape(len(rows), 1)
+
+
+def _unknown(num_archs: int) -> Scores:
+    nothing = np.full((num_archs, 1), np.nan)
+    return Scores("", np.zeros(num_archs, dtype=bool), nothing, nothing)
+
+
+def _competition_ranks(scores: Array) -> Array:
+    """(A,): one more than the number of higher scores; NaN stays NaN."""
+    known = np.sort(scores[~np.isnan(scores)])
+    higher = len(known) - np.searchsorted(known, scores, side="right")
+    return np.where(np.isnan(scores), np.nan, higher + 1.0)

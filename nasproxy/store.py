@@ -1,0 +1,216 @@
+"""Trials in an Optuna study: the one place where results are kept.
+
+One Optuna trial per architecture, added in one transaction when it is done, so there is never half a trial: factors as
+parameters, the selection score as value, losses as intermediate values, all else as user attributes. The dashboard,
+resume, tables and samplers all read this record.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nasproxy.config import without_password
+from nasproxy.errors import InputError, RunError, SettingsError, StudyNotFoundError
+from nasproxy.trials import Factors, Rung, SearchInfo, State, Trial, Trials
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+INFO, FACTORS = "nasproxy", "factors"
+"""User attributes of a study: what all trials have in common, and all values of every factor."""
+
+
+class TrialStore:
+    """The Optuna study of one search. Made by `create_store`, opened by `open_store`."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self._factors: Factors = study.user_attrs[FACTORS]
+
+    @property
+    def info(self) -> SearchInfo:
+        return SearchInfo.from_dict(self._study.user_attrs[INFO])
+
+    def add(self, trial: Trial) -> None:
+        """Records a trial, in one transaction."""
+        self._study.add_trial(to_optuna(trial, self._factors))
+
+    def trials(self) -> Trials:
+        """All trials in the order they ended; of an architecture that was tried again, the last."""
+        latest: dict[str, Trial] = {}
+        for frozen in self._study.get_trials(deepcopy=False):
+            if "arch_id" in frozen.user_attrs:
+                trial = _from_optuna(frozen)
+                latest.pop(trial.arch_id, None)
+                latest[trial.arch_id] = trial
+        return Trials(self.info, tuple(latest.values()))
+
+
+def create_store(info: SearchInfo, factors: Factors, url: str | None) -> TrialStore:
+    """A new study called `info.name`.
+
+    Args:
+        info: what all its trials will have in common.
+        factors: all values of every factor, in the order in which pictures show them.
+        url: Optuna storage URL; None: in memory.
+
+    Raises:
+        RunError: the storage has a study of this name.
+        InputError: the storage cannot be reached.
+    """
+    try:
+        study = optuna.create_study(study_name=info.name, storage=_storage(url), direction="maximize")
+    except optuna.exceptions.DuplicatedStudyError:
+        raise RunError(
+            f"storage {without_password(url or '')} has a study {info.name!r} already; choose another --name"
+        ) from None
+    study.set_user_attr(INFO, info.as_dict())
+    study.set_user_attr(FACTORS, {name: list(values) for name, values in factors.items()})
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names([info.selection_metric])
+    return TrialStore(study)
+
+
+def open_store(name: str, url: str, expected: SearchInfo | None = None) -> TrialStore:
+    """The study of an earlier search.
+
+    Args:
+        name: of the study.
+        url: Optuna storage URL.
+        expected: what the study must be about, if it is to be continued.
+
+    Raises:
+        StudyNotFoundError: no such study.
+        RunError: it is about something else than `expected`, or was written by another version.
+        InputError: the storage cannot be reached.
+    """
+    try:
+        study = optuna.load_study(study_name=name, storage=_storage(url))
+    except KeyError:
+        raise _no_study(name, url) from None
+    if FACTORS not in study.user_attrs:
+        raise RunError(f"study {name!r} in {without_password(url)} was not written by this version; search again")
+    store = TrialStore(study)
+    if expected is not None and (differ := store.info.differences(expected)):
+        raise RunError(
+            f"study {name!r} in {without_password(url)} has another {', '.join(differ)}; choose another --name"
+        )
+    return store
+
+
+def find_study(name: str, url: str) -> tuple[optuna.storages.BaseStorage, int]:
+    """The storage that a search is recorded in, and the id of its study there: what a dashboard needs.
+
+    Raises:
+        StudyNotFoundError: no such study.
+        InputError: the storage cannot be reached.
+    """
+    storage = _storage(url)
+    try:
+        return storage, storage.get_study_id_from_name(name)
+    except KeyError:
+        raise _no_study(name, url) from None
+
+
+def _no_study(name: str, url: str) -> StudyNotFoundError:
+    return StudyNotFoundError(f"storage {without_password(url)} holds no study {name!r}; was the search started?")
+
+
+def sqlite_url(path: Path) -> str:
+    """Optuna storage URL of a SQLite file."""
+    return f"sqlite:///{quote(str(path.resolve()))}"
+
+
+def _storage(url: str | None) -> optuna.storages.BaseStorage:
+    if url is None:
+        return optuna.storages.InMemoryStorage()
+    if url.startswith("postgresql://"):  # SQLAlchemy's own default is an older driver than the one we ask for
+        url = url.replace("://", "+psycopg://", 1)
+    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+    except ImportError as error:
+        raise SettingsError(
+            f"storage {without_password(url)} needs a driver: {error}; pip install nasproxy[postgresql]"
+        ) from None
+    except Exception as error:  # SQLAlchemy and every driver have trees of their own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"cannot open storage {without_password(url)}: {reason}; check the URL and that it is up"
+        ) from error
+
+
+def make_distributions(factors: Factors) -> dict[str, BaseDistribution]:
+    """Factors as Optuna's parameters: categories, numbers too, because a space has nothing between its values."""
+    return {name: CategoricalDistribution(values) for name, values in factors.items()}
+
+
+_ATTRIBUTES = ("arch_id", "num_params", "flops", "train_seconds", "reason", "round", "worker")
+"""Fields of a trial that are user attributes as they are."""
+
+
+def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
+    """A trial as Optuna keeps it.
+
+    Args:
+        trial: what is to be kept.
+        factors: all values of every factor, in the order in which pictures show them.
+    """
+    attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
+    attributes["rungs"] = [_to_json(rung) for rung in trial.rungs]
+    if math.isfinite(trial.evaluation_score):
+        attributes["evaluation_score"] = trial.evaluation_score
+    frozen = create_trial(
+        params=dict(trial.factors),
+        distributions=make_distributions(factors),
+        value=trial.selection_score if trial.is_ranked else None,
+        state=TrialState.COMPLETE if trial.is_ranked else TrialState.FAIL,
+        user_attrs=attributes,
+        intermediate_values=dict(trial.loss_curve),
+    )
+    set_times(frozen, trial)
+    return frozen
+
+
+def set_times(frozen: FrozenTrial, trial: Trial) -> None:
+    """When a trial started and ended, where that is known: Optuna keeps local times without a zone."""
+    if trial.started is not None and trial.ended is not None:
+        frozen.datetime_start = trial.started.astimezone().replace(tzinfo=None)
+        frozen.datetime_complete = trial.ended.astimezone().replace(tzinfo=None)
+
+
+def _from_optuna(frozen: FrozenTrial) -> Trial:
+    return Trial(
+        factors=frozen.params,
+        state=State(frozen.user_attrs["state"]),
+        rungs=tuple(map(_from_json, frozen.user_attrs["rungs"])),
+        loss_curve=frozen.intermediate_values,
+        started=frozen.datetime_start and frozen.datetime_start.astimezone(UTC),
+        ended=frozen.datetime_complete and frozen.datetime_complete.astimezone(UTC),
+        **{name: frozen.user_attrs[name] for name in _ATTRIBUTES},
+    )
+
+
+def _to_json(rung: Rung) -> dict[str, Any]:
+    """JSON has neither infinity nor NaN: those become texts."""
+    scores = {
+        name: [score if math.isfinite(score) else str(score) for score in getattr(rung, name)] for name in _SCORES
+    }
+    return asdict(rung) | scores
+
+
+def _from_json(values: Mapping[str, Any]) -> Rung:
+    scores = {name: tuple(map(float, values[name])) for name in _SCORES}
+    return Rung(**{**values, **scores})
+
+
+_SCORES = ("selection_scores", "evaluation_scores")
+"""Fields of a rung that hold one number per seed."""

@@ -1,0 +1,312 @@
+"""Trials: what a search found out about each architecture.
+
+Records only. `nasproxy.store` keeps them in an Optuna study, `nasproxy.alignment` sets those of several searches beside
+one another, `nasproxy.tables` writes them down.
+
+Notation: S seeds.
+"""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Self
+
+from nasproxy.rundir import RunDir
+from nasproxy.space import FactorValue, sort_values
+
+Factors = Mapping[str, Sequence[FactorValue]]
+"""All values of every factor."""
+
+VALIDATION_ACCURACY = "mean validation accuracy"
+"""What architectures are selected by where nets are trained."""
+TEST_ACCURACY = "test accuracy"
+"""What architectures are judged by where nets are trained."""
+
+
+class State(StrEnum):
+    """How a trial ended."""
+
+    COMPLETE = "complete"
+    DIVERGED = "diverged"
+    """The loss of at least one seed became infinite or NaN; scores are as measured."""
+    AT_CHANCE = "at-chance"
+    """Validation accuracy is within two standard errors of always guessing the largest class."""
+    NOT_FINITE = "not-finite"
+    """A training-free score is infinite or NaN for at least one seed: the architecture has no rank."""
+    FAILED = "failed"
+    """It raised an error: nothing was measured."""
+    LOST = "lost"
+    """Its process or node died before anything was measured; a resumed search tries it again."""
+
+
+UNRANKED = frozenset({State.NOT_FINITE, State.FAILED, State.LOST})
+"""States without a finite score."""
+FLAGGED = frozenset({State.DIVERGED, State.AT_CHANCE})
+"""States that are ranked as measured, but should be looked at."""
+
+
+class ProxyKind(StrEnum):
+    """Where the scores of a search come from."""
+
+    FULL_TRAINING = "full-training"
+    """Nets trained on the whole training set: the truth."""
+    EARLY_STOPPING = "early-stopping"
+    """Nets trained on the whole training set, for fewer updates."""
+    PROXY_SET = "proxy-set"
+    """Nets trained on a small image set."""
+    FORMULA = "formula"
+    """Nothing is trained: a training-free score."""
+    COMBINATION = "combination"
+    """Several proxies as one."""
+    TABLE = "table"
+    """True accuracies, or scores, read from a file."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether nets were trained here."""
+        return self in (ProxyKind.FULL_TRAINING, ProxyKind.EARLY_STOPPING, ProxyKind.PROXY_SET)
+
+
+@dataclass(frozen=True)
+class ProxyCost:
+    """What a proxy costs."""
+
+    num_images: int = 0
+    """Images that nets are trained on, or that a training-free score looks at; decoded ones of a compact proxy set."""
+    num_stored_images: int = 0
+    """Images whose memory has to be kept for this proxy."""
+    num_stored_numbers: int = 0
+    """Numbers that have to be kept of images."""
+    condense_seconds: float = 0.0
+    """Wall time to make the proxy set; 0 where there is none."""
+    search_seconds: float = 0.0
+    """Time of training or scoring, summed over all architectures and seeds."""
+
+    def __add__(self, other: "ProxyCost") -> "ProxyCost":
+        return ProxyCost(
+            *(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True))
+        )
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What was measured of one architecture at one fidelity, seed by seed."""
+
+    selection_scores: tuple[float, ...]
+    """(S,) what architectures are selected by: validation accuracies, or the scores of a proxy that trains nothing."""
+    evaluation_scores: tuple[float, ...]
+    """(S,) what the proxy is judged by: test accuracies, or the same scores."""
+    num_steps: int | None = None
+    """Updates of each net; None where nothing was trained, or nobody says."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One architecture scored by one proxy. Accuracies are fractions, higher scores are better."""
+
+    arch_id: str
+    factors: Mapping[str, FactorValue]
+    state: State
+    rungs: tuple[Rung, ...] = ()
+    """Results at rising fidelity, the last one counts; none where nothing was measured."""
+    num_params: int | None = None
+    flops: int | None = None
+    """Of the forward pass of one image; a multiply-add counts as two."""
+    train_seconds: float = 0.0
+    """Of training all seeds; of scoring them, where nothing is trained."""
+    reason: str | None = None
+    """Why it failed, or what is not finite."""
+    round: int = 0
+    """Number of the proposal round, for strategies that learn."""
+    worker: str | None = None
+    """Host and process that trained or scored it."""
+    loss_curve: Mapping[int, float] = field(default_factory=dict, compare=False)
+    """Updates done -> training loss, mean over seeds; empty where nothing was trained."""
+    started: datetime | None = field(default=None, compare=False)
+    """With a time zone; the time of recording, where it is not known."""
+    ended: datetime | None = field(default=None, compare=False)
+    """With a time zone; the time of recording, where it is not known."""
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it has a finite score."""
+        return self.state not in UNRANKED
+
+    @property
+    def selection_scores(self) -> tuple[float, ...]:
+        """(S,) what it is selected by, at the highest fidelity; empty where nothing was measured."""
+        return self.rungs[-1].selection_scores if self.rungs else ()
+
+    @property
+    def evaluation_scores(self) -> tuple[float, ...]:
+        """(S,) what it is judged by, at the highest fidelity; empty where nothing was measured."""
+        return self.rungs[-1].evaluation_scores if self.rungs else ()
+
+    @property
+    def selection_score(self) -> float:
+        """Mean over seeds; NaN where it cannot be ranked."""
+        return _mean(self.selection_scores)
+
+    @property
+    def evaluation_score(self) -> float:
+        """Mean over seeds; NaN where it cannot be ranked."""
+        return _mean(self.evaluation_scores)
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds measured at the highest fidelity."""
+        return len(self.evaluation_scores)
+
+
+@dataclass(frozen=True)
+class SearchInfo:
+    """What all trials of a search have in common."""
+
+    name: str
+    proxy: str
+    """Name of the proxy, for people."""
+    kind: ProxyKind
+    space: str = ""
+    space_hash: str = ""
+    """Empty where nobody knows: a table."""
+    dataset: str = ""
+    data_hash: str = ""
+    split_hash: str = ""
+    score_name: str | None = None
+    """Name of the score that architectures are ranked by; None: accuracies, validation to select and test to judge."""
+    has_validation: bool = True
+    """Whether accuracies to select by are of validation images; a table may have those of test images only."""
+    cost: ProxyCost = ProxyCost()
+    """Without the time of the search, which trials know (`Trials.cost`)."""
+    num_seeds: int = 1
+    """Nets trained or scored for each architecture."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """How nets were trained, or which images a training-free score looked at."""
+    parts: tuple[str, ...] = ()
+    """Names of the searches that a combination is made of."""
+    is_fitted: bool = False
+    """Whether a combination was fitted to a truth."""
+    device: str = ""
+
+    @property
+    def has_accuracies(self) -> bool:
+        """Whether scores are accuracies."""
+        return self.score_name is None
+
+    @property
+    def is_truth(self) -> bool:
+        """Whether it can be what proxies are judged by: accuracies of full training, or of a table."""
+        return self.has_accuracies and self.kind in (ProxyKind.FULL_TRAINING, ProxyKind.TABLE)
+
+    @property
+    def selection_metric(self) -> str:
+        """What architectures are selected by, for people."""
+        return self.score_name or (VALIDATION_ACCURACY if self.has_validation else TEST_ACCURACY)
+
+    @property
+    def evaluation_metric(self) -> str:
+        """What the proxy is judged by, for people."""
+        return self.score_name or TEST_ACCURACY
+
+    def differences(self, other: "SearchInfo") -> list[str]:
+        """Names of what decides results and differs; time and place do not."""
+        mine, theirs = (
+            asdict(replace(info, device="", cost=replace(info.cost, condense_seconds=0.0))) for info in (self, other)
+        )
+        return [name for name in mine if mine[name] != theirs[name]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """From what `as_dict` gave, perhaps by way of JSON."""
+        typed = {
+            "kind": ProxyKind(values["kind"]),
+            "cost": ProxyCost(**values["cost"]),
+            "parts": tuple(values["parts"]),
+        }
+        return cls(**{**values, **typed})
+
+
+@dataclass(frozen=True)
+class Trials(Sequence[Trial]):
+    """All trials of a search, and what they have in common."""
+
+    info: SearchInfo
+    items: tuple[Trial, ...]
+    run: RunDir | None = field(default=None, compare=False, repr=False)
+    """Folder that keeps them; None: they are in memory only."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.items[index]
+
+    def __iter__(self) -> Iterator[Trial]:
+        return iter(self.items)
+
+    @property
+    def name(self) -> str:
+        """Of the search."""
+        return self.info.name
+
+    @cached_property
+    def by_id(self) -> Mapping[str, Trial]:
+        """Architecture id -> trial."""
+        return {trial.arch_id: trial for trial in self.items}
+
+    @property
+    def cost(self) -> ProxyCost:
+        """What the proxy cost, the search included."""
+        return replace(self.info.cost, search_seconds=math.fsum(trial.train_seconds for trial in self.items))
+
+    @property
+    def factors(self) -> Factors:
+        """All values of every factor that occur: numbers by size, then text by the alphabet."""
+        return factors_of(self.items)
+
+    def of(self, arch_ids: Collection[str] | None) -> "Trials":
+        """Those of these architectures; None: all."""
+        if arch_ids is None:
+            return self
+        wanted = set(arch_ids)
+        return replace(self, items=tuple(trial for trial in self.items if trial.arch_id in wanted))
+
+    def count(self, *states: State) -> int:  # type: ignore[override]  # a sequence counts equal items, we count states
+        """How many trials ended so."""
+        counts = Counter(trial.state for trial in self.items)
+        return sum(counts[state] for state in states)
+
+    def ranked(self) -> list[Trial]:
+        """Best selection score first, equal ones by id; those without one last."""
+        return sorted(
+            self.items, key=lambda trial: (-trial.selection_score if trial.is_ranked else math.inf, trial.arch_id)
+        )
+
+    def top(self, amount: int | float) -> list[str]:
+        """Ids of the best architectures, best first: an int is their number, a float their fraction (rounded up)."""
+        from nasproxy.ranking import count_of  # condensing needs costs of proxies, and no scipy
+
+        scored = [trial.arch_id for trial in self.ranked() if trial.is_ranked]
+        return scored[: count_of(amount, len(scored)) if isinstance(amount, float) else amount]
+
+
+def factors_of(trials: Iterable[Trial]) -> Factors:
+    """All values of every factor that occur: numbers by size, then text by the alphabet."""
+    found: dict[str, set[FactorValue]] = {}
+    for trial in trials:
+        for name, value in trial.factors.items():
+            found.setdefault(name, set()).add(value)
+    return {name: sort_values(values) for name, values in found.items()}
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return statistics.fmean(values) if values and all(map(math.isfinite, values)) else math.nan
