@@ -10,10 +10,12 @@ from nasproxy.config.reading import dump_config as dump_config
 from nasproxy.config.reading import gather_settings as gather_settings
 from nasproxy.config.reading import make_config as make_config
 from nasproxy.config.reading import merge_layers as merge_layers
+from nasproxy.config.reading import nest_settings as nest_settings
 from nasproxy.config.reading import parse_overrides as parse_overrides
 from nasproxy.config.reading import read_config as read_config
 from nasproxy.config.reading import read_sections as read_sections
 from nasproxy.config.reading import read_toml as read_toml
+from nasproxy.config.reading import resumed_config as resumed_config
 from nasproxy.config.reading import without_password as without_password
 from nasproxy.config.settings import DASHBOARD_PORT as DASHBOARD_PORT
 from nasproxy.config.settings import DSA as DSA

@@ -4,7 +4,7 @@ The splits depend on the data's own hash and on a seed, never on who asks: conde
 see the same ones. Normalisation is that of the training split.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class ImageData:
     """Of all images, labels and class names, before any split."""
     split_hash: str
     """Of the data and of everything that decides which image is in which split."""
+    settings: ImageSettings | None = None
+    """What `load_images` makes it from; None: it was made in memory."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -54,7 +56,7 @@ class ImageData:
     def to(self, device: torch.device | str) -> "ImageData":
         """The same data on a device."""
         splits = {name: getattr(self, name).to(device) for name in ("train", "val", "test")}
-        return ImageData(self.name, **splits, data_hash=self.data_hash, split_hash=self.split_hash)
+        return replace(self, **splits)
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -129,6 +131,7 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
         test=image_set(test),
         data_hash=data_hash,
         split_hash=blake2b(repr(decided_by).encode(), digest_size=16).hexdigest(),
+        settings=settings,
     )
 
 
