@@ -121,48 +121,6 @@ def test_sample_derives_from_its_seed() -> None:
     assert draws[0] == draws[1] != draws[2]
 
 
-# --- range restriction -------------------------------------------------------------------------------------------
-
-
-def test_range_restriction_is_thorndikes_formula() -> None:
-    rng = np.random.default_rng(0)
-    proxy = rng.normal(size=200)
-    chosen = ranking.select_top(proxy, 0.3)
-    truth = proxy[chosen] + rng.normal(size=60)
-    whole = stats.norm.ppf((stats.rankdata(proxy) - 0.5) / 200)
-    part = stats.norm.ppf((stats.rankdata(truth) - 0.5) / 60)
-    r, u = np.corrcoef(whole[chosen], part)[0, 1], np.std(whole) / np.std(whole[chosen])
-    expected = 6 / np.pi * np.arcsin(r * u / np.sqrt(1 - r**2 + r**2 * u**2) / 2)
-    result = ranking.correct_range_restriction(proxy, chosen, truth)
-    assert result.value == pytest.approx(expected)
-    assert result.low is not None
-    assert result.high is not None
-    assert -1 <= result.low < expected < result.high <= 1
-    assert result.note is not None
-    assert result.note.startswith("assumes")
-    assert "mostly assumption" not in result.note
-
-
-def test_range_restriction_at_its_edges() -> None:
-    proxy, truth = np.random.default_rng(0).normal(size=(2, 100))
-    everything = np.arange(100)[::-1]
-    assert ranking.correct_range_restriction(proxy, everything, truth[::-1]) == ranking.correlate(proxy, truth)
-    few = ranking.correct_range_restriction(proxy, [1, 2], [0.1, 0.2])
-    assert (few.value, few.note) == (None, "2 architecture(s): too few, at least 3")
-    best = ranking.select_top(proxy, 0.05)
-    note = ranking.correct_range_restriction(proxy, best, truth[best]).note
-    assert note is not None
-    assert note.endswith("mostly assumption")
-
-
-@pytest.mark.parametrize(
-    ("chosen", "problem"), [([0, 1], "each of 3 truths"), ([0, 1, 1], "different"), ([0, 1, 9], "from 0 to 3")]
-)
-def test_range_restriction_refuses_wrong_indices(chosen: list[int], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        ranking.correct_range_restriction([1, 2, 3, 4], chosen, [1, 2, 3])
-
-
 # --- effects -----------------------------------------------------------------------------------------------------
 
 
