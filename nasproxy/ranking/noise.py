@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike
 from nasproxy.ranking.correlation import why_undefined
 from nasproxy.ranking.estimate import Estimate
 from nasproxy.ranking.jackknife import correlation_interval, spearman
-from nasproxy.ranking.scores import Array, check_scores, mean_over_seeds
+from nasproxy.ranking.scores import Array, check_scores, check_weights, mean_over_seeds
 
 MAX_SPLITS = 100
 Split = tuple[list[int], list[int]]
 
 
-def reliability(scores: ArrayLike, *, seed: int = 0) -> Estimate:
+def reliability(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: int = 0) -> Estimate:
     """Spearman correlation to expect between these scores and the same architectures' scores from S other seeds.
 
     Split-half: the mean correlation between the means of two disjoint halves of the seeds, over all splits, or 100
@@ -32,39 +32,44 @@ def reliability(scores: ArrayLike, *, seed: int = 0) -> Estimate:
 
     Args:
         scores: (A, S), finite; (A,) is without noise and has the value 1.
+        weights: as in `correlate`.
         seed: of the random splits.
 
     Raises:
-        ValueError: a score is not finite or the shape is another.
+        ValueError: a score is not finite, a weight is not positive, or a shape is another.
     """
     values = check_scores(scores, "the")
     count = len(values)
+    w = check_weights(weights, count)
     if values.ndim == 1:
         return Estimate(1.0, 1.0, 1.0, count, note="without seed noise")
     if values.shape[1] == 1:
         return Estimate(None, None, None, count, note="one seed")
     if reason := why_undefined({"the": mean_over_seeds(values)}):
         return Estimate(None, None, None, count, note=reason)
-    weights = np.ones(count)
     halves = [
-        spearman(values[:, first].mean(axis=1), values[:, second].mean(axis=1), weights)
+        spearman(values[:, first].mean(axis=1), values[:, second].mean(axis=1), w)
         for first, second in _half_splits(values.shape[1], seed)
     ]
     mean, without = float(np.mean([of_all for of_all, _ in halves])), np.mean([rest for _, rest in halves], axis=0)
-    ends = correlation_interval("spearman", (mean, without), weights)
+    ends = correlation_interval("spearman", (mean, without), w)
     value, low, high = _stretch(np.array([mean, *ends]), values.shape[1] / (values.shape[1] // 2)).tolist()
     return Estimate(value, low, high, count, note="halves of the seeds disagree" if mean <= 0 else None)
 
 
-def ceiling(scores: ArrayLike, *, seed: int = 0) -> Estimate:
+def ceiling(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: int = 0) -> Estimate:
     """The highest Spearman correlation with these scores that even a perfect proxy without noise can be expected to be
     measured at: the square root of their reliability (Spearman 1904).
 
     Args:
         scores: (A, S) or (A,), as for `reliability`.
+        weights: as in `correlate`.
         seed: of the random splits.
+
+    Raises:
+        ValueError: as in `reliability`.
     """
-    squared = reliability(scores, seed=seed)
+    squared = reliability(scores, weights=weights, seed=seed)
     value, low, high = (None if end is None else math.sqrt(end) for end in (squared.value, squared.low, squared.high))
     return Estimate(value, low, high, squared.num_archs, note=squared.note)
 

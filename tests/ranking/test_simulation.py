@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nasproxy import ranking
-from nasproxy.ranking import Estimate
+from nasproxy.ranking import Estimate, selection
 from nasproxy.ranking.jackknife import CORRELATIONS, correlation_interval
 
 Array = NDArray[np.float64]
@@ -109,6 +109,40 @@ def test_weighted_sample_recovers_the_correlation_of_the_space() -> None:
     assert np.mean(covered) > 0.92
 
 
+def test_weighted_precision_of_a_sample_is_that_of_the_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "NUM_RESAMPLES", 1)  # values alone are looked at
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(20):
+        proxy, truth = _normal_pair(rng, 720, 0.76)
+        of_space = ranking.precision_at(proxy, truth, 72).value
+        for seed in range(40):
+            chosen, weights = ranking.sample_stratified(proxy, 60, seed=seed)
+            weighted = ranking.precision_at(proxy[chosen], truth[chosen], 72, weights=weights).value
+            plain = ranking.precision_at(proxy[chosen], truth[chosen], 6).value
+            errors.append([_gap(weighted, of_space), _gap(plain, of_space)])
+    weighted_error, plain_error = np.mean(errors, axis=0)
+    assert abs(weighted_error) < 0.015
+    assert plain_error < -0.02
+
+
+def test_weighted_ceiling_of_a_sample_is_that_of_the_space() -> None:
+    """The worse an architecture, the noisier are its seeds: a sample with more of the best looks too reliable."""
+    rng = np.random.default_rng(0)
+    errors = []
+    for _ in range(20):
+        proxy, true = _normal_pair(rng, 720, 0.76)
+        truth = true[:, None] + 0.5 * np.exp(-true / 2)[:, None] * rng.normal(size=(720, 2))
+        of_space = ranking.ceiling(truth).value
+        for seed in range(40):
+            chosen, weights = ranking.sample_stratified(proxy, 60, seed=seed)
+            estimates = (ranking.ceiling(truth[chosen], weights=weights), ranking.ceiling(truth[chosen]))
+            errors.append([_gap(estimate.value, of_space) for estimate in estimates])
+    weighted_error, plain_error = np.mean(errors, axis=0)
+    assert abs(weighted_error) < 0.006
+    assert plain_error > 0.011
+
+
 def test_useless_proxies_combine_to_no_relation() -> None:
     """Plain out-of-fold ridge predictions would anti-correlate with the truth."""
     rng = np.random.default_rng(0)
@@ -124,6 +158,12 @@ def _excludes_zero(difference: Estimate) -> bool:
     assert difference.low is not None
     assert difference.high is not None
     return difference.low > 0 or difference.high < 0
+
+
+def _gap(value: float | None, reference: float | None) -> float:
+    assert value is not None
+    assert reference is not None
+    return value - reference
 
 
 def _spearman_of(pearson: float) -> float:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -203,12 +204,41 @@ def test_many_seeds_are_split_at_random_by_the_seed() -> None:
     assert values[0] == pytest.approx(values[2], abs=0.02)
 
 
+@pytest.mark.parametrize("statistic", [ranking.reliability, ranking.ceiling])
+def test_reliability_with_weights_of_one_is_that_without(statistic: Callable[..., Estimate]) -> None:
+    scores, _ = _draw(20, 3)
+    assert statistic(scores, weights=np.ones(20)) == statistic(scores)
+
+
+@pytest.mark.parametrize("statistic", [ranking.reliability, ranking.ceiling])
+@pytest.mark.parametrize("decimals", [8, 0], ids=["no ties", "ties"])
+def test_reliability_with_whole_weights_is_that_of_repeated_archs(
+    statistic: Callable[..., Estimate], decimals: int
+) -> None:
+    """Copies tie with each other in every half of the seeds; a weighted mid-rank is the mean rank of the copies."""
+    scores = _draw(15, 3)[0].round(decimals)
+    weights = np.random.default_rng(1).integers(1, 4, size=15)
+    expected = statistic(np.repeat(scores, weights, axis=0)).value
+    assert _ends(statistic(scores, weights=weights))[0] == pytest.approx(expected)
+
+
+def test_interval_of_a_weighted_reliability_is_wider_where_few_archs_carry_the_weight() -> None:
+    scores, _ = _draw(40, 2)
+    widths = []
+    for heavy in (1.0, 10.0):
+        _, low, high = _ends(ranking.reliability(scores, weights=[1.0] * 30 + [heavy] * 10))
+        widths.append(high - low)
+    assert widths[0] < widths[1]
+
+
 def test_reliability_at_its_edges() -> None:
     assert ranking.reliability(np.arange(5.0)) == Estimate(1, 1, 1, 5, note="without seed noise")
     assert ranking.reliability(np.ones((5, 1))) == Estimate(None, None, None, 5, note="one seed")
     assert ranking.reliability(np.ones((5, 2))) == Estimate(None, None, None, 5, note="all the scores are equal")
     assert ranking.reliability(np.ones((2, 2))).note == "2 architecture(s): too few, at least 3"
     assert ranking.ceiling(np.ones((5, 1))).value is None
+    with pytest.raises(ValueError, match="positive"):
+        ranking.reliability(np.arange(5.0), weights=[1, 1, 1, 1, -1])
     opposed = ranking.reliability(np.array([[1.0, 9], [2, 7], [3, 5], [4, 1]]))
     assert (opposed.value, opposed.low) == (0, 0)
     assert opposed.note == "halves of the seeds disagree"
