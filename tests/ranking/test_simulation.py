@@ -16,6 +16,11 @@ Array = NDArray[np.float64]
 NUM_DRAWS = 500
 
 
+def _slow(value: float) -> Any:
+    """A parameter that the short run leaves out."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 def _normal_pair(rng: np.random.Generator, num_archs: int, rho: float) -> tuple[Array, Array]:
     """Bivariate normal scores whose Spearman correlation in the limit is `rho`."""
     r = 2 * np.sin(np.pi * rho / 6)
@@ -38,8 +43,8 @@ def _at_chance(scores: Array) -> Array:
 
 @pytest.mark.parametrize(("kind", "reference"), [("spearman", stats.spearmanr), ("kendall", stats.kendalltau)])
 @pytest.mark.parametrize("shape", [_as_drawn, _rounded, _at_chance], ids=lambda shape: shape.__name__)
-@pytest.mark.parametrize("rho", [0, 0.4, 0.76, 0.9])
-@pytest.mark.parametrize("num_archs", [10, 20, 36, 60])
+@pytest.mark.parametrize("rho", [_slow(0), _slow(0.4), 0.76, _slow(0.9)])
+@pytest.mark.parametrize("num_archs", [_slow(10), _slow(20), 36, _slow(60)])
 def test_interval_covers_the_population(
     num_archs: int, rho: float, shape: Callable[[Array], Array], kind: str, reference: Callable[[Array, Array], Any]
 ) -> None:
@@ -55,6 +60,7 @@ def test_interval_covers_the_population(
     assert 0.92 <= np.mean(covered) <= (0.985 if num_archs > 20 else 1)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_population_of_720() -> None:
     rng = np.random.default_rng(1)
     weights, covered = np.ones(720), []
@@ -65,7 +71,7 @@ def test_interval_covers_the_population_of_720() -> None:
     assert 0.9 <= np.mean(covered) <= 0.99
 
 
-@pytest.mark.parametrize("num_archs", [20, 36, 60])
+@pytest.mark.parametrize("num_archs", [_slow(20), 36, _slow(60)])
 def test_paired_difference_keeps_its_level_and_has_power(num_archs: int) -> None:
     rng = np.random.default_rng(0)
     is_told_apart = []
@@ -143,6 +149,7 @@ def test_weighted_ceiling_of_a_sample_is_that_of_the_space() -> None:
     assert plain_error > 0.011
 
 
+@pytest.mark.slow
 def test_useless_proxies_combine_to_no_relation() -> None:
     """Plain out-of-fold ridge predictions would anti-correlate with the truth."""
     rng = np.random.default_rng(0)
