@@ -26,7 +26,7 @@ def correlate(
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite; (A, S) is averaged over seeds.
-        truth: (A,) or (A, S) scores; S may be another.
+        truth: (A,) or (A, S) scores; S may differ.
         kind: 'spearman' or 'kendall'.
         weights: (A,), positive: how many architectures each one stands for. Ranks and correlation are weighted.
 

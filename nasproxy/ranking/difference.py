@@ -30,8 +30,8 @@ def compare_correlations(
 
     Args:
         first: (A,) or (A, S) scores, higher is better, finite.
-        second: the same of another proxy.
-        truth: the same of the truth.
+        second: the same for the second proxy.
+        truth: the same for the truth.
         weights: as in `correlate`.
 
     Raises:
@@ -54,6 +54,6 @@ def compare_correlations(
 
 
 def _correlation_gaps(middle: float, gaps: Array) -> list[float]:
-    """Differences of two correlations whose z lie so far apart about `middle`."""
+    """Differences of two correlations whose z are `gaps` apart, around `middle`."""
     differences: list[float] = (np.tanh(middle + gaps / 2) - np.tanh(middle - gaps / 2)).tolist()
     return differences

@@ -108,8 +108,8 @@ def _cosine(product: Array, square_x: Array, square_y: Array) -> Array:
 def _covariance_without(x_side: tuple[Array, Array], y_side: tuple[Array, Array], weights: Array) -> Array:
     """(A,): weighted sum of products of the ranks about their means, computed anew without each architecture.
 
-    Without architecture i the rank of j is r_j - w_i · below_ji. The sum over j of products of two such ranks falls
-    apart into matrix-vector products, from which the term of j = i is taken away.
+    Without architecture i the rank of j is r_j - w_i · below_ji. The sum over j of products of two such ranks splits
+    into matrix-vector products, from which the term of j = i is taken away.
     """
     (ranks_x, below_x), (ranks_y, below_y) = x_side, y_side
     products = (

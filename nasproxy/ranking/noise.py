@@ -28,7 +28,7 @@ def reliability(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: in
     random ones where there are more. Halves have h = S // 2 seeds (of an odd S one is left out each time), and the
     Spearman-Brown formula stretches from h to S seeds: k·r / (1 + (k - 1)·r) with k = S / h (Spearman 1910, Brown 1910,
     British Journal of Psychology 3). A negative mean correlation is reported as 0, with a note. The interval is that of
-    `correlate`, stretched likewise.
+    `correlate`, stretched in the same way.
 
     Args:
         scores: (A, S), finite; (A,) is without noise and has the value 1.
@@ -36,7 +36,7 @@ def reliability(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: in
         seed: of the random splits.
 
     Raises:
-        ValueError: a score is not finite, a weight is not positive, or a shape is another.
+        ValueError: a score is not finite, a weight is not positive, or a shape is wrong.
     """
     values = check_scores(scores, "the")
     count = len(values)

@@ -44,7 +44,7 @@ def precision_at(
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite.
-        truth: the same, S may be another.
+        truth: the same, S may differ.
         count: k, a number of architectures of the space, from 1 to the sum of the weights.
         weights: (A,), positive: how many architectures of the space each one stands for, 1 if not given.
         seed: of the bootstrap.
@@ -74,7 +74,7 @@ def regret_at(proxy: ArrayLike, truth: ArrayLike, count: int, *, seed: int = 0) 
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite.
-        truth: the same, S may be another; its unit is that of the regret.
+        truth: the same, S may differ; its unit is that of the regret.
         count: k, from 1 to A.
         seed: of the bootstrap.
 
@@ -92,7 +92,7 @@ def regret_curve(proxy: ArrayLike, truth: ArrayLike) -> Array:
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite.
-        truth: the same, S may be another.
+        truth: the same, S may differ.
 
     Raises:
         ValueError: shapes differ or a score is not finite.
