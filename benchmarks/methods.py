@@ -27,7 +27,7 @@ from benchmarks.machine import describe, in_fresh_process
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import complete_settings
-from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
+from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
 from nasproxy.config import (
     CondenseConfig,
     CondenseSettings,
@@ -170,7 +170,7 @@ def time_naive(data: ImageData, settings: CondenseSettings) -> float:
     images = data.train
     groups = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
     generator, seeds = make_generator("naive"), itertools.count()
-    arch = embedding_net_arch(settings.embedding_net, images)
+    arch = find_embedding_arch(settings.embedding_net, images)
 
     def make_net() -> Classifier:
         return make_embedding_net(arch, images, derive_seed("naive", next(seeds))).requires_grad_(True)

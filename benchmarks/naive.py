@@ -182,7 +182,7 @@ def train(
 
 @torch.no_grad()
 def accuracy(net: nn.Module, batches: Batches) -> float:
-    """Fraction classified rightly."""
+    """Fraction classified correctly."""
     device = next(net.parameters()).device
     net.eval()
     right, total = 0, 0

@@ -14,6 +14,7 @@ from nasproxy.images import ImageData, ImageSet
 from nasproxy.images.imageset import describe_images, read_image_file, save_image_set
 
 FORMAT = 3
+"""Of the file: the number in its header; nasproxy 0.1 wrote 2 and less."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class ProxySet:
     def save(self, path: Path) -> None:
         """Writes one `.safetensors` file: what is kept of the images, `labels`, and the rest as metadata.
 
-        As pixels it holds `images` (N, C, H, W), 1.0 being full brightness; in the format 'multi-formation' `images`
-        are mosaics; in the format 'low-rank' `left` @ `right` are images of mean 0 and standard deviation 1, or pixels,
+        As pixels it holds `images` (N, C, H, W), 1.0 being full brightness; with the encoding 'multi-formation'
+        `images` are mosaics; with 'low-rank' `left` @ `right` are images of mean 0 and standard deviation 1, or pixels,
         as the `unit` of the header's `encoding` says. `labels` are those of the decoded images, in the order of the
         items and of the tiles in each.
         """
@@ -114,8 +115,7 @@ def load_proxy_set(path: Path) -> ProxySet:
     """
     try:
         header, tensors = read_image_file(path)
-        if header.get("nasproxy_proxy_set") != FORMAT:
-            raise ProxySetError(f"{path} is no proxy set of format {FORMAT}; make one with 'nasproxy condense'")
+        _check_format(header.get("nasproxy_proxy_set"), path)
         labels, described = tensors.pop("labels"), header["encoding"]
         stored = EncodedImages(make_encoding(described["format"], **described), tensors, described["unit"])
         like = describe_images(torch.empty(0), labels, header)
@@ -126,6 +126,17 @@ def load_proxy_set(path: Path) -> ProxySet:
         raise ProxySetError(f"{path} lacks {error} in its metadata; condense again") from None
     except (SettingsError, RuntimeError) as error:
         raise ProxySetError(f"{path} cannot be decoded: {error}; condense again") from None
+
+
+def _check_format(found: object, path: Path) -> None:
+    if found is None:
+        raise ProxySetError(f"{path} is no proxy set; make one with 'nasproxy condense'")
+    if found != FORMAT:
+        writer = "nasproxy 0.1" if found in (1, 2) else "a newer nasproxy"
+        raise ProxySetError(
+            f"{path} is a proxy set of format {found}, written by {writer}; "
+            f"this version reads format {FORMAT}, condense again"
+        )
 
 
 def _shorten(names: tuple[str, ...]) -> str:

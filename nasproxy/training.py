@@ -185,15 +185,15 @@ def measure_accuracy(net: nn.Module, images: ImageSet) -> float:
 
 @torch.no_grad()
 def correct_mask(net: nn.Module, images: ImageSet) -> Tensor:
-    """(N,) bool: whether the net, put in evaluation mode, classifies an image rightly; NaN outputs are wrong."""
+    """(N,) bool: whether the net, put in evaluation mode, classifies an image correctly; NaN outputs are wrong."""
     net.eval()
-    right = torch.empty(len(images), dtype=torch.bool, device=images.device)
+    correct = torch.empty(len(images), dtype=torch.bool, device=images.device)
     batch_size = EVAL_BATCH_SIZE[images.device.type]
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         logits: Tensor = net(images.normalized(part))
-        right[part] = (logits.argmax(dim=1) == images.labels[part]) & logits.isfinite().all(dim=1)
-    return right
+        correct[part] = (logits.argmax(dim=1) == images.labels[part]) & logits.isfinite().all(dim=1)
+    return correct
 
 
 @contextlib.contextmanager

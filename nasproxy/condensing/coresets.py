@@ -63,7 +63,7 @@ def select_forgetting(task: Task) -> Tensor:
     Raises:
         DivergedError: see `train_selector`.
     """
-    counts = count_forgetting(train_selector(task).right).cpu()
+    counts = count_forgetting(train_selector(task).correct).cpu()
 
     def most_forgotten(members: Tensor) -> Tensor:
         order = counts[members].argsort(descending=True, stable=True)
@@ -126,22 +126,22 @@ def pick_centers(features: Tensor, count: int) -> Tensor:
     return torch.stack(chosen)
 
 
-def count_forgetting(right: Tensor) -> Tensor:
-    """How often each image was forgotten: classified rightly after one epoch, and wrongly after the next.
+def count_forgetting(correct: Tensor) -> Tensor:
+    """How often each image was forgotten: classified correctly after one epoch and wrongly after the next.
 
-    Images that were never classified rightly count as forgotten most: E times, which no other image reaches.
+    Images that were never classified correctly count as forgotten most: E times, which no other image reaches.
 
     Source: Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network Learning", ICLR 2019,
     section 3. Our deviation: 1. All images are looked at after each epoch, not each in its turn within the epoch.
 
     Args:
-        right: (E, N) bool, whether an image was classified rightly after an epoch.
+        correct: (E, N) bool, whether an image was classified correctly after an epoch.
 
     Returns:
         (N,) int64.
     """
-    forgotten = (right[:-1] & ~right[1:]).sum(dim=0)
-    return torch.where(right.any(dim=0), forgotten, len(right))
+    forgotten = (correct[:-1] & ~correct[1:]).sum(dim=0)
+    return torch.where(correct.any(dim=0), forgotten, len(correct))
 
 
 def _select_by_features(task: Task, choose: Callable[[Tensor, int], Tensor]) -> Tensor:

@@ -33,7 +33,7 @@ class EmbeddingNets:
     def __init__(self, task: Task) -> None:
         """Raises SettingsError: nets that do not reach the accuracy asked for."""
         self._task = task
-        self.net = make_embedding_net(embedding_net_arch(task.settings.embedding_net, task.images), task.images, 0).to(
+        self.net = make_embedding_net(find_embedding_arch(task.settings.embedding_net, task.images), task.images, 0).to(
             task.device
         )
         self._pool: list[dict[str, Tensor]] = []
@@ -51,7 +51,7 @@ class EmbeddingNets:
             initialize(self.net, seed, self._task.device)
 
 
-def embedding_net_arch(name: str, images: ImageSet) -> Arch:
+def find_embedding_arch(name: str, images: ImageSet) -> Arch:
     """The net called `name` ('auto': the default one), checked to fit the images.
 
     Raises:
@@ -76,7 +76,7 @@ def outline_embedding_net(arch: Arch, images: ImageSet) -> nn.Module:
 
 
 def make_embedding_net(arch: Arch, images: ImageSet, seed: int) -> Classifier:
-    """A net to embed with, of an architecture from `embedding_net_arch`: its weights take no gradient."""
+    """A net to embed with, of an architecture from `find_embedding_arch`: its weights take no gradient."""
     net = make_net(arch, images, seed)
     assert isinstance(net, Classifier)  # parse_net names no others
     return net.requires_grad_(False)

@@ -94,7 +94,7 @@ def match_gradients(task: Task) -> EncodedImages:
 
 
 def match_convolution_gradients(task: Task) -> EncodedImages:
-    """IDC-I, and in the encoding format 'multi-formation' IDC: see `update_images`."""
+    """IDC-I, and in the encoding 'multi-formation' IDC: see `update_images`."""
     return update_images(task, _GradientMatching(task, CONVOLUTIONS))
 
 

@@ -20,7 +20,7 @@ from nasproxy.condensing.coresets import (
     select_random,
 )
 from nasproxy.condensing.embedding import (
-    embedding_net_arch,
+    find_embedding_arch,
     is_splittable,
     outline_embedding_net,
     parse_embedding_weights,
@@ -188,7 +188,7 @@ def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bo
     def check(settings: CondenseSettings, images: ImageSet) -> None:
         check_selection(settings, images)
         if trains_a_net:
-            embedding_net_arch(settings.embedding_net, images)
+            find_embedding_arch(settings.embedding_net, images)
 
     return Method(
         make, _selection_values, check, summary, lambda settings: settings.selection_epochs if trains_a_net else 0

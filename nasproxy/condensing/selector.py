@@ -1,4 +1,4 @@
-"""What coresets are selected by: a briefly trained net, and which images it classified rightly after each epoch.
+"""What coresets are selected by: a briefly trained net, and which images it classified correctly after each epoch.
 
 One training serves herding, k-center and forgetting. It depends on the images, the seed and the number of epochs
 alone, and is kept in `Task.cache_dir` under a hash of these.
@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
+from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
 from nasproxy.condensing.state import Task
 from nasproxy.config import RECIPES, RecipeSettings
 from nasproxy.device import retain_freed_memory
@@ -39,8 +39,8 @@ class Selector:
     """A net trained on all training images, and how it came to know them."""
 
     net: Classifier
-    right: Tensor
-    """(E, N) bool: whether the net classified an image rightly after an epoch."""
+    correct: Tensor
+    """(E, N) bool: whether the net classified an image correctly after an epoch."""
     seconds: float
     """Wall time of the training."""
 
@@ -74,25 +74,25 @@ def train_selector(task: Task) -> Selector:
 
 def _train(task: Task, recipe: RecipeSettings) -> Selector:
     images, net, started = task.images, _fresh_net(task), time.perf_counter()
-    right: list[Tensor] = []
+    correct: list[Tensor] = []
 
     def look(losses: Tensor) -> None:
         mean_loss = float(losses.mean())
         if not math.isfinite(mean_loss):
             raise DivergedError(
-                f"the net that images are selected by diverged in epoch {len(right) + 1}: its loss is {mean_loss}; "
+                f"the net that images are selected by diverged in epoch {len(correct) + 1}: its loss is {mean_loss}; "
                 "look at the images' mean and std, or take another seed"
             )
-        right.append(correct_mask(net, images))
+        correct.append(correct_mask(net, images))
         net.train()
-        task.on_step(len(right), mean_loss)
+        task.on_step(len(correct), mean_loss)
 
     train([net], images, recipe, [make_generator(task.settings.seed, "selector", "train")], on_epoch=look)
-    return Selector(net, torch.stack(right), time.perf_counter() - started)
+    return Selector(net, torch.stack(correct), time.perf_counter() - started)
 
 
 def _fresh_net(task: Task) -> Classifier:
-    arch = embedding_net_arch(task.settings.embedding_net, task.images)
+    arch = find_embedding_arch(task.settings.embedding_net, task.images)
     return make_embedding_net(arch, task.images, derive_seed(task.settings.seed, "selector", "init")).requires_grad_(
         True
     )
@@ -101,13 +101,15 @@ def _fresh_net(task: Task) -> Classifier:
 def _key(task: Task, recipe: RecipeSettings) -> str:
     """32 hex digits that depend on everything that the training depends on."""
     images = task.images
-    arch = embedding_net_arch(task.settings.embedding_net, images)
+    arch = find_embedding_arch(task.settings.embedding_net, images)
     parts = (images.content_hash(), images.mean, images.std, arch.id, recipe.model_dump_json(), task.settings.seed)
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
 def _save(selector: Selector, path: Path) -> None:
-    tensors = {f"net.{name}": value for name, value in selector.net.state_dict().items()} | {"right": selector.right}
+    tensors = {f"net.{name}": value for name, value in selector.net.state_dict().items()} | {
+        "correct": selector.correct
+    }
     content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     header = {"seconds": json.dumps(selector.seconds)}
@@ -118,6 +120,6 @@ def _load(path: Path, net: Classifier) -> Selector:
     """The selector of a file; `net` gets its weights."""
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(f"net.{name}") for name in net.state_dict()}
-        right, seconds = file.get_tensor("right"), json.loads(file.metadata()["seconds"])
+        correct, seconds = file.get_tensor("correct"), json.loads(file.metadata()["seconds"])
     net.load_state_dict(weights)
-    return Selector(net, right.to(next(net.parameters()).device), seconds)
+    return Selector(net, correct.to(next(net.parameters()).device), seconds)

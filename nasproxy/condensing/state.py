@@ -71,10 +71,10 @@ def load_state(path: Path) -> CondenseState:
 
 
 def encoding_of(settings: CondenseSettings) -> Encoding:
-    """The format that complete settings ask for.
+    """The encoding that complete settings ask for.
 
     Raises:
-        SettingsError: an unknown format.
+        SettingsError: an unknown encoding.
     """
     return make_encoding(settings.encoding or Pixels.name, factor=settings.factor, rank=settings.rank)
 
@@ -108,7 +108,7 @@ class Task:
 
     @property
     def encoding(self) -> Encoding:
-        """The format that the settings ask for."""
+        """The encoding that the settings ask for."""
         return encoding_of(self.settings)
 
     def real_images(self, index: Tensor) -> Tensor:

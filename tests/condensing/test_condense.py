@@ -99,12 +99,12 @@ def test_matching_lowers_the_distance_to_the_real_images(digits: ImageData) -> N
     real = digits.train.normalized(digits.train.sample_classes(100, make_generator(0)).flatten()).unflatten(
         0, (10, 100)
     )
-    embedding_weights = [make_embedding_net("w8-d2-instance-relu-avg", digits.train, seed) for seed in range(100, 105)]
+    nets = [make_embedding_net("w8-d2-instance-relu-avg", digits.train, seed) for seed in range(100, 105)]
 
     def distance(steps: int) -> float:
         proxy = condense(digits, "dm", **SMALL, init="noise", augmentation="none", steps=steps)
         synthetic = proxy.images.normalized().unflatten(0, (10, 3))
-        return sum(float(matching_loss(net.embed, real, synthetic).detach()) for net in embedding_weights)
+        return sum(float(matching_loss(net.embed, real, synthetic).detach()) for net in nets)
 
     assert distance(80) < 0.5 * distance(0)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks import naive
 from nasproxy.augment import augment_batch, augment_classes
 from nasproxy.condensing import condense
-from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
+from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
 from nasproxy.condensing.gradients import (
     CONVOLUTIONS,
     ROWS,
@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {"images_per_class": 2, "real_batch_size": 8, "embedding
 
 
 def make_net(name: str, images: ImageSet, seed: int = 0) -> Classifier:
-    return make_embedding_net(embedding_net_arch(name, images), images, seed)
+    return make_embedding_net(find_embedding_arch(name, images), images, seed)
 
 
 def layers_of(net: nn.Module, matching: Matching) -> list[nn.Module]:
