@@ -48,7 +48,7 @@ def condense(
 
     Raises:
         SettingsError: an unknown method or setting, or more images than a class has.
-        DivergedError: the loss is not finite any more.
+        DivergedError: the loss is no longer finite, or the images have left image scale.
     """
     given = {key: value for key, value in {"method": method, **overrides}.items() if value is not None}
     if settings is None:

@@ -27,6 +27,8 @@ CHECK_EVERY, CHECK_SECONDS = 10, 2.0
 """Steps, or seconds, between looks at the loss: on a GPU each look waits for the device."""
 CHECKPOINT_SECONDS = 300.0
 """Seconds between checkpoints, at most."""
+MAX_SCALE = 100.0
+"""Largest root mean square of normalised synthetic images; real images have 1, low-rank noise begins at sqrt(rank)."""
 
 Number = TypeVar("Number", int, float)
 Variables = dict[str, Tensor]
@@ -64,7 +66,8 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
     """Synthetic images by `settings.steps` updates; tensors are (K * I, ...), ordered by class.
 
     Raises:
-        DivergedError: a loss that is not finite; the last good state was handed to `task.on_checkpoint`.
+        DivergedError: a loss that is not finite, or images that left image scale; the last good state was handed to
+            `task.on_checkpoint`.
     """
     settings = task.settings
     with retain_freed_memory():
@@ -77,7 +80,7 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
                 step, now = progress.step, time.perf_counter()
                 if step % CHECK_EVERY == 0 or step == settings.steps or now - looked > CHECK_SECONDS:
                     looked, loss_value = now, float(loss)
-                    progress.check_finite(loss_value, good.step)
+                    progress.check(loss_value, good.step)
                     good = progress.snapshot()
                     task.on_step(step, loss_value / task.images.num_classes)
                 if step % settings.checkpoint_every == 0 or now - kept > CHECKPOINT_SECONDS:
@@ -130,21 +133,37 @@ class _Progress:
         seconds = self._seconds_before + time.perf_counter() - self._started
         return CondenseState(self.step, variables, velocities, self._engine_name, net, seconds)
 
-    def check_finite(self, loss: float, good_step: int) -> None:
-        """Raises DivergedError where loss or images are not finite."""
+    def check(self, loss: float, good_step: int) -> None:
+        """Raises DivergedError where loss or images are not finite, or images are far from image scale."""
         if not (math.isfinite(loss) and all(bool(tensor.isfinite().all()) for tensor in self.variables.values())):
             raise DivergedError(
                 f"condensing diverged at step {self.step}: the loss is {loss}; step {good_step} was kept, "
                 "start again with a smaller image_lr"
             )
+        if not (scale := self._measure_scale()) <= MAX_SCALE:
+            remedy = "a smaller image_lr or init=real" if self._task.settings.init == "noise" else "a smaller image_lr"
+            raise DivergedError(
+                f"condensing diverged at step {self.step}: the images' root mean square is {scale:.3g} standard "
+                f"deviations of the training images, the limit is {MAX_SCALE:g}; step {good_step} was kept, "
+                f"start again with {remedy}"
+            )
+
+    @torch.no_grad()
+    def _measure_scale(self) -> float:
+        """Root mean square of all synthetic images, decoded and normalised."""
+        squares, count, size = [], 0, self._classes_per_step
+        for first in range(0, self._task.images.num_classes, size):
+            images = self._decode({name: tensor[first : first + size] for name, tensor in self.variables.items()})
+            squares.append(images.square().sum())
+            count += images.numel()
+        return math.sqrt(float(torch.stack(squares).sum()) / count)
 
     def _gradients(self) -> tuple[Tensor, Variables]:
         """Loss and gradient of a step, so many classes at a time."""
         self._objective.begin_step(self.step)
-        num_classes = self._task.images.num_classes
-        size = self._task.settings.classes_per_step or num_classes
+        size = self._classes_per_step
         losses, parts = [], []
-        for first in range(0, num_classes, size):
+        for first in range(0, self._task.images.num_classes, size):
             classes = slice(first, first + size)
             part = {name: tensor[classes].detach().requires_grad_() for name, tensor in self.variables.items()}
             loss = self._objective.loss(classes, self._decode(part))
@@ -152,6 +171,10 @@ class _Progress:
             losses.append(loss.detach())
         gradients = [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
         return torch.stack(losses).sum(), dict(zip(self.variables, gradients, strict=True))
+
+    @property
+    def _classes_per_step(self) -> int:
+        return self._task.settings.classes_per_step or self._task.images.num_classes
 
     def _decode(self, variables: Variables) -> Tensor:
         """(k, I, ...) -> normalised images (k, J, C, H, W)."""
