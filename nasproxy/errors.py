@@ -11,7 +11,7 @@
     │   ├── ProxySetError        a proxy set
     │   ├── RunNotFoundError     a run
     │   └── StudyNotFoundError   the study of a search
-    ├── DivergedError        3   condensing reached a loss that is not finite
+    ├── DivergedError        3   condensing reached a loss that is not finite, or images out of scale
     └── ArchError            3   an architecture that cannot be built for these images
 
 A message says what is wrong (with the value), the rule, and what to do next, on one line.
@@ -72,7 +72,7 @@ class StudyNotFoundError(InputError):
 
 
 class DivergedError(NasproxyError):
-    """Condensing reached a loss that is not finite; the last good state is kept."""
+    """Condensing reached a loss that is not finite, or images out of scale; the last good state is kept."""
 
     exit_code = 3
 

@@ -7,7 +7,6 @@ Notation: N images, E epochs, F features.
 """
 
 import contextlib
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
@@ -24,14 +21,14 @@ from nasproxy.condensing.state import Task
 from nasproxy.config import RECIPES, RecipeSettings
 from nasproxy.device import retain_freed_memory
 from nasproxy.errors import DivergedError
-from nasproxy.files import write_atomically
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.nets.classifier import Classifier
 from nasproxy.seeding import derive_seed
+from nasproxy.tensorfile import TensorFileError, read_tensor_file, write_tensor_file
 from nasproxy.training import EVAL_BATCH_SIZE, correct_mask, train
 
-_UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError)
-"""What reading a missing or damaged file of a trained net ends with."""
+_UNREADABLE = (TensorFileError, KeyError, RuntimeError)
+"""What reading a file of a trained net ends with where it is missing, damaged or of another net."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,19 +104,12 @@ def _key(task: Task, recipe: RecipeSettings) -> str:
 
 
 def _save(selector: Selector, path: Path) -> None:
-    tensors = {f"net.{name}": value for name, value in selector.net.state_dict().items()} | {
-        "correct": selector.correct
-    }
-    content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = {"seconds": json.dumps(selector.seconds)}
-    write_atomically(path, lambda scratch: save_file(content, scratch, metadata=header))
+    weights = {f"net.{name}": value for name, value in selector.net.state_dict().items()}
+    write_tensor_file(path, weights | {"correct": selector.correct}, {"seconds": selector.seconds})
 
 
 def _load(path: Path, net: Classifier) -> Selector:
     """The selector of a file; `net` gets its weights."""
-    with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(f"net.{name}") for name in net.state_dict()}
-        correct, seconds = file.get_tensor("correct"), json.loads(file.metadata()["seconds"])
-    net.load_state_dict(weights)
-    return Selector(net, correct.to(next(net.parameters()).device), seconds)
+    tensors, header = read_tensor_file(path)
+    net.load_state_dict({name: tensors[f"net.{name}"] for name in net.state_dict()})
+    return Selector(net, tensors["correct"].to(next(net.parameters()).device), header["seconds"])

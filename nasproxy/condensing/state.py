@@ -3,22 +3,19 @@
 Notation: K classes, I stored items a class (see `nasproxy.encoding`), C channels, H height, W width.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.config import CondenseSettings
 from nasproxy.encoding import Encoding, Pixels, make_encoding
 from nasproxy.errors import InputError
-from nasproxy.files import write_atomically
 from nasproxy.images import ImageSet
+from nasproxy.tensorfile import TensorFileError, read_tensor_file, write_tensor_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +37,12 @@ class CondenseState:
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint, whole or not at all."""
-        tensors = {
-            f"{part}/{name}": tensor.detach().cpu().contiguous()
-            for part in _PARTS
-            for name, tensor in getattr(self, part).items()
-        }
-        header = {name: json.dumps(getattr(self, name)) for name in ("step", "engine", "seconds")}
-        write_atomically(path, lambda scratch: save_file(tensors, scratch, metadata=header))
+        tensors = {f"{part}/{name}": tensor for part in _PARTS for name, tensor in getattr(self, part).items()}
+        write_tensor_file(path, tensors, {name: getattr(self, name) for name in _HEADER})
 
 
 _PARTS = ("variables", "velocities", "net")
+_HEADER = ("step", "engine", "seconds")
 
 
 def load_state(path: Path) -> CondenseState:
@@ -59,14 +52,13 @@ def load_state(path: Path) -> CondenseState:
         InputError: missing or damaged.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = {name: json.loads(text) for name, text in file.metadata().items()}
-            parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
-            for key in file.keys():  # noqa: SIM118  # it is no mapping
-                part, _, name = key.partition("/")
-                parts[part][name] = file.get_tensor(key)
-            return CondenseState(**parts, step=header["step"], engine=header["engine"], seconds=header["seconds"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        tensors, header = read_tensor_file(path)
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = tensor
+        return CondenseState(**parts, **{name: header[name] for name in _HEADER})
+    except (TensorFileError, KeyError) as error:
         raise InputError(f"checkpoint {path} is unreadable: {error}; remove it to start over") from None
 
 

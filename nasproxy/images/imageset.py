@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.errors import DataError
-from nasproxy.files import write_atomically
 from nasproxy.seeding import derive_seed
+from nasproxy.tensorfile import TensorFileError, read_tensor_file, write_tensor_file
 
 
 def make_generator(*parts: int | str) -> torch.Generator:
@@ -141,11 +139,8 @@ def save_image_set(
     in its header the JSON texts `classes`, `mean`, `std`, `flippable` and whatever `metadata` adds.
     """
     described = {"classes": list(images.classes), "mean": images.mean, "std": images.std, "flippable": images.flippable}
-    header = {key: json.dumps(value) for key, value in (described | dict(metadata)).items()}
     kept = {"images": images.images} if tensors is None else dict(tensors)
-    content = {name: tensor.cpu().contiguous() for name, tensor in (kept | {"labels": images.labels}).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda scratch: save_file(content, scratch, metadata=header))
+    write_tensor_file(path, kept | {"labels": images.labels}, described | dict(metadata))
 
 
 def load_image_set(path: Path) -> tuple[ImageSet, dict[str, Any]]:
@@ -166,14 +161,12 @@ def read_image_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         DataError: missing, damaged, or no image set.
     """
+    if not path.exists():
+        raise DataError(f"no file {path}; check the path")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        tensors, header = read_tensor_file(path)
         describe_images(torch.empty(0), tensors["labels"], header)
-    except FileNotFoundError:
-        raise DataError(f"no file {path}; check the path") from None
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (TensorFileError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no image set of nasproxy: {error}; make it again") from None
     return header, tensors
 
