@@ -9,6 +9,7 @@
     ├── InputError           4   input missing or unreadable
     │   ├── DataError            images
     │   ├── ProxySetError        a proxy set
+    │   ├── TensorFileError      a file of tensors; callers say which, and what to do
     │   ├── RunNotFoundError     a run
     │   └── StudyNotFoundError   the study of a search
     ├── DivergedError        3   condensing reached a loss that is not finite, or images out of scale
@@ -61,6 +62,10 @@ class DataError(InputError):
 
 class ProxySetError(InputError):
     """A proxy set that is unreadable or does not belong to the images."""
+
+
+class TensorFileError(InputError):
+    """A file of tensors that is missing or damaged."""
 
 
 class RunNotFoundError(InputError):

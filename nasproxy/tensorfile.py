@@ -9,12 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from nasproxy.errors import InputError
+from nasproxy.errors import TensorFileError
 from nasproxy.files import write_atomically
-
-
-class TensorFileError(InputError):
-    """A file that is missing, damaged or without a header of JSON values; says why, not which file."""
 
 
 def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -32,7 +28,7 @@ def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors, on the CPU, and the header of a file that `write_tensor_file` wrote.
 
     Raises:
-        TensorFileError: missing or damaged.
+        TensorFileError: missing, damaged, or with another kind of header; says why, not which file.
     """
     try:
         with safe_open(path, framework="pt") as file:

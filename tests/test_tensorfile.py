@@ -8,7 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nasproxy.tensorfile import TensorFileError, read_tensor_file, write_tensor_file
+from nasproxy.errors import TensorFileError
+from nasproxy.tensorfile import read_tensor_file, write_tensor_file
 
 TENSORS = {"maps": torch.arange(24, dtype=torch.float32).view(2, 3, 4), "part/labels": torch.tensor([3, 1])}
 HEADER = {"note": "é", "nested": {"numbers": [1, 2.5, None]}, "whole": True}
@@ -20,9 +21,9 @@ def test_it_is_read_back_as_it_was(tmp_path: Path) -> None:
     tensors, header = read_tensor_file(path)
     assert header == HEADER
     assert set(tensors) == set(TENSORS)
-    assert all(
-        torch.equal(tensors[name], value) and tensors[name].dtype == value.dtype for name, value in TENSORS.items()
-    )
+    for name, value in TENSORS.items():
+        assert torch.equal(tensors[name], value)
+        assert tensors[name].dtype == value.dtype
 
 
 def test_tensors_may_need_a_gradient_or_lie_across_memory(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_ne
 from nasproxy.condensing.state import Task
 from nasproxy.config import RECIPES, RecipeSettings
 from nasproxy.device import retain_freed_memory
-from nasproxy.errors import DivergedError
+from nasproxy.errors import DivergedError, TensorFileError
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.nets.classifier import Classifier
 from nasproxy.seeding import derive_seed
-from nasproxy.tensorfile import TensorFileError, read_tensor_file, write_tensor_file
+from nasproxy.tensorfile import read_tensor_file, write_tensor_file
 from nasproxy.training import EVAL_BATCH_SIZE, correct_mask, train
 
 _UNREADABLE = (TensorFileError, KeyError, RuntimeError)

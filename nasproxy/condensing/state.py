@@ -13,9 +13,9 @@ from torch import Tensor
 
 from nasproxy.config import CondenseSettings
 from nasproxy.encoding import Encoding, Pixels, make_encoding
-from nasproxy.errors import InputError
+from nasproxy.errors import InputError, TensorFileError
 from nasproxy.images import ImageSet
-from nasproxy.tensorfile import TensorFileError, read_tensor_file, write_tensor_file
+from nasproxy.tensorfile import read_tensor_file, write_tensor_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +38,10 @@ class CondenseState:
     def save(self, path: Path) -> None:
         """Writes a checkpoint, whole or not at all."""
         tensors = {f"{part}/{name}": tensor for part in _PARTS for name, tensor in getattr(self, part).items()}
-        write_tensor_file(path, tensors, {name: getattr(self, name) for name in _HEADER})
+        write_tensor_file(path, tensors, {name: getattr(self, name) for name in ("step", "engine", "seconds")})
 
 
 _PARTS = ("variables", "velocities", "net")
-_HEADER = ("step", "engine", "seconds")
 
 
 def load_state(path: Path) -> CondenseState:
@@ -57,7 +56,7 @@ def load_state(path: Path) -> CondenseState:
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
             parts[part][name] = tensor
-        return CondenseState(**parts, **{name: header[name] for name in _HEADER})
+        return CondenseState(**parts, step=header["step"], engine=header["engine"], seconds=header["seconds"])
     except (TensorFileError, KeyError) as error:
         raise InputError(f"checkpoint {path} is unreadable: {error}; remove it to start over") from None
 

@@ -17,9 +17,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from nasproxy.errors import DataError
+from nasproxy.errors import DataError, TensorFileError
 from nasproxy.seeding import derive_seed
-from nasproxy.tensorfile import TensorFileError, read_tensor_file, write_tensor_file
+from nasproxy.tensorfile import read_tensor_file, write_tensor_file
 
 
 def make_generator(*parts: int | str) -> torch.Generator:

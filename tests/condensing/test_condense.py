@@ -182,7 +182,9 @@ def test_image_scale_is_that_of_normalised_images(tiny_set: ImageSet) -> None:
     + [(name, "low-rank") for name in ("dc", "dsa", "idc-i", "mmd")],
 )
 def test_no_other_method_leaves_image_scale(digits: ImageData, method: str, encoding: str | None) -> None:
-    steps = {"steps": 3, "inner_loop": 1} if METHODS[method].num_steps(CondenseSettings(steps=1)) == 1 else {}
+    steps: dict[str, Any] = (
+        {"steps": 3, "inner_loop": 1} if METHODS[method].num_steps(CondenseSettings(steps=1)) == 1 else {}
+    )
     proxy = condense(digits, method, **FEW, **steps, encoding=encoding, selection_epochs=2)
     assert float(proxy.images.normalized().square().mean().sqrt()) < MAX_SCALE / 10
 
