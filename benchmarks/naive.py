@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasproxy.augment import augment_classes
+from nasproxy.augment import draw_for_classes
 from nasproxy.images import ImageSet
 from nasproxy.nets.classifier import Classifier
 
@@ -122,6 +122,15 @@ def condense_by_gradients(
             for _ in train(net, [batches] * inner_loop, augment, momentum=0.0, weight_decay=0.0):
                 pass
             yield loss.item()
+
+
+def augment_classes(
+    batches: tuple[Tensor, ...], groups: tuple[str, ...], generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Siamese augmentation of batches (K, M, C, H, W), whose M may differ: each class is augmented alike in all."""
+    height, width = batches[0].shape[-2:]
+    draws = draw_for_classes(len(batches[0]), (height, width), groups, generator)
+    return tuple(draws.apply(images) for images in batches)
 
 
 def pair_drawer(

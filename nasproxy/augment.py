@@ -113,23 +113,6 @@ def draw_for_classes(num_classes: int, shape: Shape, groups: tuple[str, ...], ge
     return ClassDraws(groups, chosen, tuple(GROUPS[name].draw(num_classes, shape, generator) for name in groups))
 
 
-def augment_classes(
-    batches: tuple[Tensor, ...], groups: tuple[str, ...], generator: torch.Generator
-) -> tuple[Tensor, ...]:
-    """Siamese augmentation: one group and one set of parameters for each class, shared by all batches.
-
-    Args:
-        batches: tensors (K, M, C, H, W); M may differ between them, e.g. real and synthetic images.
-        groups: what is drawn from; none leaves the images as they are.
-        generator: source of all draws.
-
-    Returns:
-        The augmented batches, same shapes.
-    """
-    draws = draw_for_classes(len(batches[0]), _shape_of(batches[0]), groups, generator)
-    return tuple(draws.apply(images) for images in batches)
-
-
 def cutmix(images: Tensor, targets: Tensor, probability: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """With a probability, puts a box of another image of the batch into each, the same box everywhere.
 

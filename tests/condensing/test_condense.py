@@ -10,7 +10,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from benchmarks import naive
-from nasproxy.augment import GROUPS, augment_classes
+from nasproxy.augment import GROUPS
 from nasproxy.cli.app import app
 from nasproxy.condensing import METHODS, condense, embedding
 from nasproxy.condensing.condense import complete_settings
@@ -43,12 +43,12 @@ def test_loss_and_image_gradient_agree_with_the_naive_reference(tiny_set: ImageS
     start = torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
 
     images = start.clone().requires_grad_()
-    pair = augment_classes((real, images), (group,), make_generator(3))
+    pair = naive.augment_classes((real, images), (group,), make_generator(3))
     loss = matching_loss(net.embed, *pair, chunk=5)
     (gradient,) = torch.autograd.grad(loss, images)
 
     reference_images = start.clone().requires_grad_()
-    real_augmented, synthetic = augment_classes((real, reference_images), (group,), make_generator(3))
+    real_augmented, synthetic = naive.augment_classes((real, reference_images), (group,), make_generator(3))
     reference = naive.matching_loss(net, list(real_augmented), list(synthetic))
     (reference_gradient,) = torch.autograd.grad(reference, reference_images)
 
@@ -90,7 +90,7 @@ def test_steps_agree_with_algorithm_1_written_naively(tiny_set: ImageSet) -> Non
         index = tiny_set.sample_classes(real_batch, generator)
         real = tiny_set.normalized(index.flatten()).unflatten(0, index.shape)
         groups = ("color", "crop", "cutout", "flip", "scale", "rotate")
-        return zip(*augment_classes((real, synthetic), groups, generator), strict=True)
+        return zip(*naive.augment_classes((real, synthetic), groups, generator), strict=True)
 
     steps_drawn = itertools.count()
     for _ in itertools.islice(naive.condense(images, make_net_of_step, draw_pairs, lr=0.3), steps):
@@ -182,9 +182,8 @@ def test_image_scale_is_that_of_normalised_images(tiny_set: ImageSet) -> None:
     + [(name, "low-rank") for name in ("dc", "dsa", "idc-i", "mmd")],
 )
 def test_no_other_method_leaves_image_scale(digits: ImageData, method: str, encoding: str | None) -> None:
-    steps: dict[str, Any] = (
-        {"steps": 3, "inner_loop": 1} if METHODS[method].num_steps(CondenseSettings(steps=1)) == 1 else {}
-    )
+    updates = METHODS[method].num_steps(CondenseSettings(steps=1)) == 1
+    steps: dict[str, Any] = {"steps": 3, "inner_loop": 1} if updates else {}
     proxy = condense(digits, method, **FEW, **steps, encoding=encoding, selection_epochs=2)
     assert float(proxy.images.normalized().square().mean().sqrt()) < MAX_SCALE / 10
 
