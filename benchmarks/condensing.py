@@ -1,4 +1,4 @@
-"""A step of distribution matching: 10 classes, 50 synthetic and 256 real images a class, the default net."""
+"""A step of distribution matching: 10 classes, 50 synthetic and 256 real images per class, the default net."""
 
 import contextlib
 import itertools
@@ -32,7 +32,7 @@ class Timing:
     seconds: float
     engine: str = ""
     tried: tuple[tuple[str, float], ...] = ()
-    """Engines and their seconds a step."""
+    """Engines and their seconds per step."""
     start_seconds: float = 0.0
     """What the first half of the steps took longer than the second: the choice of the engine, and compiling it."""
 

@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument(
         "--methods", default=",".join(METHODS), help="separated by commas, with settings: 'dm,lodm init=real'"
     )
-    parser.add_argument("--ipc", type=int, default=10, help="images a class")
+    parser.add_argument("--ipc", type=int, default=10, help="images per class")
     parser.add_argument("--seconds", type=float, default=60, help="of condensing")
     parser.add_argument("--embedding-net", default="auto", help="net to condense with and to evaluate")
     parser.add_argument("--real-batch-size", type=int, default=256)
@@ -197,7 +197,7 @@ def describe_row(row: Row) -> str:
     """One line."""
     parts = [f"{row.method}: {show(row.accuracies)} (n = {len(row.accuracies)})", f"{row.num_images} images"]
     if row.steps:
-        parts.append(f"{row.steps} steps in {row.seconds:.0f} s, {row.step_seconds:.3g} s a step")
+        parts.append(f"{row.steps} steps in {row.seconds:.0f} s, {row.step_seconds:.3g} s per step")
     else:
         parts.append(f"selected in {row.seconds:.0f} s")
     if not math.isnan(row.naive_step_seconds):

@@ -4,7 +4,8 @@ Straight from Algorithm 1 of Zhao & Bilen, "Dataset Condensation with Distributi
 recipe, and from Algorithm 1 of Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching" (DC): one class
 after another, one net after another, a data loader, loss and accuracy read back at every step.
 
-Notation: N images, B images a batch, C channels, H height, W width, K classes, R real and I synthetic images a class.
+Notation: N images, B images per batch, C channels, H height, W width, K classes, R real and I synthetic images per
+class.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

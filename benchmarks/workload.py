@@ -16,7 +16,7 @@ SAMPLE = (
     "w128-d3-instance-relu-none",
     "w128-d4-group-leakyrelu-none",
 )
-"""Small, middle and large nets, all norms, activations and poolings; mean 140 MMAC an image (the space: 134), 77 % of
+"""Small, middle and large nets, all norms, activations and poolings; mean 140 MMAC per image (the space: 134), 77 % of
 it without pooling (the space: 76 %)."""
 EVEN = tuple(
     f"w64-{depth}-{norm}-relu-{pooling}"

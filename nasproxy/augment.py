@@ -3,9 +3,9 @@
 Source: Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, section 4.1; used
 by the main paper (eq. 6, appendix A.3). One group of transformations is drawn at a time, not all six.
 
-Notation: N images (or B draws), C channels, H height, W width, K classes, M images a class.
+Notation: N images (or B draws), C channels, H height, W width, K classes, M images per class.
 
-- *Siamese*, while condensing: `draw_for_classes` draws one group and one set of parameters a class, shared by all M
+- *Siamese*, while condensing: `draw_for_classes` draws one group and one set of parameters per class, shared by all M
 images of the class and by real and synthetic ones.
 - *Training*: `augment_batch` draws one group for the batch and parameters for each image.
 
@@ -34,7 +34,7 @@ MAX_ANGLE = 15.0
 """Rotate: largest angle, in degrees."""
 
 Parameters = Mapping[str, Tensor]
-"""Name -> (B,) tensor: one value a draw."""
+"""Name -> (B,) tensor: one value per draw."""
 Shape = tuple[int, int]
 """(H, W)."""
 

@@ -3,7 +3,7 @@
 An encoding turns a memory budget, counted in images, into tensors, and those into the images to train on. It is a
 choice of its own: any method that makes synthetic images can be asked for any encoding.
 
-Notation: n stored items, t images decoded from one item, C channels, H height, W width, f tiles a side, r rank.
+Notation: n stored items, t images decoded from one item, C channels, H height, W width, f tiles per side, r rank.
 
 Sources: Kim et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization", ICML 2022 (IDC);
 Yang et al., "An Efficient Dataset Condensation Plugin and Its Application to Continual Learning", NeurIPS 2023 (Lo-).

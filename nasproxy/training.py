@@ -5,7 +5,7 @@ Source: main paper, section 3.6 and appendix A.3 (`RecipeSettings` has the numbe
 images in batches of 250 this is the paper's own.
 2. The learning rate drops when exactly that part of all updates is done, also where updates, not epochs, are counted.
 
-Notation: N images, B images a batch, C channels, H height, W width, K classes, S nets (seeds of an architecture).
+Notation: N images, B images per batch, C channels, H height, W width, K classes, S nets (seeds of an architecture).
 """
 
 import contextlib

@@ -19,7 +19,7 @@ layer's inputs and output gradients are taken, for the matched weights alone. Bi
 matching. Gradients of real images are not differentiated: they are computed by the engine, in parts, compiled, in its
 precision, or all classes at once like the synthetic ones, which stay in float32. The engine also trains the net.
 
-Notation: K classes (k of them at a time), R real images a class, J synthetic images a class, M images a class of
+Notation: K classes (k of them at a time), R real images per class, J synthetic images per class, M images per class of
 either, C channels, H height, W width.
 """
 
@@ -153,7 +153,7 @@ class _GradientMatching:
         self._net.load_state_dict(state)
 
     def _real_gradients(self, images: Tensor, labels: Tensor) -> Gradients:
-        """All classes at once where an engine takes as many images a pass, else class by class, in parts of one."""
+        """All classes at once where an engine takes as many images per pass, else class by class, in parts of one."""
         chunk = self._engine.chunk
         if chunk is None or (chunk >= images.shape[0] * images.shape[1] and not self._engine.compiled):
             return class_gradients(self._net, self._layers, images, labels, self._engine.precision)

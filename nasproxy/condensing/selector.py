@@ -1,7 +1,7 @@
-"""What coresets are selected by: a briefly trained net, and which images it classified correctly after each epoch.
+"""The basis of coreset selection: a briefly trained net, and which images it classified correctly after each epoch.
 
-One training serves herding, k-center and forgetting. It depends on the images, the seed and the number of epochs
-alone, and is kept in `Task.cache_dir` under a hash of these.
+One training run serves herding, k-center and forgetting. It depends only on images, net, seed and recipe, and is
+cached in `Task.cache_dir` under a hash of these.
 
 Notation: N images, E epochs, F features.
 """
@@ -28,12 +28,12 @@ from nasproxy.tensorfile import read_tensor_file, write_tensor_file
 from nasproxy.training import EVAL_BATCH_SIZE, correct_mask, train
 
 _UNREADABLE = (TensorFileError, KeyError, RuntimeError)
-"""What reading a file of a trained net ends with where it is missing, damaged or of another net."""
+"""Raised when the cached file is missing, damaged or from another net."""
 
 
 @dataclass(frozen=True, eq=False)
 class Selector:
-    """A net trained on all training images, and how it came to know them."""
+    """A net trained on all training images, and its training history."""
 
     net: Classifier
     correct: Tensor
@@ -43,14 +43,14 @@ class Selector:
 
     @torch.no_grad()
     def embed(self, images: ImageSet, index: Tensor) -> Tensor:
-        """(n, F) features of the n images of an index."""
+        """(n, F) features of n images given by index."""
         self.net.eval()
         parts = index.to(images.device).split(EVAL_BATCH_SIZE[images.device.type])
         return torch.cat([self.net.embed(images.normalized(part)) for part in parts])
 
 
 def train_selector(task: Task) -> Selector:
-    """The net `embedding_net`, trained as for the truth but for `selection_epochs` epochs; or the one kept of that.
+    """The net `embedding_net`, trained by the recipe 'whole' for `selection_epochs` epochs, or its cached copy.
 
     Raises:
         DivergedError: a loss that is not finite.
@@ -96,7 +96,7 @@ def _fresh_net(task: Task) -> Classifier:
 
 
 def _key(task: Task, recipe: RecipeSettings) -> str:
-    """32 hex digits that depend on everything that the training depends on."""
+    """32 hex digits that depend on everything the training depends on."""
     images = task.images
     arch = find_embedding_arch(task.settings.embedding_net, images)
     parts = (images.content_hash(), images.mean, images.std, arch.id, recipe.model_dump_json(), task.settings.seed)
@@ -109,7 +109,7 @@ def _save(selector: Selector, path: Path) -> None:
 
 
 def _load(path: Path, net: Classifier) -> Selector:
-    """The selector of a file; `net` gets its weights."""
+    """Reads a selector from a file; loads its weights into `net`."""
     tensors, header = read_tensor_file(path)
     net.load_state_dict({name: tensors[f"net.{name}"] for name in net.state_dict()})
     return Selector(net, tensors["correct"].to(next(net.parameters()).device), header["seconds"])

@@ -1,9 +1,9 @@
-"""The loop that every synthetic proxy set is made by: a loss, its gradient, an update with momentum, a checkpoint.
+"""The loop behind every synthetic proxy set: a loss, its gradient, an update with momentum, a checkpoint.
 
-What the loss is, and which net it needs, is the `Objective`; how images are kept is the `Encoding`. Classes go through
-together, or a few at a time: their random draws do not depend on it.
+The `Objective` defines the loss and the net it needs; the `Encoding` defines how images are stored. Classes are
+processed together or a few at a time; random draws are the same either way.
 
-Notation: K classes (k of them at a time), I stored items a class, J images a class decoded from them, C channels,
+Notation: K classes (k of them at a time), I stored items per class, J images per class decoded from them, C channels,
 H height, W width.
 """
 
@@ -24,11 +24,11 @@ from nasproxy.errors import DivergedError
 from nasproxy.images import ImageSet, make_generator
 
 CHECK_EVERY, CHECK_SECONDS = 10, 2.0
-"""Steps, or seconds, between looks at the loss: on a GPU each look waits for the device."""
+"""Steps, or seconds, between checks of the loss: on a GPU each check waits for the device."""
 CHECKPOINT_SECONDS = 300.0
-"""Seconds between checkpoints, at most."""
+"""Maximum number of seconds between checkpoints."""
 MAX_SCALE = 100.0
-"""Largest root mean square of normalised synthetic images; real images have 1, low-rank noise begins at sqrt(rank)."""
+"""Largest root mean square of the normalised synthetic images. Real ones have 1, low-rank noise sqrt(rank)."""
 
 Number = TypeVar("Number", int, float)
 Variables = dict[str, Tensor]
@@ -36,34 +36,34 @@ Variables = dict[str, Tensor]
 
 
 class Objective(Protocol):
-    """What synthetic images are moved towards."""
+    """What synthetic images are optimised for."""
 
     unit: Unit
-    """What decoded variables mean. Images in pixels are kept within [0, 1]."""
+    """Unit of the decoded variables. Images in pixels are clamped to [0, 1]."""
     splittable: bool | None
-    """Whether images can go through the net in parts; None: there is no net."""
+    """Whether images may pass through the net in chunks; None: there is no net."""
 
     def use(self, engine: Engine) -> None:
-        """Called before the first step, and for trials."""
+        """Sets the engine: before the first step, and for timing trials."""
 
     def begin_step(self, step: int) -> None:
         """Draws what all classes of a step share."""
 
     def loss(self, classes: slice, synthetic: Tensor) -> Tensor:
-        """Scalar, summed over classes, of their synthetic images (k, J, C, H, W), normalised; differentiable."""
+        """Scalar loss of normalised synthetic images (k, J, C, H, W), summed over classes; differentiable."""
 
     def end_step(self, step: int, synthetic: Callable[[], Tensor]) -> None:
-        """After the update that `step` began: trains its net, maybe on all images (K, J, C, H, W), normalised."""
+        """Called after the update of `step`: may train the net, e.g. on all normalised images (K, J, C, H, W)."""
 
     def net_state(self) -> Mapping[str, Tensor]:
-        """What the next step needs of a net that lives on; empty where it draws a fresh one."""
+        """State of a net that persists across steps; empty where the next step draws a fresh one."""
 
     def load_net_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes that back."""
+        """Restores it."""
 
 
 def update_images(task: Task, objective: Objective) -> EncodedImages:
-    """Synthetic images by `settings.steps` updates; tensors are (K * I, ...), ordered by class.
+    """Synthetic images after `settings.steps` updates; tensors are (K * I, ...), ordered by class.
 
     Raises:
         DivergedError: a loss that is not finite, or images that left image scale; the last good state was handed to
@@ -94,7 +94,7 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
 
 
 class _Progress:
-    """Synthetic images and how far they have come."""
+    """Synthetic images and the state of their optimisation."""
 
     def __init__(self, task: Task, objective: Objective) -> None:
         self._task, self._objective = task, objective
@@ -111,7 +111,7 @@ class _Progress:
         self._seconds_before, self._started = state.seconds, time.perf_counter()
 
     def update(self) -> Tensor:
-        """One step; its loss."""
+        """Performs one step and returns its loss."""
         settings = self._task.settings
         loss, gradients = self._gradients()
         for name, gradient in gradients.items():
@@ -125,7 +125,7 @@ class _Progress:
         return loss
 
     def snapshot(self) -> CondenseState:
-        """A copy of the state, to keep."""
+        """A copy of the state that later updates do not change."""
         variables, velocities, net = (
             {name: tensor.detach().clone() for name, tensor in part.items()}
             for part in (self.variables, self._velocities, self._objective.net_state())
@@ -134,7 +134,7 @@ class _Progress:
         return CondenseState(self.step, variables, velocities, self._engine_name, net, seconds)
 
     def check(self, loss: float, good_step: int) -> None:
-        """Raises DivergedError where loss or images are not finite, or images are far from image scale."""
+        """Raises DivergedError if loss or images are not finite, or if the images have left image scale."""
         if not (math.isfinite(loss) and all(bool(tensor.isfinite().all()) for tensor in self.variables.values())):
             raise DivergedError(
                 f"condensing diverged at step {self.step}: the loss is {loss}; step {good_step} was kept, "
@@ -159,7 +159,7 @@ class _Progress:
         return math.sqrt(float(torch.stack(squares).sum()) / count)
 
     def _gradients(self) -> tuple[Tensor, Variables]:
-        """Loss and gradient of a step, so many classes at a time."""
+        """Loss and gradients of a step, `classes_per_step` classes at a time."""
         self._objective.begin_step(self.step)
         size = self._classes_per_step
         losses, parts = [], []
@@ -186,7 +186,7 @@ class _Progress:
         return images
 
     def _choose_engine(self, begun_with: str) -> str:
-        """The engine that was asked for, or that the run was begun with, or else the fastest for the steps to come."""
+        """Name of the engine in the settings, else of the one the run started with, else of the fastest."""
         task, objective = self._task, self._objective
         if objective.splittable is None:
             return ""
@@ -207,7 +207,7 @@ class _Progress:
 
 
 def _first_state(task: Task, unit: Unit) -> CondenseState:
-    """Random real images, or normal noise, and no momentum."""
+    """Random real images or normal noise, with zero momentum."""
     settings, images, encoding = task.settings, task.images, task.encoding
     num_items = encoding.items_for(settings.images_per_class, images.image_shape)
     if settings.init == "noise":
@@ -224,13 +224,13 @@ def _first_state(task: Task, unit: Unit) -> CondenseState:
 
 
 def _in_pixels(stored: EncodedImages, like: ImageSet) -> EncodedImages:
-    """The same in pixels, where it can be: mosaics as well as images; factors of images cannot."""
+    """The same images in pixels where the encoding allows it: images and mosaics do, low-rank factors do not."""
     if stored.unit == "pixels" or "images" not in stored.tensors:
         return stored
     return replace(stored, tensors={"images": like.pixels_from_normalized(stored.tensors["images"])}, unit="pixels")
 
 
 def _known(value: Number | None) -> Number:
-    """A setting that the method's own values have completed."""
+    """A setting that `complete_settings` has filled in."""
     assert value is not None
     return value

@@ -1,7 +1,7 @@
 """Image files as tensors.
 
 Decoding runs on all cores, once: the result is cached under a hash of every file's name and content. What is held in
-memory is the result, one byte a value, and the few images that are being decoded.
+memory is the result, one byte per value, and the few images that are being decoded.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """A set of labelled images on one device.
 
-Notation: N images, C channels, H height, W width, K classes, R images a class.
+Notation: N images, C channels, H height, W width, K classes, R images per class.
 
 Pixels are kept as uint8 in [0, 255] or as float32 in units of 1/255, never normalised; `normalized` gives what nets
 see. So a saved set can be looked at, and the mean and standard deviation that belong to it travel with it.

@@ -22,7 +22,7 @@ from nasproxy.images.raw import Progress, RawData, RawSplit
 from nasproxy.seeding import derive_seed
 
 COUNTED_AT_ONCE = 1000
-"""Images a pass of `_mean_std`."""
+"""Images per pass of `_mean_std`."""
 
 
 @dataclass(frozen=True)

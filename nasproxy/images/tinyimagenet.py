@@ -3,7 +3,7 @@
 The official folder, in the data folder; its validation images are our test split, since its test images have no labels:
 
     tiny-imagenet-200/
-      wnids.txt                 WordNet ids of the classes, one a line
+      wnids.txt                 WordNet ids of the classes, one per line
       words.txt                 WordNet id, tab, names joined by commas: of these and of many more
       train/ID/images/*.JPEG
       val/images/*.JPEG

@@ -42,7 +42,7 @@ class ResNet:
     global_pooling: bool = True
     """Whether the head reads the mean of the last map; else all of it."""
     large_stem: bool = False
-    """Whether the stem makes images of more than 64 pixels a side smaller."""
+    """Whether the stem makes images of more than 64 pixels per side smaller."""
 
 
 RESNET18 = ResNet(blocks_per_stage=2)

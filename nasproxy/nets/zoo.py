@@ -1,7 +1,7 @@
 """Nets by name: any ConvNet, and the other nets of the condensation papers.
 
 A name is a ConvNet's id ('w128-d3-batch-relu-avg'), 'auto' (the default ConvNet), or one of `ZOO` with or without a
-norm after it ('resnet18-batch'). Norms are called as in the ConvNets: 'instance' is GroupNorm with a group a channel,
+norm after it ('resnet18-batch'). Norms are called as in the ConvNets: 'instance' is GroupNorm with a group per channel,
 'batch' is BatchNorm2d, both with weight and bias. A plain name means the first of a family's norms: instance, where
 it has any.
 """
@@ -60,7 +60,7 @@ ZOO: Mapping[str, Family] = {
     "resnetap10": Family(
         partial(build_resnet, plan=RESNETAP10),
         ("instance", "batch"),
-        "ResNet with a block a stage, average pooling for strides, for 224x224 images (IDC, ICML 2022)",
+        "ResNet with a block per stage, average pooling for strides, for 224x224 images (IDC, ICML 2022)",
     ),
 }
 """Every family of nets but the ConvNets."""

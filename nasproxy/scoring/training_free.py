@@ -3,7 +3,7 @@
 They are the yardsticks that a proxy worth its condensation has to beat. A score is a function of a freshly initialised
 net and of a few batches of training images, not augmented. Of every score here, more is predicted to be better.
 
-Notation: S seeds (initialisations), B batches a seed, N images a batch.
+Notation: S seeds (initialisations), B batches per seed, N images per batch.
 """
 
 import copy
