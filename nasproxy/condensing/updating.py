@@ -66,7 +66,7 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
     """Synthetic images after `settings.steps` updates; tensors are (K * I, ...), ordered by class.
 
     Raises:
-        DivergedError: a loss that is not finite, or images that left image scale; the last good state was handed to
+        DivergedError: a loss that is not finite, or images that left image scale; the last good state was passed to
             `task.on_checkpoint`.
     """
     settings = task.settings

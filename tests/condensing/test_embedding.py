@@ -73,7 +73,7 @@ def test_condensing_by_trained_embedding_nets_is_decided_by_the_seed(digits: Ima
 
 def test_an_accuracy_out_of_reach_is_said(digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nasproxy.condensing.embedding.LOOKS", 4)
-    with pytest.raises(SettingsError, match="no look at net 1 in training found it there"):
+    with pytest.raises(SettingsError, match="net 1 was never measured in that range, last at"):
         EmbeddingNets(task_for(digits, embedding_weights="trained:99-100"))
 
 
