@@ -1,6 +1,6 @@
-"""`python -m benchmarks.accuracy`: what speed costs in accuracy, naive against ours with the same budget.
+"""`python -m benchmarks.accuracy`: the accuracy cost of speed, naive against ours with the same budget.
 
-Condensing: a set made by Algorithm 1 as it stands and one made by nasproxy, each judged by nets of the default kind
+Condensing: a set made by a literal Algorithm 1 and one made by nasproxy, each judged by nets of the default kind
 trained on it; one set each, so the interval speaks of these two sets. Training: architectures trained on the same set
 naively, by nasproxy, and by nasproxy in bfloat16.
 """

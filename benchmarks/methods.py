@@ -1,4 +1,4 @@
-"""`python -m benchmarks.methods`: every condensation method with the same time and memory, and what a step costs.
+"""`python -m benchmarks.methods`: every condensation method with the same time and memory, and its cost per step.
 
 Each method runs in a process of its own: its engine is chosen, steps are timed, then it condenses for as many steps as
 fit the time that was given, at most those of its paper, and nets of the kind that it condensed with are trained on the

@@ -1,4 +1,4 @@
-"""Condensing and training the way the field writes them: what nasproxy is compared with, and what its tests trust.
+"""Condensing and training as usually written: the baseline of nasproxy's benchmarks and the reference of its tests.
 
 Straight from Algorithm 1 of Zhao & Bilen, "Dataset Condensation with Distribution Matching", from its evaluation
 recipe, and from Algorithm 1 of Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching" (DC): one class
