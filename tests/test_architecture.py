@@ -15,7 +15,7 @@ PACKAGE = Path(nasproxy.__file__).parent
 
 LAYERS = [
     {"errors", "seeding", "files"},
-    {"config", "space", "rundir"},
+    {"config", "space", "rundir", "tensorfile"},
     {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding"},
     {"training", "scoring", "proxyset"},
     {"condensing", "evaluating", "proxies"},
@@ -43,7 +43,7 @@ OWNERS = {
     "filelock": {"rundir"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "safetensors": {"images", "condensing"},
+    "safetensors": {"tensorfile"},
     "jinja2": {"reporting"},
     "matplotlib": {"reporting"},
     "plotly": {"reporting"},
