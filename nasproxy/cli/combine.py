@@ -7,7 +7,7 @@ import typer
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_result
+from nasproxy.cli.printing import print_result, run_of
 from nasproxy.cli.talk import Talk
 
 
@@ -23,11 +23,12 @@ def combine(
     given["combine"]["runs"] = runs
     with Talk() as talk:
         trials = nap.Runs(runs_dir, listener=talk).combine(settings=given, name=name)
+    run = run_of(trials)
     best = trials.ranked()[0]
     result = {
-        "run": trials.run.name,
+        "run": run.name,
         "num_trials": len(trials),
         "best": best.arch_id,
         "best_score": f"{best.selection_score:.6g}",
     }
-    print_result(result, as_json=json, next_step=f"nasproxy rank {trials.run.name} --truth TRUTH_RUN")
+    print_result(result, as_json=json, next_step=f"nasproxy rank {run.name} --truth TRUTH_RUN")

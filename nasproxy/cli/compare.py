@@ -7,7 +7,7 @@ from typing import Annotated
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_json, print_table
+from nasproxy.cli.printing import print_json, print_table, run_of
 from nasproxy.cli.talk import Talk
 
 
@@ -40,7 +40,7 @@ def compare(
         print_json([nap.ranking_row(ranking) for ranking in comparison.rankings])
         return
     print_comparison(comparison)
-    run = comparison.run
+    run = run_of(comparison)
     print(f"\nreport: {run.report_path}\ntables: {run.path}/comparison.csv, architectures.csv, table.md, table.tex")
     print(f"dashboard: nasproxy dashboard {run.name}")
 

@@ -3,7 +3,7 @@
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_result
+from nasproxy.cli.printing import print_result, run_of
 from nasproxy.cli.talk import Talk
 
 
@@ -18,10 +18,11 @@ def condense(
     """Make a proxy set: a few synthetic (or selected) images per class that stand in for the training set."""
     with Talk() as talk:
         proxy = nap.Runs(runs_dir, listener=talk).condense(settings=given, name=name, resume=resume)
+    run = run_of(proxy)
     result = {
-        "run": proxy.run.name,
-        "proxy_set": str(proxy.run.proxy_path),
-        "picture": str(proxy.run.picture_path),
+        "run": run.name,
+        "proxy_set": str(run.proxy_path),
+        "picture": str(run.picture_path),
         "method": proxy.method,
         "images_per_class": proxy.images_per_class,
         "num_images": len(proxy.images),
@@ -29,4 +30,4 @@ def condense(
         "num_stored_numbers": proxy.num_stored_numbers,
         "seconds": proxy.seconds,
     }
-    print_result(result, as_json=json, next_step=f"nasproxy search --proxy {proxy.run.name}")
+    print_result(result, as_json=json, next_step=f"nasproxy search --proxy {run.name}")

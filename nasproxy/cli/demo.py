@@ -4,6 +4,7 @@ import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.compare import print_comparison
 from nasproxy.cli.flags import takes_settings
+from nasproxy.cli.printing import run_of
 from nasproxy.cli.talk import Talk
 
 
@@ -13,7 +14,7 @@ def demo(given: nap.Tree, runs_dir: options.RunsDir = options.RUNS_DIR) -> None:
     with Talk() as talk:
         comparison = nap.Runs(runs_dir, listener=talk).compare(settings=given, preset="demo")
     print_comparison(comparison)
-    run = comparison.run
+    run = run_of(comparison)
     print(
         f"""
 look at next:

@@ -35,9 +35,9 @@ def print_rankings(comparison: "nap.Comparison") -> None:
     """The rows of Table 5, one column a proxy, and what they are based on."""
     top = nap.format_percent(comparison.rankings[0].top_fraction)
     rows: dict[str, Callable[[nap.Ranking], str]] = {
-        "selected net": lambda ranking: ranking.selected or "–",
-        "  its accuracy, fully trained": lambda ranking: _percent(ranking.selected_truth_accuracy),
-        "  best accuracy with a truth": lambda ranking: _percent(ranking.best_truth_accuracy),
+        "selected net": lambda ranking: ranking.selected,
+        "  its accuracy, fully trained": lambda ranking: nap.format_percent(ranking.selected_truth_accuracy),
+        "  best accuracy with a truth": lambda ranking: nap.format_percent(ranking.best_truth_accuracy),
         "  lost by training it alone (points)": lambda ranking: nap.format_estimate(ranking.regret, scale=100),
         f"  lost by training the top {top} (points)": lambda ranking: nap.format_estimate(
             ranking.top_regret, scale=100
@@ -79,10 +79,6 @@ def _describe_truth(comparison: "nap.Comparison") -> str:
 
 def _head(ranking: "nap.Ranking") -> str:
     return ranking.name if ranking.label == ranking.name else f"{ranking.name} ({ranking.label})"
-
-
-def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else nap.format_percent(fraction)
 
 
 def _counted(estimate: "nap.Estimate") -> str:

@@ -7,7 +7,7 @@ import typer
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_result
+from nasproxy.cli.printing import print_result, run_of
 from nasproxy.cli.talk import Talk
 
 FAILED_TRIALS = 3
@@ -32,21 +32,22 @@ def search(
     with Talk() as talk:
         runs = nap.Runs(runs_dir, listener=talk)
         trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed)
+    run = run_of(trials)
     failed = trials.count(nap.State.FAILED)
     best = trials.ranked()[0]
     result = {
-        "run": trials.run.name,
+        "run": run.name,
         "num_trials": len(trials),
         "num_failed": failed,
         "num_not_finite": trials.count(nap.State.NOT_FINITE),
-        "ranked_by": trials.info.metric,
+        "ranked_by": trials.info.selection_metric,
         "best": best.arch_id,
         "best_score": f"{best.selection_score:.6g}",
-        "trials": str(trials.run.path / "trials.csv"),
+        "trials": str(run.path / "trials.csv"),
     }
-    next_step = f"nasproxy search --proxy whole --archs top:{trials.run.name}:5%"
+    next_step = f"nasproxy search --proxy whole --archs top:{run.name}:5%"
     if trials.info.kind is nap.ProxyKind.FULL_TRAINING:
-        next_step = f"nasproxy rank PROXY_RUN --truth {trials.run.name}"
+        next_step = f"nasproxy rank PROXY_RUN --truth {run.name}"
     print_result(result, as_json=json, next_step=next_step)
     if failed:
         raise typer.Exit(FAILED_TRIALS)
