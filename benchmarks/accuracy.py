@@ -1,6 +1,6 @@
-"""`python -m benchmarks.accuracy`: what speed costs in accuracy, naive against ours with the same budget.
+"""`python -m benchmarks.accuracy`: the accuracy cost of speed, naive against ours with the same budget.
 
-Condensing: a set made by Algorithm 1 as it stands and one made by nasproxy, each judged by nets of the default kind
+Condensing: a set made by a literal Algorithm 1 and one made by nasproxy, each judged by nets of the default kind
 trained on it; one set each, so the interval speaks of these two sets. Training: architectures trained on the same set
 naively, by nasproxy, and by nasproxy in bfloat16.
 """
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
     parser.add_argument("--dataset", default="digits")
     parser.add_argument("--data-dir", type=Path, default=Path("~/.cache/nasproxy"))
-    parser.add_argument("--ipc", type=int, default=10, help="images a class")
+    parser.add_argument("--ipc", type=int, default=10, help="images per class")
     parser.add_argument("--steps", type=int, default=150, help="of condensing")
     parser.add_argument("--engine", default="compiled-bfloat16-64", help="of nasproxy's condensing")
     parser.add_argument("--nets", type=int, default=5, help="trained for each accuracy")
@@ -55,7 +55,7 @@ def main() -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(", ".join(f"{key} {value}" for key, value in describe(device).items()))
     data = load_images(settings=ImageSettings(dataset=options.dataset, data_dir=options.data_dir)).to(device)
-    console.print(f"{data.name}, {options.ipc} images a class, test accuracy, n = {options.nets} nets")
+    console.print(f"{data.name}, {options.ipc} images per class, test accuracy, n = {options.nets} nets")
     recipe = RecipeSettings(epochs=options.epochs)
 
     slow = condense_naively(data, options.ipc, options.steps)

@@ -1,4 +1,4 @@
-"""A step of distribution matching: 10 classes, 50 synthetic and 256 real images a class, the default net."""
+"""A step of distribution matching: 10 classes, 50 synthetic and 256 real images per class, the default net."""
 
 import contextlib
 import itertools
@@ -27,18 +27,18 @@ STEPS = 20_000
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one step."""
+    """Timing of one step."""
 
     seconds: float
     engine: str = ""
     tried: tuple[tuple[str, float], ...] = ()
-    """Engines and their seconds a step."""
+    """Engines and their seconds per step."""
     start_seconds: float = 0.0
-    """What the first half of the steps took longer than the second: the choice of the engine, and compiling it."""
+    """Extra time of the first half of the steps over the second: choosing and compiling the engine."""
 
 
 def time_naive(scale: Scale, device: torch.device) -> Timing:
-    """Median over the steps after the first."""
+    """Median over all steps but the first."""
     images = random_images(50_000, "train").to(device)
     synthetic = torch.randn(NUM_CLASSES, IMAGES_PER_CLASS, 3, 32, 32, device=device)
     arch = default_arch(images.image_shape)
@@ -58,7 +58,7 @@ def time_naive(scale: Scale, device: torch.device) -> Timing:
 
 
 class EnoughError(Exception):
-    """Ends a condensation that has run for long enough to be timed."""
+    """Ends a condensation that has run long enough to be timed."""
 
 
 def time_ours(scale: Scale, device: torch.device) -> Timing:

@@ -1,4 +1,4 @@
-"""What the machine can do, and a clean start for each measurement."""
+"""The machine's capabilities, and a clean process for each measurement."""
 
 import contextlib
 import multiprocessing
@@ -19,11 +19,11 @@ from nasproxy.device import describe_device, num_cores, retain_freed_memory
 P = ParamSpec("P")
 T = TypeVar("T")
 REPEATS = 7
-"""Calls of which the fastest counts."""
+"""Number of calls; the fastest counts."""
 
 
 def in_fresh_process(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of a call in a process of its own: no measurement inherits memory or settings of another."""
+    """The result of a call in a fresh process: no measurement inherits memory or settings from another."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *args, **kwargs).result()

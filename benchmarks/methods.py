@@ -1,4 +1,4 @@
-"""`python -m benchmarks.methods`: every condensation method with the same time and memory, and what a step costs.
+"""`python -m benchmarks.methods`: every condensation method with the same time and memory, and its cost per step.
 
 Each method runs in a process of its own: its engine is chosen, steps are timed, then it condenses for as many steps as
 fit the time that was given, at most those of its paper, and nets of the kind that it condensed with are trained on the
@@ -27,7 +27,7 @@ from benchmarks.machine import describe, in_fresh_process
 from nasproxy.augment import augment_batch, parse_strategy
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import complete_settings
-from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
+from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
 from nasproxy.config import (
     CondenseConfig,
     CondenseSettings,
@@ -93,7 +93,7 @@ def main() -> None:
     parser.add_argument(
         "--methods", default=",".join(METHODS), help="separated by commas, with settings: 'dm,lodm init=real'"
     )
-    parser.add_argument("--ipc", type=int, default=10, help="images a class")
+    parser.add_argument("--ipc", type=int, default=10, help="images per class")
     parser.add_argument("--seconds", type=float, default=60, help="of condensing")
     parser.add_argument("--embedding-net", default="auto", help="net to condense with and to evaluate")
     parser.add_argument("--real-batch-size", type=int, default=256)
@@ -170,7 +170,7 @@ def time_naive(data: ImageData, settings: CondenseSettings) -> float:
     images = data.train
     groups = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
     generator, seeds = make_generator("naive"), itertools.count()
-    arch = embedding_net_arch(settings.embedding_net, images)
+    arch = find_embedding_arch(settings.embedding_net, images)
 
     def make_net() -> Classifier:
         return make_embedding_net(arch, images, derive_seed("naive", next(seeds))).requires_grad_(True)
@@ -197,7 +197,7 @@ def describe_row(row: Row) -> str:
     """One line."""
     parts = [f"{row.method}: {show(row.accuracies)} (n = {len(row.accuracies)})", f"{row.num_images} images"]
     if row.steps:
-        parts.append(f"{row.steps} steps in {row.seconds:.0f} s, {row.step_seconds:.3g} s a step")
+        parts.append(f"{row.steps} steps in {row.seconds:.0f} s, {row.step_seconds:.3g} s per step")
     else:
         parts.append(f"selected in {row.seconds:.0f} s")
     if not math.isnan(row.naive_step_seconds):

@@ -1,10 +1,11 @@
-"""Condensing and training the way the field writes them: what nasproxy is compared with, and what its tests trust.
+"""Condensing and training as usually written: the baseline of nasproxy's benchmarks and the reference of its tests.
 
 Straight from Algorithm 1 of Zhao & Bilen, "Dataset Condensation with Distribution Matching", from its evaluation
 recipe, and from Algorithm 1 of Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching" (DC): one class
 after another, one net after another, a data loader, loss and accuracy read back at every step.
 
-Notation: N images, B images a batch, C channels, H height, W width, K classes, R real and I synthetic images a class.
+Notation: N images, B images per batch, C channels, H height, W width, K classes, R real and I synthetic images per
+class.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasproxy.augment import augment_classes
+from nasproxy.augment import draw_for_classes
 from nasproxy.images import ImageSet
 from nasproxy.nets.classifier import Classifier
 
@@ -124,6 +125,15 @@ def condense_by_gradients(
             yield loss.item()
 
 
+def augment_classes(
+    batches: tuple[Tensor, ...], groups: tuple[str, ...], generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Siamese augmentation of batches (K, M, C, H, W), whose M may differ: each class is augmented alike in all."""
+    height, width = batches[0].shape[-2:]
+    draws = draw_for_classes(len(batches[0]), (height, width), groups, generator)
+    return tuple(draws.apply(images) for images in batches)
+
+
 def pair_drawer(
     images: ImageSet, real_batch_size: int, groups: tuple[str, ...], generator: torch.Generator
 ) -> Callable[[Tensor], Pairs]:
@@ -182,7 +192,7 @@ def train(
 
 @torch.no_grad()
 def accuracy(net: nn.Module, batches: Batches) -> float:
-    """Fraction classified rightly."""
+    """Fraction classified correctly."""
     device = next(net.parameters()).device
     net.eval()
     right, total = 0, 0

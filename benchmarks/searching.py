@@ -79,7 +79,7 @@ def time_ours(proxy: str, steps: int, **settings: Any) -> Timing:
 
 
 def measure_scaling(steps: int, num_workers: int) -> float:
-    """How many times as much as one worker several do, one thread each: by the time that nets of like size take.
+    """Speed-up of several workers over one, one thread each, from the time that nets of similar size take.
 
     The end of a search, when some workers are done before others, is left out: of 720 architectures it is little.
     """

@@ -8,7 +8,7 @@
 
 The last two are written for the default kind of net: instance norm, ReLU, average pooling.
 
-Notation: S nets, B images a batch, C channels, H height, W width.
+Notation: S nets, B images per batch, C channels, H height, W width.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What is measured: images of CIFAR-10's shape, and architectures that stand for the space."""
+"""The workload: images of CIFAR-10's shape, and architectures that represent the space."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ SAMPLE = (
     "w128-d3-instance-relu-none",
     "w128-d4-group-leakyrelu-none",
 )
-"""Small, middle and large nets, all norms, activations and poolings; mean 140 MMAC an image (the space: 134), 77 % of
+"""Small, middle and large nets, all norms, activations and poolings; mean 140 MMAC per image (the space: 134), 77 % of
 it without pooling (the space: 76 %)."""
 EVEN = tuple(
     f"w64-{depth}-{norm}-relu-{pooling}"
@@ -36,10 +36,10 @@ NUM_VAL, NUM_TEST, NUM_TRAIN = 5_000, 10_000, 45_000
 
 @dataclass(frozen=True)
 class Scale:
-    """How much of the work is done for a measurement."""
+    """Amount of work per measurement."""
 
     condense_steps: int
-    """A multiple of 20: the second half is timed, and progress is told every ten."""
+    """A multiple of 20: the second half is timed, and progress is reported every ten steps."""
     naive_condense_steps: int
     search_steps: int
     naive_search_steps: int

@@ -19,68 +19,130 @@ if TYPE_CHECKING:
     from nasproxy.combining import combine_trials
     from nasproxy.comparing import Comparison, Ranking, compare_trials, rank
     from nasproxy.condensing import METHODS, condense
-    from nasproxy.errors import NasproxyError
-    from nasproxy.evaluating import evaluate
+    from nasproxy.config import (
+        DASHBOARD_PORT,
+        CombineConfig,
+        CommandConfig,
+        CompareConfig,
+        CondenseConfig,
+        EvaluateConfig,
+        RankConfig,
+        SearchConfig,
+        Tree,
+        evaluation_recipe,
+        gather_settings,
+    )
+    from nasproxy.dashboard import Dashboard
+    from nasproxy.errors import NasproxyError, SettingsError
+    from nasproxy.evaluating import Evaluation, evaluate
+    from nasproxy.formatting import format_duration, format_estimate, format_percent
     from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
     from nasproxy.proxies import PROXIES
     from nasproxy.proxyset import ProxySet, load_proxy_set
     from nasproxy.ranking import Estimate, correlate
     from nasproxy.reporting import write_report
+    from nasproxy.rundir import LAST, RunDir
+    from nasproxy.runs import PlanStep, Runs, catalog
     from nasproxy.scoring import Costs, measure_costs
     from nasproxy.searching import STRATEGIES, search
     from nasproxy.space import Arch, SearchSpace, build, load_space
-    from nasproxy.study import Trial, Trials
-    from nasproxy.tables import comparison_frame, read_truth, trials_frame, write_table
+    from nasproxy.tables import comparison_frame, csv_text, ranking_row, read_truth, trials_frame, write_table
+    from nasproxy.trials import ProxyCost, ProxyKind, SearchInfo, State, Trial, Trials
 
 _HOMES = {
     "combining": ("combine_trials",),
     "comparing": ("Comparison", "Ranking", "compare_trials", "rank"),
     "condensing": ("METHODS", "condense"),
-    "errors": ("NasproxyError",),
-    "evaluating": ("evaluate",),
+    "config": (
+        "DASHBOARD_PORT",
+        "CombineConfig",
+        "CommandConfig",
+        "CompareConfig",
+        "CondenseConfig",
+        "EvaluateConfig",
+        "RankConfig",
+        "SearchConfig",
+        "Tree",
+        "evaluation_recipe",
+        "gather_settings",
+    ),
+    "dashboard": ("Dashboard",),
+    "errors": ("NasproxyError", "SettingsError"),
+    "evaluating": ("Evaluation", "evaluate"),
+    "formatting": ("format_duration", "format_estimate", "format_percent"),
     "images": ("DATASETS", "ImageData", "ImageSet", "load_images"),
     "proxies": ("PROXIES",),
     "proxyset": ("ProxySet", "load_proxy_set"),
     "ranking": ("Estimate", "correlate"),
     "reporting": ("write_report",),
+    "rundir": ("LAST", "RunDir"),
+    "runs": ("PlanStep", "Runs", "catalog"),
     "scoring": ("Costs", "measure_costs"),
     "searching": ("STRATEGIES", "search"),
     "space": ("Arch", "SearchSpace", "build", "load_space"),
-    "study": ("Trial", "Trials"),
-    "tables": ("comparison_frame", "read_truth", "trials_frame", "write_table"),
+    "tables": ("comparison_frame", "csv_text", "ranking_row", "read_truth", "trials_frame", "write_table"),
+    "trials": ("ProxyCost", "ProxyKind", "SearchInfo", "State", "Trial", "Trials"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
+    "DASHBOARD_PORT",
     "DATASETS",
+    "LAST",
     "METHODS",
     "PROXIES",
     "STRATEGIES",
     "Arch",
+    "CombineConfig",
+    "CommandConfig",
+    "CompareConfig",
     "Comparison",
+    "CondenseConfig",
     "Costs",
+    "Dashboard",
     "Estimate",
+    "EvaluateConfig",
+    "Evaluation",
     "ImageData",
     "ImageSet",
     "NasproxyError",
+    "PlanStep",
+    "ProxyCost",
+    "ProxyKind",
     "ProxySet",
+    "RankConfig",
     "Ranking",
+    "RunDir",
+    "Runs",
+    "SearchConfig",
+    "SearchInfo",
     "SearchSpace",
+    "SettingsError",
+    "State",
+    "Tree",
     "Trial",
     "Trials",
     "build",
+    "catalog",
     "combine_trials",
     "compare_trials",
     "comparison_frame",
     "condense",
     "correlate",
+    "csv_text",
     "evaluate",
+    "evaluation_recipe",
+    "format_duration",
+    "format_estimate",
+    "format_percent",
+    "gather_settings",
     "load_images",
     "load_proxy_set",
     "load_space",
     "measure_costs",
     "rank",
+    "ranking_row",
     "read_truth",
     "search",
     "trials_frame",

@@ -3,11 +3,11 @@
 Source: Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, section 4.1; used
 by the main paper (eq. 6, appendix A.3). One group of transformations is drawn at a time, not all six.
 
-Notation: N images (or B draws), C channels, H height, W width, K classes, M images a class.
+Notation: N images (or B draws), C channels, H height, W width, K classes, M images per class.
 
-- *Siamese*, while condensing: `draw_for_classes` draws one group and one set of parameters a class, shared by all M
-images of the class and by real and synthetic ones.
-- *Training*: `augment_batch` draws one group for the batch and parameters for each image.
+- *Siamese*, while condensing: `draw_for_classes` draws one group and one set of parameters per class, shared by all M
+images of the class, real and synthetic.
+- *Training*: `augment_batch` draws one group per batch and parameters per image.
 
 All draws come from the generator passed in, on the CPU: they are the same on every device. All functions are
 differentiable with respect to the images.
@@ -25,16 +25,16 @@ from nasproxy.config import DSA
 from nasproxy.errors import SettingsError, unknown_name
 
 MAX_SHIFT = 1 / 8
-"""Crop: largest shift, as a fraction of the side."""
+"""Crop: maximum shift, as a fraction of the side."""
 CUTOUT_SIDE = 1 / 2
 """Cutout: side of the square, as a fraction of the image's."""
 MAX_SCALE = 1.2
 """Scale: factors lie in [1/1.2, 1.2]."""
 MAX_ANGLE = 15.0
-"""Rotate: largest angle, in degrees."""
+"""Rotate: maximum angle, in degrees."""
 
 Parameters = Mapping[str, Tensor]
-"""Name -> (B,) tensor: one value a draw."""
+"""Name -> (B,) tensor: one value per draw."""
 Shape = tuple[int, int]
 """(H, W)."""
 
@@ -71,7 +71,7 @@ def parse_strategy(strategy: str, *, flippable: bool) -> tuple[str, ...]:
 
 
 def augment_batch(images: Tensor, groups: tuple[str, ...], generator: torch.Generator) -> Tensor:
-    """Augments a batch (N, C, H, W) by one random group, each image by its own parameters."""
+    """Augments a batch (N, C, H, W) with one random group, each image with its own parameters."""
     if not groups:
         return images
     group = GROUPS[groups[int(torch.randint(len(groups), (), generator=generator))]]
@@ -80,16 +80,16 @@ def augment_batch(images: Tensor, groups: tuple[str, ...], generator: torch.Gene
 
 @dataclass(frozen=True)
 class ClassDraws:
-    """What Siamese augmentation drew: for each of K classes a group, and its parameters."""
+    """The draws of Siamese augmentation: a group per class, and its parameters."""
 
     groups: tuple[str, ...]
     chosen: Tensor
-    """(K,) number of the group of each class; on the CPU."""
+    """(K,) index of each class's group, on the CPU."""
     parameters: tuple[Parameters, ...]
-    """For each group, K draws."""
+    """K draws per group."""
 
     def apply(self, images: Tensor, classes: slice = slice(None)) -> Tensor:
-        """Augments (k, M, C, H, W), all M images of a class alike; they are those of `classes`."""
+        """Augments images (k, M, C, H, W) of `classes`, all M images of a class alike."""
         if not self.groups:
             return images
         chosen, size, parts = self.chosen[classes], images.shape[1], []
@@ -106,32 +106,15 @@ class ClassDraws:
 
 
 def draw_for_classes(num_classes: int, shape: Shape, groups: tuple[str, ...], generator: torch.Generator) -> ClassDraws:
-    """Draws Siamese augmentation for K classes of images (H, W); no groups leave images as they are."""
+    """Draws Siamese augmentation for K classes of images (H, W); without groups images stay as they are."""
     if not groups:
         return ClassDraws((), torch.empty(0), ())
     chosen = torch.randint(len(groups), (num_classes,), generator=generator)
     return ClassDraws(groups, chosen, tuple(GROUPS[name].draw(num_classes, shape, generator) for name in groups))
 
 
-def augment_classes(
-    batches: tuple[Tensor, ...], groups: tuple[str, ...], generator: torch.Generator
-) -> tuple[Tensor, ...]:
-    """Siamese augmentation: one group and one set of parameters for each class, shared by all batches.
-
-    Args:
-        batches: tensors (K, M, C, H, W); M may differ between them, e.g. real and synthetic images.
-        groups: what is drawn from; none leaves the images as they are.
-        generator: source of all draws.
-
-    Returns:
-        The augmented batches, same shapes.
-    """
-    draws = draw_for_classes(len(batches[0]), _shape_of(batches[0]), groups, generator)
-    return tuple(draws.apply(images) for images in batches)
-
-
 def cutmix(images: Tensor, targets: Tensor, probability: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """With a probability, puts a box of another image of the batch into each, the same box everywhere.
+    """With the given probability, pastes into each image a box from another one; the box is the same for the batch.
 
     Source: Yun et al., "CutMix", ICCV 2019, eq. 1 and 2, with a share of the area uniform in [0, 1].
 
@@ -191,7 +174,7 @@ def _apply_crop(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def _shift(images: Tensor, shift: Tensor, dim: int) -> Tensor:
-    """Moves image i by `shift[i]` pixels along `dim`; what is moved in is zero."""
+    """Moves image i by `shift[i]` pixels along `dim`, filling with zeros."""
     side = images.shape[dim]
     view = [1, 1, 1, 1]
     view[dim] = side
@@ -217,7 +200,7 @@ def _apply_cutout(images: Tensor, parameters: Parameters) -> Tensor:
 
 
 def _in_square(side: int, center: Tensor, device: torch.device) -> Tensor:
-    """(N, side) whether each row (or column) is covered by the square around the centre."""
+    """(N, side) bool: whether the square around the centre covers each row (or column)."""
     square = int(side * CUTOUT_SIDE + 0.5)
     first = (center - square // 2).unsqueeze(1)
     position = torch.arange(side, device=device)
@@ -247,12 +230,12 @@ def _draw_rotate(size: int, shape: Shape, generator: torch.Generator) -> Paramet
 
 def _apply_rotate(images: Tensor, parameters: Parameters) -> Tensor:
     cos, sin = parameters["radians"].cos(), parameters["radians"].sin()
-    height, width = _shape_of(images)  # the grid has both sides run from -1 to 1, whatever their lengths
+    height, width = _shape_of(images)  # grid coordinates run from -1 to 1 along both sides, whatever their lengths
     return _warp(images, [[cos, -sin * (height / width)], [sin * (width / height), cos]])
 
 
 def _warp(images: Tensor, matrix: list[list[Tensor]]) -> Tensor:
-    """Samples the images where the 2x2 matrices send the output's pixels: bilinear, zero outside."""
+    """Samples the images at the positions to which the 2x2 matrices map the output's pixels: bilinear, zero outside."""
     linear = torch.stack([torch.stack(row, dim=1) for row in matrix], dim=1)
     theta = F.pad(linear, (0, 1)).to(images.dtype)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)

@@ -1,6 +1,6 @@
-"""Work on a GPU without waiting for Python: side by side on streams, and replayed as a CUDA graph.
+"""GPU work that does not wait for Python: in parallel on streams, and replayed as a CUDA graph.
 
-A net of this kind has some sixty short kernels a step; launched one by one from Python they take longer than their
+A small net takes some sixty short kernels per step; launching them one by one from Python takes longer than their
 arithmetic. On a CPU everything here is a plain call.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 _log = logging.getLogger(__name__)
 
 WARM_UP_CALLS = 3
-"""Calls before a graph is captured: libraries choose and allocate in the first ones."""
+"""Calls before a graph is captured: libraries choose algorithms and allocate memory in the first ones."""
 
 Step = Callable[..., Tensor]
 """Tensors -> a tensor."""
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 def run_on_streams(works: Sequence[Callable[[], Result]], device: torch.device) -> list[Result]:
-    """Results of independent pieces of work: each on a stream of its own on a GPU, one after another on a CPU."""
+    """Results of independent functions: on a GPU each on its own stream, on a CPU one after another."""
     if device.type != "cuda" or len(works) == 1:
         return [work() for work in works]
     caller = torch.cuda.current_stream(device)
@@ -41,28 +41,28 @@ def run_on_streams(works: Sequence[Callable[[], Result]], device: torch.device) 
 
 
 def capture_graph(step: Step, state: Sequence[Tensor], device: torch.device) -> Step:
-    """The same step: on a GPU captured at the first call with inputs of these shapes, and replayed from then on.
+    """The same step; on a GPU it is captured at the first call per set of input shapes and replayed from then on.
 
     Args:
-        step: its inputs are all that changes from call to call, apart from `state`.
-        state: all tensors that the step changes; they have their values back when the warm-up is over.
+        step: nothing but its inputs and `state` may change between calls.
+        state: all tensors that the step modifies; their values are restored after the warm-up.
         device: where it runs.
 
-    A step that waits for the device (it looks at a value on the host) cannot be captured: it is called as it is, with a
-    line in the log.
+    A step that waits for the device (reads a value on the host) cannot be captured: it is called as it is, and a
+    warning is logged.
     """
     return _GraphedStep(step, state, device) if device.type == "cuda" else step
 
 
 @cache
-def _stream(device: torch.device, number: int) -> torch.cuda.Stream:  # noqa: ARG001  # what it is cached by
-    """One of the streams for side work; kept, because each holds on to memory of its own."""
+def _stream(device: torch.device, number: int) -> torch.cuda.Stream:  # noqa: ARG001  # the cache key
+    """A side stream; cached, because each stream reserves its own memory."""
     return torch.cuda.Stream(device)
 
 
 @dataclass(frozen=True)
 class _Captured:
-    """A graph, and the memory that it reads from and writes to."""
+    """A graph with its input and output buffers."""
 
     graph: torch.cuda.CUDAGraph
     inputs: list[Tensor]
@@ -76,7 +76,7 @@ class _Captured:
 
 
 class _GraphedStep:
-    """A step with a graph for each set of input shapes."""
+    """A step with one graph per set of input shapes."""
 
     def __init__(self, step: Step, state: Sequence[Tensor], device: torch.device) -> None:
         self._step, self._state, self._device = step, state, device
@@ -109,7 +109,7 @@ class _GraphedStep:
         return _Captured(graph, mine, output)
 
     def _warm_up(self, inputs: Sequence[Tensor]) -> RuntimeError | None:
-        """Calls the step; returns why it cannot be captured. To find out by capturing would leave CUDA unusable."""
+        """Calls the step; returns why it cannot be captured, if so. A failed capture would leave CUDA unusable."""
         for _ in range(WARM_UP_CALLS - 1):
             self._step(*inputs)
         try:

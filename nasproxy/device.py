@@ -1,4 +1,4 @@
-"""Devices by name, what to call them in records, and how their memory is kept."""
+"""Devices by name, their description in records, and their memory."""
 
 import contextlib
 import ctypes
@@ -15,7 +15,7 @@ def find_device(name: str) -> torch.device:
     """The device called 'cpu', 'cuda', 'cuda:N', or 'auto' (the first GPU where there is one).
 
     Raises:
-        DeviceError: unknown, or not on this machine.
+        DeviceError: unknown, or not available on this machine.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -41,12 +41,12 @@ def describe_device(device: torch.device) -> str:
 
 
 def holds(device: torch.device, num_bytes: int) -> bool:
-    """Whether so many bytes take at most half of what is free on the device; on a CPU they are there already."""
+    """Whether `num_bytes` take at most half of the device's free memory; always on a CPU, where they are already."""
     return device.type == "cpu" or num_bytes <= torch.cuda.mem_get_info(device)[0] / 2
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits until the device has done all it was given; a CPU has."""
+    """Waits until the device has finished all its work; does nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -56,19 +56,19 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4
 
 
 _keepers = 0
-"""How many `retain_freed_memory` are in force."""
+"""Number of active `retain_freed_memory` contexts."""
 
 
 @contextlib.contextmanager
 def retain_freed_memory() -> Iterator[None]:
-    """Keeps memory that tensors give up in this process for the next ones, and hands it back to the system at the end.
+    """Retains memory freed by tensors of this process for reuse, and returns it to the system at the end.
 
-    glibc takes every large block fresh from the system, page by page, and returns it at once. Activations are such
-    blocks: on a CPU, training spends half of its time in page faults without this. It works in the main thread (glibc
-    gives others arenas that hold no large blocks). GPUs have torch's own allocator, and where there is no glibc nothing
-    is done.
+    glibc maps every large block afresh from the system, page by page, and unmaps it when freed. Activations are such
+    blocks: without this, training on a CPU spends half of its time in page faults. It works in the main thread only
+    (glibc's arenas for other threads hold no large blocks). GPUs use torch's own allocator; without glibc this does
+    nothing.
     """
-    global _keepers  # noqa: PLW0603  # it stands for a state of the whole process
+    global _keepers  # noqa: PLW0603  # mirrors a state of the whole process
     libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
     if libc is None:
         yield
@@ -80,7 +80,7 @@ def retain_freed_memory() -> Iterator[None]:
         yield
     finally:
         _keepers -= 1
-        if _keepers == 0:  # back to what glibc adapts itself to in a process with large blocks
+        if _keepers == 0:  # the values that glibc itself adapts to in a process with large blocks
             libc.mallopt(M_MMAP_MAX, 65_536)
             libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
             libc.mallopt(M_TRIM_THRESHOLD, 64 * 2**20)

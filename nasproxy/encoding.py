@@ -1,9 +1,9 @@
-"""How a proxy set's images are kept: as they are, several to one, or as products of thin matrices.
+"""How a proxy set's images are stored: as they are, several in one, or as products of thin matrices.
 
-An encoding turns a memory budget, counted in images, into tensors, and those into the images to train on. It is a
-choice of its own: any method that makes synthetic images can be asked for any encoding.
+An encoding turns a memory budget, counted in images, into tensors, and these into images to train on. It is independent
+of the method: any method that makes synthetic images works with any encoding.
 
-Notation: n stored items, t images decoded from one item, C channels, H height, W width, f tiles a side, r rank.
+Notation: n stored items, t images decoded from one item, C channels, H height, W width, f tiles per side, r rank.
 
 Sources: Kim et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization", ICML 2022 (IDC);
 Yang et al., "An Efficient Dataset Condensation Plugin and Its Application to Continual Learning", NeurIPS 2023 (Lo-).
@@ -23,9 +23,9 @@ from nasproxy.errors import SettingsError, unknown_name
 ImageShape = tuple[int, int, int]
 """(C, H, W)."""
 Tensors = Mapping[str, Tensor]
-"""Name -> (n, ...): what is kept of n items."""
+"""Name -> (n, ...): the stored tensors of n items."""
 Unit = Literal["pixels", "normalized"]
-"""What decoded values mean: 1.0 is full brightness, or mean 0 and standard deviation 1 over the training set."""
+"""Unit of decoded values: 1.0 is full brightness, or mean 0 and standard deviation 1 over the training set."""
 
 
 class Encoding(Protocol):
@@ -38,17 +38,17 @@ class Encoding(Protocol):
         """t: images decoded from one stored item."""
 
     def items_for(self, budget: int, image_shape: ImageShape) -> int:
-        """Items that fit into the memory of `budget` images.
+        """Number of items that fit into the memory of `budget` images.
 
         Raises:
-            SettingsError: not one does.
+            SettingsError: none fits.
         """
 
     def decode(self, tensors: Tensors) -> Tensor:
-        """n items -> (n * t, C, H, W), differentiable; item by item."""
+        """n items -> (n * t, C, H, W), differentiable; items are independent."""
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
-        """(n * t, C, H, W) -> the n items that decode nearest to them."""
+        """(n * t, C, H, W) -> n items whose decoded images approximate them."""
 
     def draw(self, num_items: int, image_shape: ImageShape, generator: torch.Generator) -> dict[str, Tensor]:
         """Random items, standard normal, on the CPU."""
@@ -78,7 +78,8 @@ class Pixels:
 class MultiFormation:
     """Each stored image is a mosaic of f x f tiles; each tile, up-sampled, is an image (IDC, section 4.1).
 
-    Our difference: 1. Where f does not divide a side, the border is repeated, not filled with grey, to a multiple of f.
+    Our difference: 1. Where f does not divide a side, it is padded to a multiple of f by repeating the border, not
+    grey.
     """
 
     factor: int = 2
@@ -117,7 +118,8 @@ class MultiFormation:
 class LowRank:
     """Each channel of an image is a product of an H x r and an r x W matrix, so that more images fit (Lo-).
 
-    Encoding real images truncates their singular value decomposition, each factor taking the roots of the values.
+    Real images are encoded by truncated singular value decomposition; each factor takes the roots of the singular
+    values.
     """
 
     rank: int = 2
@@ -159,7 +161,7 @@ ENCODINGS: dict[str, type[Pixels] | type[MultiFormation] | type[LowRank]] = {
 
 
 def make_encoding(name: str, /, **parameters: Any) -> Encoding:
-    """The encoding called `name` with those of `parameters` (`factor`, `rank`) that are its own.
+    """The encoding called `name`, with those of `parameters` (`factor`, `rank`) that it has.
 
     Raises:
         SettingsError: an unknown encoding (the nearest is named).
@@ -172,7 +174,7 @@ def make_encoding(name: str, /, **parameters: Any) -> Encoding:
 
 @dataclass(frozen=True, eq=False)
 class EncodedImages:
-    """Images in an encoding: what is kept, and what is decoded from it."""
+    """Images in an encoding."""
 
     encoding: Encoding
     tensors: Tensors
@@ -181,7 +183,7 @@ class EncodedImages:
 
     @property
     def num_numbers(self) -> int:
-        """Numbers kept."""
+        """Numbers stored."""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
     def decode(self) -> Tensor:
@@ -189,5 +191,5 @@ class EncodedImages:
         return self.encoding.decode(self.tensors)
 
     def describe(self) -> dict[str, Any]:
-        """Format, its parameters and the unit, as plain values for a file's header."""
+        """Name of the encoding, its parameters and the unit, as plain values for a file's header."""
         return {"format": self.encoding.name, "unit": self.unit, **vars(self.encoding)}

@@ -9,9 +9,10 @@
     ├── InputError           4   input missing or unreadable
     │   ├── DataError            images
     │   ├── ProxySetError        a proxy set
+    │   ├── TensorFileError      a file of tensors; callers say which, and what to do
     │   ├── RunNotFoundError     a run
     │   └── StudyNotFoundError   the study of a search
-    ├── DivergedError        3   condensing reached a loss that is not finite
+    ├── DivergedError        3   condensing reached a loss that is not finite, or images out of scale
     └── ArchError            3   an architecture that cannot be built for these images
 
 A message says what is wrong (with the value), the rule, and what to do next, on one line.
@@ -63,6 +64,10 @@ class ProxySetError(InputError):
     """A proxy set that is unreadable or does not belong to the images."""
 
 
+class TensorFileError(InputError):
+    """A file of tensors that is missing or damaged."""
+
+
 class RunNotFoundError(InputError):
     """No run of this name."""
 
@@ -72,7 +77,7 @@ class StudyNotFoundError(InputError):
 
 
 class DivergedError(NasproxyError):
-    """Condensing reached a loss that is not finite; the last good state is kept."""
+    """Condensing reached a loss that is not finite, or images out of scale; the last good state is kept."""
 
     exit_code = 3
 

@@ -1,4 +1,4 @@
-"""How good a proxy set itself is: test accuracy of nets trained on it (main paper, Tables 1 to 3)."""
+"""Quality of a proxy set: test accuracy of nets trained on it (main paper, Tables 1 to 3)."""
 
 import statistics
 from collections.abc import Callable, Iterable
@@ -16,12 +16,12 @@ from nasproxy.space import Arch
 from nasproxy.training import train_seeds
 
 OnProgress = Callable[[str, int, int, float], None]
-"""Told the net being trained, how many nets are trained of how many, and the fraction of all work that they were."""
+"""Called with the net being trained, nets done, nets in all, and the fraction of all work done."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Test accuracies, as fractions, of nets of one architecture trained on a proxy set from other initialisations."""
+    """Test accuracies, as fractions, of nets of one architecture, each trained from its own initialisation."""
 
     net: str
     test_accuracies: tuple[float, ...]
@@ -33,7 +33,7 @@ class Evaluation:
 
     @property
     def std(self) -> float | None:
-        """Over nets (n - 1); None for one net."""
+        """Sample standard deviation over nets (n - 1); None for one net."""
         return statistics.stdev(self.test_accuracies) if len(self.test_accuracies) > 1 else None
 
 
@@ -46,18 +46,18 @@ def evaluate(
     on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
     on_left_out: Callable[[list[str]], None] = lambda reasons: None,
 ) -> list[Evaluation]:
-    """Trains nets on a proxy set and measures them on the test images, after the last epoch.
+    """Trains nets on a proxy set and evaluates them on the test images after the last epoch.
 
     Args:
-        proxy: what is trained on.
-        data: whose test images are used; on the device to train on.
-        config: nets, number of each, recipe.
-        on_progress: told before the first net of each architecture and after every net.
-        on_evaluation: told of every architecture, as soon as it is measured.
-        on_left_out: told why some architectures do not fit the images, before any training.
+        proxy: the proxy set.
+        data: provides the test images; on the device to train on.
+        config: nets, number per architecture, recipe.
+        on_progress: called before the first net of each architecture and after every net.
+        on_evaluation: called with each evaluation as soon as it is complete.
+        on_left_out: called before any training with the reasons why some architectures do not fit the images.
 
     Returns:
-        One evaluation an architecture that fits the images, in the order of their names.
+        One evaluation per architecture that fits the images, in the order of the configured names.
 
     Raises:
         ProxySetError: the proxy set does not belong to the data.

@@ -1,4 +1,4 @@
-"""Small text files, and files that are written whole or not at all."""
+"""Small text files, and atomic writes."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file that hold anything."""
+    """The non-blank lines of a text file, stripped."""
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
@@ -16,7 +16,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a scratch path of the same suffix and moves what it wrote to `path`."""
+    """Calls `write` with a scratch path of the same suffix, then moves the result to `path`: whole or not at all."""
     scratch = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         write(scratch)

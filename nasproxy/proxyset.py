@@ -1,4 +1,4 @@
-"""A proxy set: a small image set to train on, with all that says where it came from."""
+"""A proxy set: a small image set to train on, with its provenance."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -16,30 +16,31 @@ from nasproxy.rundir import RunDir
 from nasproxy.trials import ProxyCost
 
 FORMAT = 3
+"""Version of the file format, in the header; nasproxy 0.1 wrote up to 2."""
 
 
 @dataclass(frozen=True)
 class ProxySet:
-    """Images to train on instead of a whole training set."""
+    """Images to train on in place of a whole training set."""
 
     images: ImageSet
-    """What is trained on: decoded."""
+    """Decoded images to train on."""
     method: str
-    """Its name; with the encoding after it where that is not its own, e.g. 'dm+low-rank'."""
+    """Name of the method, followed by the encoding where it is not the method's default, e.g. 'dm+low-rank'."""
     images_per_class: int
-    """The budget of memory, in images of this size."""
+    """Memory budget per class, in images of this size."""
     seed: int
     seconds: float
     """Wall time of condensing."""
     dataset: str
-    """Name of the data it was made from."""
+    """Name of the source data."""
     data_hash: str
     split_hash: str
-    """Of the split whose training images it was made from."""
+    """Hash of the split whose training images were condensed."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the method."""
     stored: EncodedImages | None = field(default=None, compare=False)
-    """What is kept of the images; None: the images themselves."""
+    """The encoded images; None: the images themselves are stored."""
     run: RunDir | None = field(default=None, compare=False, repr=False)
     """Folder that keeps it; None: it is in memory only, or in a file."""
 
@@ -54,12 +55,12 @@ class ProxySet:
 
     @property
     def num_stored_numbers(self) -> int:
-        """Numbers that are kept of the images."""
+        """Numbers stored for the images."""
         return self._kept.num_numbers
 
     @property
     def num_stored_images(self) -> int:
-        """Images of this size that take as much memory, rounded up."""
+        """Memory in images of this size, rounded up."""
         return math.ceil(self.num_stored_numbers / math.prod(self.images.image_shape))
 
     @property
@@ -68,10 +69,10 @@ class ProxySet:
         return ProxyCost(len(self.images), self.num_stored_images, self.num_stored_numbers, self.seconds)
 
     def save(self, path: Path) -> None:
-        """Writes one `.safetensors` file: what is kept of the images, `labels`, and the rest as metadata.
+        """Writes one `.safetensors` file: the encoded images, `labels`, and everything else as metadata.
 
-        As pixels it holds `images` (N, C, H, W), 1.0 being full brightness; in the format 'multi-formation' `images`
-        are mosaics; in the format 'low-rank' `left` @ `right` are images of mean 0 and standard deviation 1, or pixels,
+        As pixels it holds `images` (N, C, H, W), 1.0 being full brightness; with the encoding 'multi-formation'
+        `images` are mosaics; with 'low-rank' `left` @ `right` are images of mean 0 and standard deviation 1, or pixels,
         as the `unit` of the header's `encoding` says. `labels` are those of the decoded images, in the order of the
         items and of the tiles in each.
         """
@@ -80,10 +81,11 @@ class ProxySet:
         save_image_set(self.images, path, {"nasproxy_proxy_set": FORMAT} | described, self._kept.tensors)
 
     def check_fits(self, data: ImageData) -> None:
-        """Refuses data that this set is no proxy of.
+        """Refuses data that this set was not condensed from.
 
         Raises:
-            ProxySetError: other classes, another image shape, or a split whose validation or test images it has seen.
+            ProxySetError: other classes, another image shape, or a split whose validation or test images the set may
+            contain.
         """
         if self.images.classes != data.classes:
             raise ProxySetError(
@@ -107,7 +109,7 @@ _METADATA = ("method", "images_per_class", "seed", "seconds", "dataset", "data_h
 
 
 def make_proxy_set(stored: EncodedImages, like: ImageSet, **described: Any) -> ProxySet:
-    """The proxy set of what is kept; `like` has labels, mean and standard deviation, `described` the other fields."""
+    """The proxy set of encoded images; labels, mean and std come from `like`, all other fields from `described`."""
     with torch.no_grad():
         decoded = stored.decode()
     pixels = decoded if stored.unit == "pixels" else like.pixels_from_normalized(decoded)
@@ -119,12 +121,11 @@ def load_proxy_set(path: Path) -> ProxySet:
     """Reads a proxy set.
 
     Raises:
-        ProxySetError: missing, damaged, or no proxy set.
+        ProxySetError: missing, damaged, of another format, or no proxy set.
     """
     try:
         header, tensors = read_image_file(path)
-        if header.get("nasproxy_proxy_set") != FORMAT:
-            raise ProxySetError(f"{path} is no proxy set of format {FORMAT}; make one with 'nasproxy condense'")
+        _check_format(header.get("nasproxy_proxy_set"), path)
         labels, described = tensors.pop("labels"), header["encoding"]
         stored = EncodedImages(make_encoding(described["format"], **described), tensors, described["unit"])
         like = describe_images(torch.empty(0), labels, header)
@@ -135,6 +136,17 @@ def load_proxy_set(path: Path) -> ProxySet:
         raise ProxySetError(f"{path} lacks {error} in its metadata; condense again") from None
     except (SettingsError, RuntimeError) as error:
         raise ProxySetError(f"{path} cannot be decoded: {error}; condense again") from None
+
+
+def _check_format(found: object, path: Path) -> None:
+    if found is None:
+        raise ProxySetError(f"{path} is no proxy set; make one with 'nasproxy condense'")
+    if found != FORMAT:
+        writer = "nasproxy 0.1" if found in (1, 2) else "a newer nasproxy"
+        raise ProxySetError(
+            f"{path} is a proxy set of format {found}, written by {writer}; "
+            f"this version reads format {FORMAT}, condense again"
+        )
 
 
 def _shorten(names: tuple[str, ...]) -> str:

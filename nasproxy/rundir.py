@@ -28,10 +28,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nasproxy.config import without_password
+from nasproxy.config import read_toml, without_password
 from nasproxy.errors import InputError, RunError, RunNotFoundError
 from nasproxy.files import write_text
 
+LAYOUT = 2
+"""Number of the form that run folders are written in; a run of another one is listed, but not read."""
 LAST = "@last"
 """What stands for the newest run wherever a run is named."""
 
@@ -88,6 +90,24 @@ class RunDir:
     def archs_path(self) -> Path:
         """Ids of the architectures that a search was asked for, where not the whole space."""
         return self.path / "archs.txt"
+
+    @property
+    def command(self) -> str:
+        """The nasproxy command that made it."""
+        return str(self.meta["command"])
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its work came to its end."""
+        return bool(self.meta["status"] == "done")
+
+    def read_config(self) -> dict[str, Any]:
+        """Its settings as they are written.
+
+        Raises:
+            InputError: missing or no TOML.
+        """
+        return read_toml(self.config_path)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -176,6 +196,7 @@ def create_run(
         write_text(run.config_path, config_text)
         meta = {
             "name": path.name,
+            "layout": LAYOUT,
             "command": command,
             "status": "created",
             "created": _stamp(datetime.now(UTC)),
@@ -198,11 +219,11 @@ def find_run(reference: str, root: Path, *commands: str) -> RunDir:
         RunError: it was made by none of `commands`, where any are given.
     """
     if reference == LAST:
-        runs = [run for run in list_runs(root) if not commands or run.meta["command"] in commands]
+        runs = [run for run in list_runs(root) if not commands or run.command in commands]
         if not runs:
             kind = f"{' or '.join(commands)} run" if commands else "run"
             raise RunNotFoundError(f"@last: no {kind} in {root}; start one, or name a path")
-        return runs[-1]
+        reference = str(runs[-1].path)
     for path in (root / reference, Path(reference).expanduser()):
         if (path / "meta.json").is_file():
             run = RunDir(path)
@@ -210,11 +231,20 @@ def find_run(reference: str, root: Path, *commands: str) -> RunDir:
     else:
         known = ", ".join(run.name for run in list_runs(root)) or "none"
         raise RunNotFoundError(f"no run {reference!r} in {root}; runs there: {known}")
-    made_by = run.meta["command"]
+    made_by = run.command
     if commands and made_by not in commands:
         wanted = " or ".join(f"'nasproxy {command}'" for command in commands)
         raise RunError(f"run {reference!r} was made by 'nasproxy {made_by}', not by {wanted}; name another run")
+    if commands and not _is_readable(run.meta):
+        raise RunError(
+            f"run {reference!r} was written by nasproxy {run.meta.get('versions', {}).get('nasproxy', '?')}, whose run "
+            "folders this version cannot read; make it again (its trials.csv still serves as --truth)"
+        )
     return run
+
+
+def _is_readable(meta: Mapping[str, Any]) -> bool:
+    return meta.get("layout") == LAYOUT
 
 
 def list_runs(root: Path) -> list[RunDir]:

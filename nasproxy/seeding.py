@@ -1,10 +1,10 @@
-"""Seeds from names: every random draw derives from one seed and from what is drawn, never from order or clock."""
+"""Seeds from names: every draw derives from one seed and the name of what is drawn, never from order or clock."""
 
 from hashlib import blake2b
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on all `parts` and their order, equal on every machine.
+    """A 63-bit seed that depends on all `parts` and their order, the same on every machine.
 
     >>> derive_seed(0, "w32-d1-none-relu-avg", 1) == derive_seed(0, "w32-d1-none-relu-avg", 1)
     True

@@ -23,7 +23,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import product
 from pathlib import Path
@@ -94,6 +94,8 @@ class SearchSpace:
     builder: str
     arch_id: str
     exclude: tuple[Mapping[str, tuple[FactorValue, ...]], ...] = ()
+    source: str | None = field(default=None, compare=False)
+    """Name or absolute path that `load_space` finds it by; None: it was made in memory."""
 
     def archs(self) -> list[Arch]:
         """All architectures, the last factor varying fastest."""
@@ -145,13 +147,15 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         InputError: the file is unreadable or no TOML.
         SpaceError: the file contradicts itself; all its errors are named at once.
     """
-    path = Path(name_or_path).expanduser()
+    path, source = Path(name_or_path).expanduser(), str(name_or_path)
     if path.suffix != ".toml" and not path.is_file():
         shipped = list_spaces()
         if str(name_or_path) not in shipped:
             raise unknown_name("search space (a name, or a .toml file)", str(name_or_path), shipped)
         path = shipped[str(name_or_path)]
-    return _parse_space(read_toml(path), path)
+    else:
+        source = str(path.resolve())
+    return replace(_parse_space(read_toml(path), path), source=source)
 
 
 def list_spaces() -> dict[str, Path]:

@@ -1,11 +1,11 @@
 """The one training loop, for proxy sets, early stopping and full training alike.
 
 Source: main paper, section 3.6 and appendix A.3 (`RecipeSettings` has the numbers). Our deviations:
-1. An epoch is cut into ceil(N / batch_size) batches of nearly equal size, so that none is tiny; for 500 or 45,000
-images in batches of 250 this is the paper's own.
-2. The learning rate drops when exactly that part of all updates is done, also where updates, not epochs, are counted.
+1. An epoch is split into ceil(N / batch_size) batches of nearly equal size, so that none is tiny; for 500 or 45,000
+images in batches of 250 this equals the paper's.
+2. The learning rate drops after exactly the given fraction of all updates, also where updates, not epochs, are counted.
 
-Notation: N images, B images a batch, C channels, H height, W width, K classes, S nets (seeds of an architecture).
+Notation: N images, B images per batch, C channels, H height, W width, K classes, S nets (seeds of an architecture).
 """
 
 import contextlib
@@ -31,14 +31,14 @@ from nasproxy.space import Arch, build
 EVAL_BATCH_SIZE = {"cpu": 250, "cuda": 1000}
 """Images a forward pass of `correct_mask`, by device type; changes speed, not results."""
 LOOK_EVERY = 100
-"""Updates, at least, between looks at the losses: on a GPU each look waits for the device."""
+"""Minimum number of updates between checks of the losses: on a GPU each check waits for the device."""
 CURVE_POINTS = 10
-"""Points of a recorded loss curve, at most."""
+"""Maximum number of points of a recorded loss curve."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What the training of one net ended with."""
+    """Result of training one net."""
 
     losses: Tensor
     """(steps,) cross-entropy of every update's batch, on the CPU."""
@@ -55,22 +55,22 @@ class Fit:
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Accuracies of S nets of one architecture, each from its own initialisation, as fractions."""
+    """Accuracies, as fractions, of S nets of one architecture, each with its own initialisation."""
 
     val_accuracies: tuple[float, ...]
-    """S values; none where there are no validation images."""
+    """S values; empty where there are no validation images."""
     test_accuracies: tuple[float, ...]
     num_diverged: int
     train_seconds: float
-    """Time of all S trainings, without evaluation."""
+    """Training time of all S nets, without evaluation."""
     loss_curve: Mapping[int, float]
-    """How training went: see `mean_losses`."""
+    """See `mean_losses`."""
 
 
 def mean_losses(fits: Sequence[Fit]) -> dict[int, float]:
-    """Training loss in up to `CURVE_POINTS` parts of equal length: updates done by its end -> mean over part and nets.
+    """Training loss in up to `CURVE_POINTS` equal parts: updates done at the end of a part -> mean over part and nets.
 
-    Ends where the first net was stopped; NaN where a loss was.
+    Ends where the first net stopped; NaN where a loss is NaN.
     """
     num_steps = min(fit.steps for fit in fits)
     losses = torch.stack([fit.losses[:num_steps] for fit in fits]).mean(dim=0)
@@ -88,19 +88,18 @@ def train(
     cuda_graphs: bool = True,
     on_epoch: Callable[[Tensor], None] = lambda losses: None,
 ) -> list[Fit]:
-    """Trains S nets in place with SGD and cross-entropy, side by side; each as it would be trained alone.
+    """Trains S nets in place, in parallel, with SGD and cross-entropy; each exactly as if trained alone.
 
     Args:
-        nets: on the images' device; left in training mode. Of several, none may draw random numbers itself (dropout).
-        images: the training images.
-        recipe: epochs or steps, batch size, learning rate, augmentation, precision.
-        generators: for each net, the source of its order and of its augmentation.
-        cuda_graphs: replays the updates as a CUDA graph, on a GPU.
-        on_epoch: called after every epoch with its losses (steps, S), on the device; may look at the nets, and leaves
+        nets: on the images' device; left in training mode. If there are several, none may draw random numbers
+        (dropout). images: the training images. recipe: epochs or steps, batch size, learning rate, augmentation,
+        precision. generators: one per net, for its batch order and augmentation. cuda_graphs: replays the updates as a
+        CUDA graph, on a GPU. on_epoch: called after every epoch with its losses (steps, S), on the device; may evaluate
+        the nets but must leave
             them in training mode.
 
     Returns:
-        For each net, its losses. Training stops early, at the end of an epoch, when all nets have diverged.
+        One fit per net. Training stops early, at the end of an epoch, once all nets have diverged.
     """
     groups = parse_strategy(recipe.augmentation, flippable=images.flippable)
     num_steps, looked, step = count_steps(recipe, len(images)), 0, 0
@@ -143,9 +142,9 @@ def _draw_batch(
 
 
 def make_update(nets: Sequence[nn.Module], recipe: RecipeSettings, lr: Tensor) -> tuple[Step, list[Tensor]]:
-    """One SGD update of all nets, and its state: S batches (B, C, H, W) and S labels (B,) or (B, K) -> losses (S,).
+    """One SGD update of all nets, S batches (B, C, H, W) and S labels (B,) or (B, K) -> losses (S,); and its state.
 
-    `lr` is read at every update. The momentum starts as zeros, which makes the first update the plain gradient.
+    `lr` is read at every update. Momentum starts at zero, so the first update is the plain gradient.
     """
     parameters = [parameter for net in nets for parameter in net.parameters()]
     optimizer = torch.optim.SGD(
@@ -179,26 +178,26 @@ def _loss_and_gradient(net: nn.Module, batch: Tensor, labels: Tensor, precision:
 
 
 def measure_accuracy(net: nn.Module, images: ImageSet) -> float:
-    """Fraction of the images that `correct_mask` finds."""
+    """Fraction of images classified correctly, see `correct_mask`."""
     return int(correct_mask(net, images).sum()) / len(images)
 
 
 @torch.no_grad()
 def correct_mask(net: nn.Module, images: ImageSet) -> Tensor:
-    """(N,) bool: whether the net, put in evaluation mode, classifies an image rightly; NaN outputs are wrong."""
+    """(N,) bool: whether the net, put in evaluation mode, classifies an image correctly; NaN outputs are wrong."""
     net.eval()
-    right = torch.empty(len(images), dtype=torch.bool, device=images.device)
+    correct = torch.empty(len(images), dtype=torch.bool, device=images.device)
     batch_size = EVAL_BATCH_SIZE[images.device.type]
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         logits: Tensor = net(images.normalized(part))
-        right[part] = (logits.argmax(dim=1) == images.labels[part]) & logits.isfinite().all(dim=1)
-    return right
+        correct[part] = (logits.argmax(dim=1) == images.labels[part]) & logits.isfinite().all(dim=1)
+    return correct
 
 
 @contextlib.contextmanager
 def seeded_torch(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds torch's global generators for what cannot be handed one (initialisation, dropout), and restores them."""
+    """Seeds torch's global generators for code that takes no generator (initialisation, dropout), and restores them."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -206,7 +205,7 @@ def seeded_torch(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def make_net(arch: Arch, images: ImageSet, seed: int) -> nn.Module:
-    """A net initialised from a seed alone, the same on every device, on the device of the images it is for.
+    """A net initialised from a seed, identically on every device, and moved to the images' device.
 
     Raises:
         ArchError: the architecture does not fit the images.
@@ -228,18 +227,18 @@ def train_seeds(
     cuda_graphs: bool = True,
     on_seed: Callable[[int], None] = lambda _: None,
 ) -> SeedScores:
-    """Trains S nets of an architecture and measures each once, after its last epoch.
+    """Trains S nets of an architecture and evaluates each once, after its last epoch.
 
     Args:
-        arch: what is trained.
-        images: what it is trained on: a proxy set, or a whole training set.
-        recipe: how it is trained.
-        val: what architectures are selected by; None to measure on `test` only.
-        test: what is reported.
+        arch: the architecture.
+        images: the training images: a proxy set, or a whole training set.
+        recipe: how to train.
+        val: images to select architectures by; None to evaluate on `test` only.
+        test: images for the reported accuracy.
         num_seeds: S.
         seed: every draw derives from (seed, arch.id, number of the net).
         cuda_graphs: see `train`.
-        on_seed: called after each net with how many are done.
+        on_seed: called after each net with the number of nets done.
 
     Raises:
         ArchError: the architecture does not fit the images.
@@ -248,7 +247,7 @@ def train_seeds(
     test_accuracies: list[float] = []
     fits: list[Fit] = []
     seconds = 0.0
-    size = _count_side_by_side(arch, images, recipe, num_seeds)
+    size = _count_parallel_nets(arch, images, recipe, num_seeds)
     for first in range(0, num_seeds, size):
         repeats = range(first, min(first + size, num_seeds))
         nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
@@ -268,17 +267,17 @@ def train_seeds(
     return SeedScores(tuple(val_accuracies), tuple(test_accuracies), num_diverged, seconds, mean_losses(fits))
 
 
-def _count_side_by_side(arch: Arch, images: ImageSet, recipe: RecipeSettings, num_seeds: int) -> int:
-    """How many such nets to train at once: on a CPU one, on a GPU as many as half of the memory we may use holds.
+def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, num_seeds: int) -> int:
+    """How many such nets to train at once: on a CPU one, on a GPU as many as fit into half of the memory we may use.
 
-    A net that draws random numbers (dropout) is trained alone: what it draws must not depend on its neighbours.
+    A net that draws random numbers (dropout) is trained alone: its draws must not depend on its neighbours.
     """
     device = images.device
     if device.type != "cuda" or num_seeds == 1:
         return 1
     net, index = make_net(arch, images, 0).train(), slice(min(recipe.batch_size, len(images)))
     drawn = torch.cuda.get_rng_state(device)
-    for _ in range(2):  # the first call tries algorithms, which takes memory
+    for _ in range(2):  # the first call benchmarks algorithms, which takes memory
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         _loss_and_gradient(net, images.normalized(index), images.labels[index], recipe.precision)
@@ -292,12 +291,12 @@ def _count_side_by_side(arch: Arch, images: ImageSet, recipe: RecipeSettings, nu
 
 
 def count_steps(recipe: RecipeSettings, num_images: int) -> int:
-    """Updates that a recipe asks for on so many images."""
+    """Number of updates of a recipe on `num_images` images."""
     return recipe.steps or recipe.epochs * math.ceil(num_images / recipe.batch_size)
 
 
 def _epochs(images: ImageSet, batch_size: int, num_steps: int, generator: torch.Generator) -> Iterator[list[Tensor]]:
-    """Lists of index batches on the images' device, a fresh order each, until `num_steps` batches are given out."""
+    """Lists of index batches on the images' device, one per epoch in a new order; `num_steps` batches in all."""
     num_batches = math.ceil(len(images) / batch_size)
     left = num_steps
     while left > 0:

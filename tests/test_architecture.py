@@ -1,6 +1,7 @@
 """The shape of the package: imports flow down, each heavy library has one owner, the public names are pinned."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ PACKAGE = Path(nasproxy.__file__).parent
 
 LAYERS = [
     {"errors", "seeding", "files"},
-    {"config", "space", "rundir"},
+    {"config", "space", "rundir", "tensorfile"},
     {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding"},
     {"training", "scoring", "proxyset"},
     {"condensing", "evaluating", "proxies"},
@@ -42,7 +43,7 @@ OWNERS = {
     "filelock": {"rundir"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "safetensors": {"images", "condensing"},
+    "safetensors": {"tensorfile"},
     "jinja2": {"reporting"},
     "matplotlib": {"reporting"},
     "plotly": {"reporting"},
@@ -105,10 +106,14 @@ def test_a_heavy_library_is_imported_by_its_owner_only(library: str) -> None:
 
 
 PUBLIC_NAMES = {
-    *("Arch", "Comparison", "Costs", "DATASETS", "Estimate", "ImageData", "ImageSet", "METHODS", "NasproxyError"),
-    *("PROXIES", "ProxySet", "Ranking", "STRATEGIES", "SearchSpace", "Trial", "Trials", "build", "combine_trials"),
-    *("compare_trials", "comparison_frame", "condense", "correlate", "evaluate", "load_images", "load_proxy_set"),
-    *("load_space", "measure_costs", "rank", "read_truth", "search", "trials_frame", "write_report", "write_table"),
+    *("Arch", "CombineConfig", "CommandConfig", "CompareConfig", "Comparison", "CondenseConfig", "Costs"),
+    *("DASHBOARD_PORT", "DATASETS", "Dashboard", "Estimate", "EvaluateConfig", "Evaluation", "ImageData", "ImageSet"),
+    *("LAST", "METHODS", "NasproxyError", "PROXIES", "PlanStep", "ProxyCost", "ProxyKind", "ProxySet", "RankConfig"),
+    *("Ranking", "RunDir", "Runs", "STRATEGIES", "SearchConfig", "SearchInfo", "SearchSpace", "SettingsError", "State"),
+    *("Tree", "Trial", "Trials", "build", "catalog", "combine_trials", "compare_trials", "comparison_frame"),
+    *("condense", "correlate", "csv_text", "evaluate", "evaluation_recipe", "format_duration", "format_estimate"),
+    *("format_percent", "gather_settings", "load_images", "load_proxy_set", "load_space", "measure_costs", "rank"),
+    *("ranking_row", "read_truth", "search", "trials_frame", "write_report", "write_table"),
 }
 
 
@@ -121,6 +126,25 @@ def test_the_public_names_are_pinned_and_importable() -> None:
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="serch"):
         nasproxy.__getattr__("serch")
+
+
+def names_taken_from_the_package(path: Path) -> Iterator[str]:
+    """What a file uses of nasproxy: X of `from nasproxy import X` and `nap.X`, a.b.c of `import nasproxy.a.b.c`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for name in imports_of(path):
+        if name.startswith("nasproxy."):
+            yield name.removeprefix("nasproxy.")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "nap":
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # a quoted annotation
+            yield from re.findall(r"\bnap\.(\w+)", node.value)
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: path.name)
+def test_the_command_line_uses_public_names_only(path: Path) -> None:
+    used = {name for name in names_taken_from_the_package(path) if name.split(".")[0] != "cli"}
+    assert used - set(nasproxy.__all__) == set()
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -139,6 +163,18 @@ HEAVY = {"torch", "torchvision", "ray", "optuna", "pandas", "scipy", "sklearn", 
 )
 def test_light_work_imports_nothing_heavy(statement: str) -> None:
     assert loaded_by(statement) & HEAVY == set()
+
+
+def test_the_help_of_every_command_imports_nothing_heavy() -> None:
+    helped = """
+import contextlib, io
+from nasproxy.cli.app import COMMANDS, app
+for command in [command.__name__ for commands in COMMANDS.values() for command in commands]:
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        app([command, "--help"])
+    assert "Usage: " in text.getvalue(), command
+"""
+    assert loaded_by(helped) & (HEAVY | {"numpy"}) == set()
 
 
 def test_condensing_starts_without_ray_and_optuna() -> None:

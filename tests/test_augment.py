@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nasproxy.augment import GROUPS, augment_batch, augment_classes, cutmix, parse_strategy
+from benchmarks.naive import augment_classes
+from nasproxy.augment import GROUPS, augment_batch, cutmix, parse_strategy
 from nasproxy.errors import SettingsError
 
 ALL_GROUPS = ("color", "crop", "cutout", "flip", "scale", "rotate")

@@ -35,7 +35,7 @@ def page_faults_of_a_step(mode: str) -> int:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
-def test_kept_memory_is_used_again() -> None:
+def test_retained_memory_is_used_again() -> None:
     given_up, kept = page_faults_of_a_step("given up"), page_faults_of_a_step("kept")
     assert kept < given_up / 5  # a count, not a size: huge pages make few faults of many
 

@@ -65,7 +65,7 @@ def test_saved_proxy_set_opens_with_safetensors_alone(proxy_set: ProxySet, tmp_p
     assert json.loads(described["mean"]) == list(proxy_set.images.mean)
     assert json.loads(described["std"]) == list(proxy_set.images.std)
     assert json.loads(described["method"]) == "random"
-    assert json.loads(described["nasproxy_proxy_set"]) == 2
+    assert json.loads(described["nasproxy_proxy_set"]) == 3
 
 
 def test_saving_makes_the_folder(proxy_set: ProxySet, tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_cut_off_file_is_refused_by_name(proxy_set: ProxySet, tmp_path: Path, ke
 
 def test_plain_image_set_is_refused(tiny_set: ImageSet, tmp_path: Path) -> None:
     save_image_set(tiny_set, tmp_path / "images.safetensors", {})
-    with pytest.raises(ProxySetError, match=r"images\.safetensors is no proxy set .*'nasproxy condense'"):
+    with pytest.raises(ProxySetError, match=r"images\.safetensors is no proxy set; make one with 'nasproxy condense'"):
         load_proxy_set(tmp_path / "images.safetensors")
 
 
@@ -140,14 +140,20 @@ def test_tensors_of_another_program_are_refused(tmp_path: Path) -> None:
         load_proxy_set(tmp_path / "model.safetensors")
 
 
-def test_another_format_is_refused(tiny_set: ImageSet, tmp_path: Path) -> None:
-    save_image_set(tiny_set, tmp_path / "proxy.safetensors", {"nasproxy_proxy_set": 1})
-    with pytest.raises(ProxySetError, match="no proxy set of format 2"):
+@pytest.mark.parametrize(("number", "writer"), [(1, "nasproxy 0.1"), (2, "nasproxy 0.1"), (4, "a newer nasproxy")])
+def test_another_format_is_refused(tiny_set: ImageSet, tmp_path: Path, number: int, writer: str) -> None:
+    """In one line, before anything else in the file is looked at."""
+    save_image_set(tiny_set, tmp_path / "proxy.safetensors", {"nasproxy_proxy_set": number})
+    with pytest.raises(ProxySetError) as caught:
         load_proxy_set(tmp_path / "proxy.safetensors")
+    assert str(caught.value).endswith(
+        f"proxy.safetensors is a proxy set of format {number}, written by {writer}; "
+        "this version reads format 3, condense again"
+    )
 
 
 def test_missing_metadata_is_named(tiny_set: ImageSet, tmp_path: Path) -> None:
-    described = {"nasproxy_proxy_set": 2, "encoding": {"format": "pixels", "unit": "pixels"}, "method": "dm"}
+    described = {"nasproxy_proxy_set": 3, "encoding": {"format": "pixels", "unit": "pixels"}, "method": "dm"}
     save_image_set(tiny_set, tmp_path / "proxy.safetensors", described)
     with pytest.raises(ProxySetError, match="lacks 'images_per_class' in its metadata; condense again"):
         load_proxy_set(tmp_path / "proxy.safetensors")
@@ -157,7 +163,7 @@ def test_missing_metadata_is_named(tiny_set: ImageSet, tmp_path: Path) -> None:
     ("encoding", "message"),
     [
         ({"format": "low-rank", "unit": "pixels", "rank": 2}, "lacks 'left'"),
-        ({"format": "jpeg", "unit": "pixels"}, "cannot be decoded: unknown encoding format 'jpeg'"),
+        ({"format": "jpeg", "unit": "pixels"}, "cannot be decoded: unknown encoding 'jpeg'"),
     ],
 )
 def test_what_cannot_be_decoded_is_said(

@@ -8,22 +8,27 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nasproxy.cli import (
-    combine,
-    compare,
-    condense,
-    dashboard,
-    demo,
-    evaluate,
-    export,
-    ls,
-    rank,
-    report,
-    search,
-    show,
-)
-from nasproxy.errors import NasproxyError
+import nasproxy as nap
+from nasproxy.cli.combine import combine
+from nasproxy.cli.compare import compare
+from nasproxy.cli.condense import condense
+from nasproxy.cli.dashboard import dashboard
+from nasproxy.cli.demo import demo
+from nasproxy.cli.evaluate import evaluate
+from nasproxy.cli.export import export
+from nasproxy.cli.ls import ls
+from nasproxy.cli.rank import rank
+from nasproxy.cli.report import report
+from nasproxy.cli.search import search
+from nasproxy.cli.show import show
 
+COMMANDS = {
+    "The whole experiment": (compare, demo),
+    "Step by step": (condense, evaluate, search, combine),
+    "Judge and show": (rank, report, export, dashboard),
+    "Look up": (ls, show),
+}
+"""All commands, by section of the help."""
 INTERRUPTED = 130
 
 
@@ -33,7 +38,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except NasproxyError as error:
+        except nap.NasproxyError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
@@ -53,8 +58,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (condense, evaluate, search, combine, rank, report, compare, export, dashboard, ls, show, demo):
-    command.register(app)
+for section, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=section)(command)
 
 
 @app.callback()

@@ -1,32 +1,20 @@
 """`nasproxy demo`: the whole job on the built-in digits, in three to four minutes on two cores."""
 
-from typing import Annotated
-
-import typer
-
+import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.compare import print_comparison
+from nasproxy.cli.flags import takes_settings
+from nasproxy.cli.printing import run_of
 from nasproxy.cli.talk import Talk
-from nasproxy.config import CompareConfig, make_config
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("demo")(demo)
-
-
-def demo(
-    runs_dir: options.RunsDir = options.RUNS_DIR,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-) -> None:
+@takes_settings(nap.CompareConfig, only={"device"}, takes_any=False)
+def demo(given: nap.Tree, runs_dir: options.RunsDir = options.RUNS_DIR) -> None:
     """Compare four proxies of the digits on 24 ConvNets: two small sets, and two formulas that train nothing."""
-    from nasproxy.runs.comparing import run_compare
-    from nasproxy.runs.presets import find_preset
-
-    config = make_config(CompareConfig, find_preset("demo"), {"machine": {"device": device}})
     with Talk() as talk:
-        run, comparison = run_compare(config, root=runs_dir, name=None, resume=None, listener=talk)
+        comparison = nap.Runs(runs_dir, listener=talk).compare(settings=given, preset="demo")
     print_comparison(comparison)
+    run = run_of(comparison)
     print(
         f"""
 look at next:

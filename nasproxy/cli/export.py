@@ -5,38 +5,30 @@ from typing import Annotated
 
 import typer
 
+import nasproxy as nap
 from nasproxy.cli import options
-from nasproxy.errors import SettingsError
-from nasproxy.rundir import find_run
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("export")(export)
 
 
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A search, a combination, or a comparison.")],
-    output: Annotated[str, typer.Option("-o", "--output", help=".csv, .parquet or .json; '-' is CSV on stdout.")] = "-",
-    truth: options.Truth = None,
+    output: Annotated[
+        str, options.run_option("-o", "--output", help=".csv, .parquet or .json; '-' is CSV on stdout.")
+    ] = "-",
+    truth: Annotated[
+        str | None,
+        options.run_option(
+            metavar="RUN|CSV", help="True accuracies to write beside: a search with --proxy whole, or a CSV file."
+        ),
+    ] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
-    json: Annotated[bool, typer.Option("--json", help="With '-': JSON instead of CSV.")] = False,
+    json: Annotated[bool, options.run_option("--json", help="With '-': JSON instead of CSV.")] = False,
 ) -> None:
-    """Write one row an architecture, best score first; of a comparison with every proxy's score, best truth first."""
-    from nasproxy.runs.references import SCORED, load_trials, load_truth
-    from nasproxy.runs.reporting import load_comparison
-    from nasproxy.tables import comparison_frame, csv_text, trials_frame, write_table
-
-    found = find_run(run, runs_dir, *SCORED, "compare")
-    if found.meta["command"] == "compare":
-        if truth:
-            raise SettingsError(f"{found.name} is a comparison with a truth of its own; leave --truth out")
-        frame = comparison_frame(load_comparison(found, runs_dir)[0])
+    """Write one row per architecture, best score first; a comparison's with every proxy's score, best truth first."""
+    path = None if output == "-" else Path(output).expanduser()
+    frame = nap.Runs(runs_dir).export(run, path, truth=truth)
+    if path:
+        print(output)
+    elif json:
+        print(frame.to_json(orient="records", indent=1))
     else:
-        trials = load_trials(found)
-        frame = trials_frame(trials, load_truth(truth, runs_dir) if truth else None)
-    if output == "-":
-        print(frame.to_json(orient="records", indent=1) if json else csv_text(frame), end="\n" if json else "")
-        return
-    write_table(frame, Path(output).expanduser())
-    print(output)
+        print(nap.csv_text(frame), end="")

@@ -8,6 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+import nasproxy as nap
+
+
+def run_of(result: "nap.ProxySet | nap.Trials | nap.Comparison") -> "nap.RunDir":
+    """The run that a result was made in."""
+    assert result.run is not None
+    return result.run
+
 
 def print_json(value: Any) -> None:
     """One JSON document."""

@@ -4,27 +4,21 @@ from typing import Annotated
 
 import typer
 
+import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.printing import print_json
-from nasproxy.config import read_toml
-from nasproxy.rundir import find_run
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command("show")(show)
 
 
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Any run.")] = "@last",
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Any run.")] = nap.LAST,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     json: options.Json = False,
 ) -> None:
     """Show how a run was made: settings, versions, parents, status, times, files."""
-    found = find_run(run, runs_dir)
+    found = nap.Runs(runs_dir).find(run)
     files = sorted(path.name for path in found.path.iterdir() if not path.name.startswith("."))
     if json:
-        print_json({"meta": found.meta, "config": read_toml(found.config_path), "files": files})
+        print_json({"meta": found.meta, "config": found.read_config(), "files": files})
         return
     for key, value in found.meta.items():
         if value not in (None, {}, []):

@@ -1,4 +1,4 @@
-"""From training images to a proxy set, by any method."""
+"""Turns training images into a proxy set by any method."""
 
 import time
 from collections.abc import Callable
@@ -29,26 +29,26 @@ def condense(
     cache_dir: Path | None = None,
     **overrides: Any,
 ) -> ProxySet:
-    """Makes a proxy set of `data.train`; validation and test images are not looked at.
+    """Condenses `data.train` into a proxy set; validation and test images are not used.
 
-    The same seed gives the same set with the same `engine`; with 'auto' a long condensation measures which one is the
-    fastest, drops what torch has compiled in this process before, and names its choice in the set's settings.
+    The same seed and `engine` give the same set. With engine 'auto', a long condensation measures which engine is
+    fastest, discards what torch has compiled in this process, and records its choice in the set's settings.
 
     Args:
         data: the images.
         method: a key of `METHODS`.
         settings: all settings at once, instead of `method` and `overrides`.
-        device: where to work; None: where the images are. Real images are moved there a batch at a time.
-        resume_from: a state handed to `on_checkpoint` earlier, with the same settings: continues bit for bit.
-        on_step: told every so many steps (selecting: epochs) the number of them done and the loss (of a class).
-        on_checkpoint: given states to keep.
-        on_engine: told which engine was chosen, and the seconds of a step with each that was tried.
-        cache_dir: where nets that selecting trains are kept for the next time; None: nowhere.
+        device: where to compute; None: where the images are. Real images are moved there batch by batch.
+        resume_from: a state passed to `on_checkpoint` by a run with the same settings; continues bit for bit.
+        on_step: called every few steps (selection: every epoch) with the number done and the loss per class.
+        on_checkpoint: called with states to keep.
+        on_engine: called with the chosen engine and the seconds per step of every engine tried.
+        cache_dir: cache for nets trained for selection; None: no cache.
         overrides: fields of `CondenseSettings`.
 
     Raises:
         SettingsError: an unknown method or setting, or more images than a class has.
-        DivergedError: the loss is not finite any more.
+        DivergedError: the loss is no longer finite, or the images have left image scale.
     """
     given = {key: value for key, value in {"method": method, **overrides}.items() if value is not None}
     if settings is None:
@@ -86,10 +86,10 @@ def condense(
 
 
 def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseSettings:
-    """The settings with the method's own values where none was given, after refusing what cannot work.
+    """The settings with the method's defaults filled in, checked against each other and the images.
 
     Raises:
-        SettingsError: an unknown method, or settings that do not fit it, one another or the images.
+        SettingsError: an unknown method, or settings that do not fit the method, each other or the images.
     """
     method = find_method(settings.method)
     own = method.defaults(settings, images.image_shape)
@@ -100,7 +100,7 @@ def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseS
 
 
 def describe_method(settings: CondenseSettings, images: ImageSet) -> str:
-    """The method's name; with the encoding after it where that is not its own, e.g. 'dm+low-rank'."""
+    """The method's name, followed by the encoding where it is not the method's default, e.g. 'dm+low-rank'."""
     unasked = settings.model_copy(update={"encoding": None})
     own = find_method(settings.method).defaults(unasked, images.image_shape)["encoding"]
     chosen = settings.encoding or own
@@ -111,7 +111,7 @@ def find_method(name: str) -> Method:
     """The method of this name.
 
     Raises:
-        SettingsError: none (the nearest is named).
+        SettingsError: no such method (the nearest is named).
     """
     if name not in METHODS:
         raise unknown_name("condensation method", name, METHODS)

@@ -1,9 +1,9 @@
 """Coresets: proxy sets made of real images, chosen class by class.
 
-Features and the record of what was forgotten come from one briefly trained net (`selector`). Choices are decided by
-the seed, ties by the order of the images; on another device, or with other threads, rounding may decide differently.
+Features and forgetting counts come from one briefly trained net (`selector`). The seed determines the choice, and ties
+go to the earlier image; on another device, or with another number of threads, rounding may change the choice.
 
-Notation: N images, n images of one class, K classes, I images a class to choose, E epochs, F features.
+Notation: N images, n images of one class, K classes, I images per class to choose, E epochs, F features.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from nasproxy.images import ImageSet, make_generator
 
 
 def check_selection(settings: CondenseSettings, images: ImageSet) -> None:
-    """Refuses to take more images than a class has.
+    """Refuses to select more images than a class has.
 
     Raises:
         SettingsError: a class has fewer.
@@ -34,13 +34,13 @@ def check_selection(settings: CondenseSettings, images: ImageSet) -> None:
 
 
 def select_random(task: Task) -> Tensor:
-    """Indices (K, I) of random images of every class, none twice (main paper, section 3.2, 'Random')."""
+    """Indices (K, I) of random images per class, without replacement (main paper, section 3.2, 'Random')."""
     generator = make_generator(task.settings.seed, "select")
     return task.images.sample_classes(task.settings.images_per_class, generator)
 
 
 def select_herding(task: Task) -> Tensor:
-    """Indices (K, I) of the images of every class that `herd` chooses by their features, in its order.
+    """Indices (K, I) of the images that `herd` chooses per class by their features, in order of choice.
 
     Raises:
         DivergedError: see `train_selector`.
@@ -49,7 +49,7 @@ def select_herding(task: Task) -> Tensor:
 
 
 def select_k_center(task: Task) -> Tensor:
-    """Indices (K, I) of the images of every class that `pick_centers` chooses by their features, in its order.
+    """Indices (K, I) of the images that `pick_centers` chooses per class by their features, in order of choice.
 
     Raises:
         DivergedError: see `train_selector`.
@@ -58,12 +58,12 @@ def select_k_center(task: Task) -> Tensor:
 
 
 def select_forgetting(task: Task) -> Tensor:
-    """Indices (K, I) of the images of every class that were forgotten most often, the most forgotten first.
+    """Indices (K, I) of the most often forgotten images per class, the most forgotten first.
 
     Raises:
         DivergedError: see `train_selector`.
     """
-    counts = count_forgetting(train_selector(task).right).cpu()
+    counts = count_forgetting(train_selector(task).correct).cpu()
 
     def most_forgotten(members: Tensor) -> Tensor:
         order = counts[members].argsort(descending=True, stable=True)
@@ -73,12 +73,12 @@ def select_forgetting(task: Task) -> Tensor:
 
 
 def herd(features: Tensor, count: int) -> Tensor:
-    """Herding: each choice brings the mean of what is chosen as near to the mean of all as one image can.
+    """Herding: each choice moves the mean of the chosen images as close as possible to the mean of all.
 
     Source: Welling, "Herding Dynamical Weights to Learn", ICML 2009. Our deviations:
-    1. An image is chosen at most once.
-    2. Nearness is the distance of the means itself, which Welling's inner product is for features of equal length
-    only (as in Rebuffi et al., "iCaRL", CVPR 2017, Algorithm 4).
+    1. Each image is chosen at most once.
+    2. Closeness is the distance between the means; Welling's inner product is equivalent only for features of equal
+    length (as in Rebuffi et al., "iCaRL", CVPR 2017, Algorithm 4).
 
     Args:
         features: (n, F).
@@ -92,7 +92,7 @@ def herd(features: Tensor, count: int) -> Tensor:
     total = torch.zeros_like(centered[0])
     chosen: list[Tensor] = []
     for _ in range(count):
-        # || total + centered ||^2 without || total ||^2, which all have in common
+        # || total + centered ||^2 without || total ||^2, which is the same for all
         best = (lengths + 2 * (centered @ total)).argmin()
         lengths[best] = torch.inf
         total += centered[best]
@@ -101,13 +101,13 @@ def herd(features: Tensor, count: int) -> Tensor:
 
 
 def pick_centers(features: Tensor, count: int) -> Tensor:
-    """k-center: the image nearest to the mean, then each time the one farthest from all that are chosen.
+    """k-center: first the image nearest to the mean, then repeatedly the one farthest from all chosen images.
 
     Source: Sener & Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018,
     Algorithm 1. Our deviations:
-    1. It runs class by class, since a proxy set has as many images of each; theirs runs over all images at once.
-    2. It starts from the image nearest to the class mean; theirs goes on from images that have labels already.
-    3. Distances are those of the net's features before its linear head.
+    1. It runs class by class, since a proxy set is balanced; theirs runs over all images at once.
+    2. It starts from the image nearest to the class mean; theirs extends a set of images that are already labelled.
+    3. Distances are between features before the net's linear head.
 
     Args:
         features: (n, F).
@@ -121,27 +121,27 @@ def pick_centers(features: Tensor, count: int) -> Tensor:
     distances = torch.full_like(centered[:, 0], torch.inf)
     for _ in range(count - 1):
         distances = torch.minimum(distances, (centered - centered[chosen[-1]]).square().sum(dim=1))
-        distances[chosen[-1]] = -1  # even where others have distance 0
+        distances[chosen[-1]] = -1  # never again, even where all others have distance 0
         chosen.append(distances.argmax())
     return torch.stack(chosen)
 
 
-def count_forgetting(right: Tensor) -> Tensor:
-    """How often each image was forgotten: classified rightly after one epoch, and wrongly after the next.
+def count_forgetting(correct: Tensor) -> Tensor:
+    """How often each image was forgotten: classified correctly after one epoch and wrongly after the next.
 
-    Images that were never classified rightly count as forgotten most: E times, which no other image reaches.
+    Images that were never classified correctly count as forgotten E times, more than any other image can be.
 
     Source: Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network Learning", ICLR 2019,
-    section 3. Our deviation: 1. All images are looked at after each epoch, not each in its turn within the epoch.
+    section 3. Our deviation: 1. All images are evaluated after each epoch, not when their batch is trained on.
 
     Args:
-        right: (E, N) bool, whether an image was classified rightly after an epoch.
+        correct: (E, N) bool, whether an image was classified correctly after an epoch.
 
     Returns:
         (N,) int64.
     """
-    forgotten = (right[:-1] & ~right[1:]).sum(dim=0)
-    return torch.where(right.any(dim=0), forgotten, len(right))
+    forgotten = (correct[:-1] & ~correct[1:]).sum(dim=0)
+    return torch.where(correct.any(dim=0), forgotten, len(correct))
 
 
 def _select_by_features(task: Task, choose: Callable[[Tensor, int], Tensor]) -> Tensor:
@@ -152,11 +152,11 @@ def _select_by_features(task: Task, choose: Callable[[Tensor, int], Tensor]) -> 
 
 
 def _select_by_class(images: ImageSet, choose: Callable[[Tensor], Tensor]) -> Tensor:
-    """(K, I) of a function from the indices (n,) of a class to those of its choices among them (I,)."""
+    """(K, I) from a function that maps the indices (n,) of a class to the positions (I,) of its choices among them."""
     return torch.stack([members[choose(members).cpu()] for members in images.class_indices]).to(images.device)
 
 
 def _centered(features: Tensor) -> Tensor:
-    """(n, F) float64 with mean zero: distances stay exact enough for ties to be ties."""
+    """(n, F) float64 with mean zero: exact enough that ties remain ties."""
     exact = features.double()
     return exact - exact.mean(dim=0)

@@ -1,11 +1,11 @@
-"""Nets that images are compared by: which one, and with which weights at which step.
+"""The nets that embed images for comparison: which architecture, and which weights at each step.
 
 Source: Zhao & Bilen, "Dataset Condensation with Distribution Matching", sections 2.3 (random weights) and 3.4 (weights
 from training, sorted by accuracy). Our differences from 3.4:
-1. A pool of `num_embedding_nets` nets, not 1,000; each is taken once, at the first look at which its accuracy is in
+1. A pool of `num_embedding_nets` nets, not 1,000; each is snapshotted once, the first time its accuracy is measured in
 range.
-2. Accuracy is measured on a tenth of the training images that the net is not trained on: validation images are for
-choosing architectures.
+2. Accuracy is measured on a held-out tenth of the training images: validation images are reserved for choosing
+architectures.
 """
 
 import torch
@@ -22,18 +22,18 @@ from nasproxy.space import Arch, build
 from nasproxy.training import make_net, measure_accuracy, seeded_torch, train
 
 LOOKS = 60
-"""Times that a net in training is looked at before it is given up."""
+"""Accuracy measurements of a net in training before giving up on it."""
 FIRST_LOOK, LOOK_GROWTH = 5, 1.15
-"""Updates before the first look, and by what the number grows from look to look: about 160,000 in all."""
+"""Updates before the first measurement, and growth factor between measurements: about 160,000 updates in all."""
 
 
 class EmbeddingNets:
-    """One net on the device that takes on the weights of any step."""
+    """One net on the device, loaded with the weights of any step."""
 
     def __init__(self, task: Task) -> None:
-        """Raises SettingsError: nets that do not reach the accuracy asked for."""
+        """Raises SettingsError: nets that do not reach the requested accuracy."""
         self._task = task
-        self.net = make_embedding_net(embedding_net_arch(task.settings.embedding_net, task.images), task.images, 0).to(
+        self.net = make_embedding_net(find_embedding_arch(task.settings.embedding_net, task.images), task.images, 0).to(
             task.device
         )
         self._pool: list[dict[str, Tensor]] = []
@@ -43,7 +43,7 @@ class EmbeddingNets:
             self._pool = [_train_into(wanted, task, self.net, split, number) for number in numbers]
 
     def draw(self, step: int) -> None:
-        """Gives the net the weights of a step."""
+        """Loads the weights of a step into the net."""
         seed = derive_seed(self._task.settings.seed, "embedder", step)
         if self._pool:
             self.net.load_state_dict(self._pool[seed % len(self._pool)])
@@ -51,11 +51,11 @@ class EmbeddingNets:
             initialize(self.net, seed, self._task.device)
 
 
-def embedding_net_arch(name: str, images: ImageSet) -> Arch:
+def find_embedding_arch(name: str, images: ImageSet) -> Arch:
     """The net called `name` ('auto': the default one), checked to fit the images.
 
     Raises:
-        SettingsError: no such net, or one that does not fit the images.
+        SettingsError: no such net, or it does not fit the images.
     """
     arch = parse_net(name, images.image_shape)
     outline_embedding_net(arch, images)
@@ -63,7 +63,7 @@ def embedding_net_arch(name: str, images: ImageSet) -> Arch:
 
 
 def outline_embedding_net(arch: Arch, images: ImageSet) -> nn.Module:
-    """The net's layers on the meta device: nothing is drawn or computed.
+    """The net on the meta device: nothing is drawn or computed.
 
     Raises:
         SettingsError: it does not fit the images.
@@ -76,14 +76,14 @@ def outline_embedding_net(arch: Arch, images: ImageSet) -> nn.Module:
 
 
 def make_embedding_net(arch: Arch, images: ImageSet, seed: int) -> Classifier:
-    """A net to embed with, of an architecture from `embedding_net_arch`: its weights take no gradient."""
+    """An embedding net with an architecture from `find_embedding_arch`; its weights do not require gradients."""
     net = make_net(arch, images, seed)
-    assert isinstance(net, Classifier)  # parse_net names no others
+    assert isinstance(net, Classifier)  # all that parse_net returns
     return net.requires_grad_(False)
 
 
 def initialize(net: Classifier, seed: int, device: torch.device) -> None:
-    """Fresh weights in place, drawn on the device; on a CPU those of a net built after the same seed."""
+    """Draws fresh weights in place, on the device; on a CPU they equal those of a net built after the same seed."""
     with seeded_torch(seed, device):
         for module in net.modules():
             if isinstance(module, nn.Conv2d | nn.Linear | nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
@@ -91,7 +91,7 @@ def initialize(net: Classifier, seed: int, device: torch.device) -> None:
 
 
 def is_splittable(net: nn.Module) -> bool:
-    """Whether images can go through in parts: not under batch norm."""
+    """Whether images may pass through in chunks: not with batch norm."""
     return not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
 
 
@@ -99,7 +99,7 @@ def parse_embedding_weights(text: str) -> tuple[float, float] | None:
     """None for 'random', fractions (low, high) for 'trained:LOW-HIGH' in percent.
 
     Raises:
-        SettingsError: of another form.
+        SettingsError: any other form.
     """
     if text == "random":
         return None
@@ -117,7 +117,7 @@ def parse_embedding_weights(text: str) -> tuple[float, float] | None:
 
 
 def _hold_out_tenth(task: Task) -> tuple[ImageSet, ImageSet]:
-    """A tenth of the training images, and the rest, on the device."""
+    """A tenth of the training images and the rest, both on the device."""
     images, generator = task.images, make_generator(task.settings.seed, "embedder", "held out")
     order = torch.randperm(len(images), generator=generator).to(images.device)
     held, kept = (images.subset(part).to(task.device) for part in order.tensor_split([len(order) // 10]))
@@ -142,6 +142,6 @@ def _train_into(
         if accuracy >= high:
             break
     raise SettingsError(
-        f"embedding_weights={task.settings.embedding_weights}: no look at net {number + 1} in training found it there, "
-        f"the last {accuracy:.1%}; choose another range or a wider one"
+        f"embedding_weights={task.settings.embedding_weights}: net {number + 1} was never measured in that range, "
+        f"last at {accuracy:.1%}; choose another range or a wider one"
     )

@@ -1,8 +1,9 @@
-"""How images go through a net while condensing: in which precision, compiled or not, and how many at a time.
+"""How a net is run while condensing: precision, compiled or eager, and images per pass.
 
-An engine changes speed and rounding, not the method. Which one is fastest depends on the machine, so a condensation
-times a step of the plain one, and where it will be long, of others, on its own images before it starts. A checkpoint
-and a proxy set name the engine they were made with; that name given as the setting `engine` makes them again.
+An engine changes speed and rounding, not the method. Which one is fastest depends on the machine, so before a
+condensation starts it times one step of the default engine on its own images and, if the run will be long, of others.
+Checkpoints and proxy sets record the engine they were made with; passing that name as the setting `engine` reproduces
+them.
 """
 
 import logging
@@ -24,27 +25,27 @@ _log = logging.getLogger(__name__)
 Forward = Callable[[Tensor], Tensor]
 """(N, C, H, W) images -> (N, F) features or (N, K) logits."""
 TimeStep = Callable[["Engine"], float]
-"""Seconds of one step with an engine, its first call, which compiles, not counted."""
+"""Seconds of one step with an engine, excluding the first call, which compiles."""
 
 CHUNK = {"cpu": 64, "cuda": 4096}
-"""Images without gradient a pass, by device type, before anything is measured."""
+"""Default images per pass without gradient, by device type."""
 CHUNKS_TO_TRY = {"cpu": (16, 64, 256), "cuda": (512, 4096)}
 WORTH_TRYING_SECONDS = 20.0
-"""Condensations that would take less take the default engine."""
+"""Shorter condensations use the default engine."""
 WORTH_COMPILING_SECONDS = 120.0
-"""Condensations that would take less without compiling are not worth it: it takes about 5 s an engine."""
+"""Shorter condensations do not try compiled engines: compiling takes about 5 s per engine."""
 BETTER = 0.95
-"""An engine is preferred to a simpler one if it takes less than this fraction of its time."""
+"""An engine replaces a simpler one only if it takes less than this fraction of its time."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A way to run the same net."""
+    """A way to run a net."""
 
     compiled: bool
     precision: Precision
     chunk: int | None
-    """Images without gradient a pass; None: all at once, which batch norm needs."""
+    """Images per pass without gradient; None: all at once, as batch norm requires."""
 
     @property
     def name(self) -> str:
@@ -53,10 +54,10 @@ class Engine:
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """The engine of a name.
+        """The engine with a given name.
 
         Raises:
-            SettingsError: not of that form.
+            SettingsError: the name does not have that form.
         """
         kind, _, rest = name.partition("-")
         precision, _, chunk = rest.partition("-")
@@ -70,7 +71,7 @@ class Engine:
         )
 
     def prepare_training(self, net: nn.Module) -> nn.Module:
-        """The net, sharing its weights, to be trained by this engine; the precision is up to the recipe."""
+        """The net for training with this engine, sharing its weights; the recipe sets the precision."""
         if not self.compiled:
             return net
         compiled: object = torch.compile(net, dynamic=False)
@@ -78,10 +79,10 @@ class Engine:
         return compiled
 
     def prepare(self, forward: Forward) -> Forward:
-        """A net's `embed` or the net itself, of whatever weights it has when called, to run by this engine.
+        """A net's `embed`, or the net itself, run with this engine and with its weights at the time of the call.
 
         Raises:
-            SettingsError: when called, if the net cannot be compiled here.
+            SettingsError: when called, if the net cannot be compiled on this machine.
         """
         precision = self.precision
 
@@ -91,8 +92,8 @@ class Engine:
 
         if not self.compiled:
             return run
-        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a machine without GPU is no news
-        torch.compiler.reset()  # torch keeps only a few versions of one function
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no warning on machines without a GPU
+        torch.compiler.reset()  # torch caches only a few versions of one function
         compiled: Forward = torch.compile(run, dynamic=False)
 
         def run_compiled(images: Tensor) -> Tensor:
@@ -110,14 +111,14 @@ class Engine:
 
 
 def default_engine(device: torch.device, *, splittable: bool) -> Engine:
-    """What is used where nothing was measured; `splittable`: the net has no batch norm."""
+    """The engine used where nothing was measured; `splittable`: the net has no batch norm."""
     return Engine(compiled=False, precision="float32", chunk=CHUNK[device.type] if splittable else None)
 
 
 def choose_engine(
     default: Engine, time_step: TimeStep, num_steps: int, device: torch.device
 ) -> tuple[Engine, dict[str, float]]:
-    """The fastest engine for so many steps, and the seconds of a step with each engine that was tried.
+    """The fastest engine for `num_steps` steps, and the seconds per step of every engine tried.
 
     First both precisions; then, where it pays, compiled; then other chunks. An engine that does not run here (there is
     no C++ compiler) takes infinitely long.
@@ -158,7 +159,7 @@ def _try(time_step: TimeStep, engine: Engine) -> float:
 
 
 def timed(step: Callable[[], Tensor], device: torch.device, repeats: int = 2) -> float:
-    """Seconds of the fastest of some calls after a first one, which compiles."""
+    """Seconds of the fastest of `repeats` calls after a first one, which compiles."""
     step()
     best = math.inf
     for _ in range(repeats):

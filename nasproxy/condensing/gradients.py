@@ -1,4 +1,4 @@
-"""Gradient matching: synthetic images that move a net's weights the way real images do, class by class.
+"""Gradient matching: synthetic images should give the same weight gradients as real images, class by class.
 
 Sources: Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021, eq. 7 to 10, Algorithm 1 (DC);
 Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, eq. 5 (DSA); Kim et al.,
@@ -11,15 +11,16 @@ cross-entropy of a class with respect to the weights of a layer:
 A net lives for `outer_loop` steps. After each, it is trained on the synthetic images (DC, DSA: `inner_loop` epochs of
 plain SGD) or on `inner_images` real ones (IDC). Our differences:
 1. One gradient step on all classes at once, also in IDC; their images do not depend on one another.
-2. Batch norm sees the mix of all classes; the public DC code freezes it on real images of all classes.
-3. IDC's net starts each training with no momentum, and its augmentation is that of matching, before cutmix.
+2. Batch norm sees a mix of all classes; the public DC code freezes it on real images of all classes.
+3. IDC's net starts each training phase without momentum, and uses the augmentation of matching, before cutmix.
 
-One forward and one backward pass serve the synthetic images of all classes: per class only the products of each
-layer's inputs and output gradients are taken, for the matched weights alone. Biases and norms take no gradient while
-matching. Gradients of real images are not differentiated: they are computed by the engine, in parts, compiled, in its
-precision, or all classes at once like the synthetic ones, which stay in float32. The engine also trains the net.
+One forward and one backward pass serve the synthetic images of all classes; only the products of each layer's inputs
+and output gradients are taken per class, and only for the matched weights. Biases and norms get no gradient while
+matching. Gradients of real images are not differentiated further: the engine computes them in chunks, compiled and in
+its precision, or for all classes at once like the synthetic ones, which stay in float32. The engine also trains the
+net.
 
-Notation: K classes (k of them at a time), R real images a class, J synthetic images a class, M images a class of
+Notation: K classes (k of them at a time), R real images per class, J synthetic images per class, M images per class of
 either, C channels, H height, W width.
 """
 
@@ -45,9 +46,9 @@ from nasproxy.training import train
 EPSILON = 1e-6
 """Added to the product of two norms (public DC code)."""
 SYNTHETIC_TRAINING = RecipeSettings(batch_size=256, lr=0.01, lr_drops=(), momentum=0.0, weight_decay=0.0)
-"""How DC and DSA train the net, but for epochs and augmentation."""
+"""How DC and DSA train the net, except for epochs and augmentation."""
 REAL_TRAINING = RecipeSettings(epochs=1, batch_size=64, lr=0.01, lr_drops=(), cutmix=0.5)
-"""How IDC does, but for the augmentation."""
+"""How IDC trains the net, except for the augmentation."""
 
 Gradients = list[Tensor]
 """For each matched parameter, (k, *its shape)."""
@@ -56,7 +57,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def row_cosine_distance(real: Tensor, synthetic: Tensor) -> Tensor:
-    """Sum over classes and output rows of 1 - cosine (DC, eq. 10); a row of a convolution has its C x 3 x 3 weights."""
+    """Sum over classes and output rows of 1 - cosine (DC, eq. 10); a convolution's row is C x 3 x 3."""
     real, synthetic = real.flatten(2), synthetic.flatten(2)
     products = (real * synthetic).sum(dim=-1)
     norms = real.norm(dim=-1) * synthetic.norm(dim=-1)
@@ -79,7 +80,7 @@ class Matching:
     """Layers whose parameters of more than one dimension are matched."""
     unit: Unit
     trains_on_real: bool
-    """What the net is trained on between steps."""
+    """Whether the net is trained on real images between steps, or on synthetic ones."""
 
 
 ROWS = Matching(row_cosine_distance, (nn.Conv2d, nn.Linear, nn.LayerNorm), "normalized", trains_on_real=False)
@@ -94,7 +95,7 @@ def match_gradients(task: Task) -> EncodedImages:
 
 
 def match_convolution_gradients(task: Task) -> EncodedImages:
-    """IDC-I, and in the encoding format 'multi-formation' IDC: see `update_images`."""
+    """IDC-I, and in the encoding 'multi-formation' IDC: see `update_images`."""
     return update_images(task, _GradientMatching(task, CONVOLUTIONS))
 
 
@@ -143,7 +144,7 @@ class _GradientMatching:
             recipe = recipe.model_copy(update={"epochs": settings.inner_loop})
         own = {"lr": settings.net_lr, "augmentation": settings.augmentation, "precision": self._engine.precision}
         self._net.requires_grad_(True)
-        # so few updates at a time are not worth capturing
+        # too few updates to be worth capturing
         train([self._trained_net], images, recipe.model_copy(update=own), [generator], cuda_graphs=False)
 
     def net_state(self) -> Mapping[str, Tensor]:
@@ -153,7 +154,7 @@ class _GradientMatching:
         self._net.load_state_dict(state)
 
     def _real_gradients(self, images: Tensor, labels: Tensor) -> Gradients:
-        """All classes at once where an engine takes as many images a pass, else class by class, in parts of one."""
+        """All classes at once where the engine's chunk holds them all, else class by class in chunks."""
         chunk = self._engine.chunk
         if chunk is None or (chunk >= images.shape[0] * images.shape[1] and not self._engine.compiled):
             return class_gradients(self._net, self._layers, images, labels, self._engine.precision)
@@ -187,12 +188,12 @@ def class_gradients(
     Those of more than one dimension: weights, and the biases of layer norms.
 
     Args:
-        net: whether its parameters need a gradient makes no difference.
+        net: its parameters may or may not require gradients.
         layers: convolutions, linear layers and layer norms of the net, each called once in a forward pass.
         images: (k, M, C, H, W), augmented.
         labels: (k,).
         precision: of the forward pass.
-        differentiable: keeps the graph, to differentiate the gradients by the images.
+        differentiable: keeps the graph, so that the gradients can be differentiated with respect to the images.
 
     Returns:
         For each of those parameters (k, *its shape), float32.
@@ -215,10 +216,10 @@ def class_gradients(
 def mean_gradients(
     forward: Forward, parameters: Sequence[Tensor], images: Tensor, label: Tensor, *, chunk: int
 ) -> Gradients:
-    """The gradient of the mean cross-entropy of the images (M, C, H, W) of one class, so many at a time.
+    """The gradient of the mean cross-entropy of one class's images (M, C, H, W), `chunk` images at a time.
 
     Returns:
-        For each parameter its shape, float32; without a graph.
+        One float32 tensor per parameter, of its shape; without a graph.
     """
     total = [torch.zeros_like(parameter) for parameter in parameters]
     for part in images.split(chunk):
@@ -235,7 +236,7 @@ def matched_parameters(layers: Sequence[nn.Module]) -> list[nn.Parameter]:
 
 @contextlib.contextmanager
 def _recording(net: nn.Module, layers: Sequence[nn.Module]) -> Iterator[dict[nn.Module, tuple[Tensor, Tensor]]]:
-    """Inputs and outputs of the layers as they are called; meanwhile nothing in the net overwrites them."""
+    """Records inputs and outputs of the layers as they are called, with in-place modules disabled meanwhile."""
     calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def record(layer: nn.Module, given: tuple[Tensor], output: Tensor) -> None:
@@ -255,7 +256,7 @@ def _recording(net: nn.Module, layers: Sequence[nn.Module]) -> Iterator[dict[nn.
 
 
 def _gradients_of(layer: nn.Module, given: Tensor, delta: Tensor) -> Gradients:
-    """From a layer's inputs (k, M, ...) and the loss's gradient by its outputs (k, M, ...)."""
+    """From a layer's inputs (k, M, ...) and the gradient of the loss with respect to its outputs (k, M, ...)."""
     if isinstance(layer, nn.Linear):
         return [torch.einsum("kmo,kmi->koi", delta.float(), given.float())]
     if isinstance(layer, nn.LayerNorm):

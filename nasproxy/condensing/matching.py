@@ -1,4 +1,4 @@
-"""Matching means: synthetic images whose mean, embedded or as it is, is that of the real ones, class by class.
+"""Mean matching: the mean of the synthetic images, embedded or in pixels, should equal that of the real ones per class.
 
 Sources: Zhao & Bilen, "Dataset Condensation with Distribution Matching" (DM), eq. 5 and 6, Algorithm 1; its appendix
 B.2 for the maximum mean discrepancy with a linear kernel in pixel space (MMD).
@@ -6,14 +6,14 @@ B.2 for the maximum mean discrepancy with a linear kernel in pixel space (MMD).
     DM:  sum over classes || mean_r embed(augment(real_r)) - mean_j embed(augment(syn_j)) ||^2, a fresh net every step
     MMD: sum over classes || mean_r real_r - mean_j syn_j ||^2
 
-One augmentation a class and step is shared by real and synthetic images.
+Real and synthetic images share one augmentation per class and step.
 
-Notation: K classes (k of them at a time), R real images a class, J synthetic images a class, C channels, H height,
+Notation: K classes (k of them at a time), R real images per class, J synthetic images per class, C channels, H height,
 W width, F features.
 
-All classes go through the net together. Norms that work image by image give exactly what class by class would; batch
-norm sees the mix of all classes, which is how the paper gets its batch-norm rows. Where a trial finds it faster, nets
-embed in bfloat16 (`engine`); class means, loss, gradient and images are float32.
+All classes pass through the net together. Norms that work image by image give the same result as class by class; batch
+norm sees a mix of all classes, as in the paper's batch-norm rows. Nets embed in bfloat16 where a trial finds that
+faster (`engine`); class means, loss, gradient and images are float32.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,7 +44,7 @@ def match_pixels(task: Task) -> EncodedImages:
 
 
 class _MeanMatching:
-    """What both have in common: no net lives on."""
+    """Common to both objectives: no net persists across steps."""
 
     unit: Unit = "normalized"
     splittable: bool | None = None
@@ -53,19 +53,19 @@ class _MeanMatching:
         self._pairs = Pairs(task)
 
     def use(self, engine: Engine) -> None:
-        """There is nothing to run."""
+        """No net to run."""
 
     def begin_step(self, step: int) -> None:
         self._pairs.draw(step)
 
     def end_step(self, step: int, synthetic: Callable[[], Tensor]) -> None:
-        """No net lives on."""
+        """No net persists."""
 
     def net_state(self) -> Mapping[str, Tensor]:
         return {}
 
     def load_net_state(self, state: Mapping[str, Tensor]) -> None:
-        """No net lives on."""
+        """No net persists."""
 
 
 class _PixelMatching(_MeanMatching):
@@ -94,10 +94,10 @@ def matching_loss(embed: Forward, real: Tensor, synthetic: Tensor, *, chunk: int
     """Sum over classes of the squared distance between mean embeddings (DM, eq. 5), differentiable in `synthetic`.
 
     Args:
-        embed: maps images to features; called without gradient for the real ones.
+        embed: maps images to features; called without gradient for real images.
         real: (k, R, C, H, W), augmented.
         synthetic: (k, J, C, H, W), augmented.
-        chunk: real images a call of `embed`; None: all at once. Only exact for nets without batch norm.
+        chunk: real images per call of `embed`; None: all at once. Only exact for nets without batch norm.
 
     Returns:
         A scalar.
@@ -110,7 +110,7 @@ def matching_loss(embed: Forward, real: Tensor, synthetic: Tensor, *, chunk: int
 
 
 def _embed_in_chunks(embed: Forward, images: Tensor, chunk: int | None) -> Tensor:
-    """(N, C, H, W) -> (N, F), all calls of the same size, for which a compiled net was made: the last is filled up."""
+    """(N, C, H, W) -> (N, F) in calls of equal size, as a compiled net expects: the last one is padded."""
     if chunk is None or chunk >= len(images):
         return embed(images)
     missing = -len(images) % chunk

@@ -1,7 +1,7 @@
-"""The methods there are, and the values that their papers give them.
+"""The condensation methods, with default settings from their papers.
 
-Sources: DC, DSA, DM, IDC, Lo- as named in `gradients`, `matching` and `nasproxy.encoding`. Where a paper has values for
-some sizes only, the rule between them is ours and said so.
+Sources: DC, DSA, DM, IDC, Lo- as named in `gradients`, `matching` and `nasproxy.encoding`. Where a paper gives values
+for some sizes only, the interpolation is ours and marked as such.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from nasproxy.condensing.coresets import (
     select_random,
 )
 from nasproxy.condensing.embedding import (
-    embedding_net_arch,
+    find_embedding_arch,
     is_splittable,
     outline_embedding_net,
     parse_embedding_weights,
@@ -42,21 +42,21 @@ Layers = tuple[type[nn.Module], ...]
 
 @dataclass(frozen=True)
 class Method:
-    """A way to make a proxy set."""
+    """A condensation method."""
 
     make: Callable[[Task], EncodedImages]
     """Task -> tensors (K * I, ...), ordered by class."""
     defaults: Callable[[CondenseSettings, ImageShape], Values]
-    """Settings and image shape (C, H, W) -> the method's own values of settings that were not given."""
+    """Settings and image shape (C, H, W) -> the method's defaults for settings that were not given."""
     check: Callable[[CondenseSettings, ImageSet], None]
-    """Raises SettingsError for settings that cannot work on these images."""
+    """Raises SettingsError for settings that do not work on these images."""
     summary: str
     num_steps: Callable[[CondenseSettings], int] = lambda settings: settings.steps or 0
     """What `Task.on_step` counts up to."""
 
 
 def _encoding_values(settings: CondenseSettings, image_shape: ImageShape, encoding: str) -> dict[str, Any]:
-    """Format and its parameters: factor 2 at 32 pixels a side, 3 at 224 (IDC); rank 2, or 4 at 50 a class (Lo-)."""
+    """Encoding parameters: factor 2 at 32 pixels per side, 3 at 224 (IDC); rank 2, or 4 from 50 per class (Lo-)."""
     return {
         "encoding": settings.encoding or encoding,
         "factor": 3 if min(image_shape[1:]) >= 128 else 2,
@@ -67,7 +67,7 @@ def _encoding_values(settings: CondenseSettings, image_shape: ImageShape, encodi
 def _distribution_values(
     settings: CondenseSettings, image_shape: ImageShape, encoding: str = "pixels"
 ) -> dict[str, Any]:
-    """DM, section 3.1; in low rank those of Lo-: random factors, and a learning rate of 1,000 from rank 4 on."""
+    """DM, section 3.1; with low rank as in Lo-: random factors, and a learning rate of 1,000 from rank 4 on."""
     values = _encoding_values(settings, image_shape, encoding)
     low_rank = values["encoding"] == "low-rank"
     rank = settings.rank or values["rank"]
@@ -88,7 +88,7 @@ def _gradient_values(
     init: str = "noise",
     augmentation: str = "none",
 ) -> dict[str, Any]:
-    """DC, section 3.1 and its public code; DSA has other `init` and `augmentation`."""
+    """DC, section 3.1 and its public code; DSA differs in `init` and `augmentation`."""
     outer, inner = gradient_loops(settings.images_per_class)
     return _encoding_values(settings, image_shape, encoding) | {
         "init": init,
@@ -101,10 +101,10 @@ def _gradient_values(
 
 
 def gradient_loops(images_per_class: int) -> tuple[int, int]:
-    """Outer and inner loops of DC: 1, 1 and 10, 50 and 50, 10 at 1, 10 and 50 images a class.
+    """Outer and inner loops of DC: 1, 1 and 10, 50 and 50, 10 at 1, 10 and 50 images per class.
 
-    Ours between them: as many outer loops as images, at most 50; 500 inner ones shared among the images from 10 on,
-    and from 1 to 10 a straight line.
+    Between these, our interpolation: as many outer loops as images, at most 50; from 10 images on, 500 inner loops
+    divided by the number of images (at least 10); from 1 to 10, a straight line.
     """
     if images_per_class < 10:
         return images_per_class, round(1 + (images_per_class - 1) * 49 / 9)
@@ -126,7 +126,7 @@ def _convolution_values(
 
 
 def _pixel_values(settings: CondenseSettings, image_shape: ImageShape) -> dict[str, Any]:
-    """MMD: the paper says real images and a linear kernel; steps and learning rate are ours.
+    """MMD: the paper specifies real images and a linear kernel; steps and learning rate are ours.
 
     Gradients of low-rank factors grow with the factors, whose squares are singular values of images.
     """
@@ -141,16 +141,16 @@ def _selection_values(settings: CondenseSettings, image_shape: ImageShape) -> di
 
 
 def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Layers | None = ()) -> None:
-    """Refuses settings that cannot work on these images.
+    """Refuses settings that do not work on these images.
 
     Args:
-        settings: complete ones.
+        settings: complete settings.
         images: the training images.
-        matched: layers of which the net must have one; None: there is no net.
+        matched: layer types of which the net must have at least one; None: there is no net.
 
     Raises:
-        SettingsError: an unfit net, engine or encoding, an unknown augmentation, or too few real images to start
-            from.
+        SettingsError: a net, engine or encoding that does not fit, an unknown augmentation, or too few real images
+            to start from.
     """
     encoding_of(settings).items_for(settings.images_per_class, images.image_shape)
     parse_strategy(settings.augmentation or "none", flippable=images.flippable)
@@ -188,7 +188,7 @@ def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bo
     def check(settings: CondenseSettings, images: ImageSet) -> None:
         check_selection(settings, images)
         if trains_a_net:
-            embedding_net_arch(settings.embedding_net, images)
+            find_embedding_arch(settings.embedding_net, images)
 
     return Method(
         make, _selection_values, check, summary, lambda settings: settings.selection_epochs if trains_a_net else 0

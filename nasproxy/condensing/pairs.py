@@ -1,6 +1,6 @@
-"""What is compared at a step: real and synthetic images of each class, augmented alike.
+"""Real and synthetic images compared at a step, class by class, with the same augmentation.
 
-Notation: K classes (k of them at a time), R real images a class, J synthetic images a class, C channels, H height,
+Notation: K classes (k of them at a time), R real images per class, J synthetic images per class, C channels, H height,
 W width.
 """
 
@@ -13,7 +13,7 @@ from nasproxy.images import make_generator
 
 
 class Pairs:
-    """The random draws of a step, made for all classes at once, and the images that they give for some of them."""
+    """The random draws of a step, made for all classes at once, and the resulting images of some classes."""
 
     def __init__(self, task: Task) -> None:
         """Raises SettingsError: an unknown augmentation."""
@@ -25,7 +25,7 @@ class Pairs:
         )
 
     def draw(self, step: int) -> None:
-        """The draws of a step."""
+        """Makes the draws of a step."""
         images, settings = self._task.images, self._task.settings
         generator = make_generator(settings.seed, "pairs", step)
         self._index = images.sample_classes(settings.real_batch_size, generator)
@@ -36,7 +36,7 @@ class Pairs:
             self._chosen = order[: settings.synthetic_batch_size].to(self._task.device, non_blocking=True)
 
     def of(self, classes: slice, synthetic: Tensor) -> tuple[Tensor, Tensor]:
-        """Augmented real (k, R, C, H, W) and synthetic images of these classes, all or a batch of (k, J, C, H, W)."""
+        """Augmented real images (k, R, C, H, W) and synthetic ones, all or a batch of (k, J, C, H, W)."""
         real = self._task.real_images(self._index[classes])
         chosen = synthetic[:, self._chosen]
         return self._augmentation.apply(real, classes), self._augmentation.apply(chosen, classes)

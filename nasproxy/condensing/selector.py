@@ -1,13 +1,12 @@
-"""What coresets are selected by: a briefly trained net, and which images it classified rightly after each epoch.
+"""The basis of coreset selection: a briefly trained net, and which images it classified correctly after each epoch.
 
-One training serves herding, k-center and forgetting. It depends on the images, the seed and the number of epochs
-alone, and is kept in `Task.cache_dir` under a hash of these.
+One training run serves herding, k-center and forgetting. It depends only on images, net, seed and recipe, and is
+cached in `Task.cache_dir` under a hash of these.
 
 Notation: N images, E epochs, F features.
 """
 
 import contextlib
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -15,45 +14,43 @@ from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
+from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
 from nasproxy.condensing.state import Task
 from nasproxy.config import RECIPES, RecipeSettings
 from nasproxy.device import retain_freed_memory
-from nasproxy.errors import DivergedError
-from nasproxy.files import write_atomically
+from nasproxy.errors import DivergedError, TensorFileError
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.nets.classifier import Classifier
 from nasproxy.seeding import derive_seed
+from nasproxy.tensorfile import read_tensor_file, write_tensor_file
 from nasproxy.training import EVAL_BATCH_SIZE, correct_mask, train
 
-_UNREADABLE = (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError)
-"""What reading a missing or damaged file of a trained net ends with."""
+_UNREADABLE = (TensorFileError, KeyError, RuntimeError)
+"""Raised when the cached file is missing, damaged or from another net."""
 
 
 @dataclass(frozen=True, eq=False)
 class Selector:
-    """A net trained on all training images, and how it came to know them."""
+    """A net trained on all training images, and its training history."""
 
     net: Classifier
-    right: Tensor
-    """(E, N) bool: whether the net classified an image rightly after an epoch."""
+    correct: Tensor
+    """(E, N) bool: whether the net classified an image correctly after an epoch."""
     seconds: float
     """Wall time of the training."""
 
     @torch.no_grad()
     def embed(self, images: ImageSet, index: Tensor) -> Tensor:
-        """(n, F) features of the n images of an index."""
+        """(n, F) features of n images given by index."""
         self.net.eval()
         parts = index.to(images.device).split(EVAL_BATCH_SIZE[images.device.type])
         return torch.cat([self.net.embed(images.normalized(part)) for part in parts])
 
 
 def train_selector(task: Task) -> Selector:
-    """The net `embedding_net`, trained as for the truth but for `selection_epochs` epochs; or the one kept of that.
+    """The net `embedding_net`, trained by the recipe 'whole' for `selection_epochs` epochs, or its cached copy.
 
     Raises:
         DivergedError: a loss that is not finite.
@@ -74,50 +71,45 @@ def train_selector(task: Task) -> Selector:
 
 def _train(task: Task, recipe: RecipeSettings) -> Selector:
     images, net, started = task.images, _fresh_net(task), time.perf_counter()
-    right: list[Tensor] = []
+    correct: list[Tensor] = []
 
     def look(losses: Tensor) -> None:
         mean_loss = float(losses.mean())
         if not math.isfinite(mean_loss):
             raise DivergedError(
-                f"the net that images are selected by diverged in epoch {len(right) + 1}: its loss is {mean_loss}; "
+                f"the net that images are selected by diverged in epoch {len(correct) + 1}: its loss is {mean_loss}; "
                 "look at the images' mean and std, or take another seed"
             )
-        right.append(correct_mask(net, images))
+        correct.append(correct_mask(net, images))
         net.train()
-        task.on_step(len(right), mean_loss)
+        task.on_step(len(correct), mean_loss)
 
     train([net], images, recipe, [make_generator(task.settings.seed, "selector", "train")], on_epoch=look)
-    return Selector(net, torch.stack(right), time.perf_counter() - started)
+    return Selector(net, torch.stack(correct), time.perf_counter() - started)
 
 
 def _fresh_net(task: Task) -> Classifier:
-    arch = embedding_net_arch(task.settings.embedding_net, task.images)
+    arch = find_embedding_arch(task.settings.embedding_net, task.images)
     return make_embedding_net(arch, task.images, derive_seed(task.settings.seed, "selector", "init")).requires_grad_(
         True
     )
 
 
 def _key(task: Task, recipe: RecipeSettings) -> str:
-    """32 hex digits that depend on everything that the training depends on."""
+    """32 hex digits that depend on everything the training depends on."""
     images = task.images
-    arch = embedding_net_arch(task.settings.embedding_net, images)
+    arch = find_embedding_arch(task.settings.embedding_net, images)
     parts = (images.content_hash(), images.mean, images.std, arch.id, recipe.model_dump_json(), task.settings.seed)
     return blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
 def _save(selector: Selector, path: Path) -> None:
-    tensors = {f"net.{name}": value for name, value in selector.net.state_dict().items()} | {"right": selector.right}
-    content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = {"seconds": json.dumps(selector.seconds)}
-    write_atomically(path, lambda scratch: save_file(content, scratch, metadata=header))
+    weights = {f"net.{name}": value for name, value in selector.net.state_dict().items()}
+    write_tensor_file(path, weights | {"correct": selector.correct}, {"seconds": selector.seconds})
 
 
 def _load(path: Path, net: Classifier) -> Selector:
-    """The selector of a file; `net` gets its weights."""
-    with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(f"net.{name}") for name in net.state_dict()}
-        right, seconds = file.get_tensor("right"), json.loads(file.metadata()["seconds"])
-    net.load_state_dict(weights)
-    return Selector(net, right.to(next(net.parameters()).device), seconds)
+    """Reads a selector from a file; loads its weights into `net`."""
+    tensors, header = read_tensor_file(path)
+    net.load_state_dict({name: tensors[f"net.{name}"] for name in net.state_dict()})
+    return Selector(net, tensors["correct"].to(next(net.parameters()).device), header["seconds"])

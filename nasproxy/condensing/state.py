@@ -1,52 +1,44 @@
-"""What a condensation method is given, and the state it can be stopped in and continued from.
+"""The input of a condensation method, and the state from which it can resume.
 
-Notation: K classes, I stored items a class (see `nasproxy.encoding`), C channels, H height, W width.
+Notation: K classes, I stored items per class (see `nasproxy.encoding`), C channels, H height, W width.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nasproxy.config import CondenseSettings
 from nasproxy.encoding import Encoding, Pixels, make_encoding
-from nasproxy.errors import InputError
-from nasproxy.files import write_atomically
+from nasproxy.errors import InputError, TensorFileError
 from nasproxy.images import ImageSet
+from nasproxy.tensorfile import read_tensor_file, write_tensor_file
 
 
 @dataclass(frozen=True, eq=False)
 class CondenseState:
-    """Everything that the rest of a condensation depends on: random draws derive from the seed and the step."""
+    """Everything needed to resume a condensation: random draws derive from the seed and the step."""
 
     step: int
     """Updates done."""
     variables: Mapping[str, Tensor]
-    """What is optimised: name -> (K, I, ...), the tensors of the encoding."""
+    """Optimised tensors of the encoding: name -> (K, I, ...)."""
     velocities: Mapping[str, Tensor]
     """Momentum buffers of the same shapes."""
     engine: str
-    """Name of the `Engine` that it was made with; empty where there is none."""
+    """Name of the `Engine` in use; empty where there is none."""
     net: Mapping[str, Tensor] = field(default_factory=dict)
-    """State of a net that lives on from step to step; empty where none does."""
+    """State of a net that persists across steps; empty where there is none."""
     seconds: float = 0.0
     """Wall time spent so far."""
 
     def save(self, path: Path) -> None:
         """Writes a checkpoint, whole or not at all."""
-        tensors = {
-            f"{part}/{name}": tensor.detach().cpu().contiguous()
-            for part in _PARTS
-            for name, tensor in getattr(self, part).items()
-        }
-        header = {name: json.dumps(getattr(self, name)) for name in ("step", "engine", "seconds")}
-        write_atomically(path, lambda scratch: save_file(tensors, scratch, metadata=header))
+        tensors = {f"{part}/{name}": tensor for part in _PARTS for name, tensor in getattr(self, part).items()}
+        write_tensor_file(path, tensors, {name: getattr(self, name) for name in ("step", "engine", "seconds")})
 
 
 _PARTS = ("variables", "velocities", "net")
@@ -59,22 +51,21 @@ def load_state(path: Path) -> CondenseState:
         InputError: missing or damaged.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = {name: json.loads(text) for name, text in file.metadata().items()}
-            parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
-            for key in file.keys():  # noqa: SIM118  # it is no mapping
-                part, _, name = key.partition("/")
-                parts[part][name] = file.get_tensor(key)
-            return CondenseState(**parts, step=header["step"], engine=header["engine"], seconds=header["seconds"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        tensors, header = read_tensor_file(path)
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = tensor
+        return CondenseState(**parts, step=header["step"], engine=header["engine"], seconds=header["seconds"])
+    except (TensorFileError, KeyError) as error:
         raise InputError(f"checkpoint {path} is unreadable: {error}; remove it to start over") from None
 
 
 def encoding_of(settings: CondenseSettings) -> Encoding:
-    """The format that complete settings ask for.
+    """The encoding named by complete settings.
 
     Raises:
-        SettingsError: an unknown format.
+        SettingsError: an unknown encoding.
     """
     return make_encoding(settings.encoding or Pixels.name, factor=settings.factor, rank=settings.rank)
 
@@ -85,34 +76,34 @@ def _ignore(*_: Any) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """What a method works on, and whom it tells."""
+    """The input of a method, and its callbacks."""
 
     images: ImageSet
-    """The training images: on the device, or on the CPU where it does not hold them."""
+    """The training images: on the device, or on the CPU where they do not fit on it."""
     settings: CondenseSettings
-    """Complete: nothing is left to the method's own values."""
+    """Complete: the method's defaults are filled in."""
     device: torch.device
-    """Where the work is done."""
+    """Where to compute."""
     resume_from: CondenseState | None = None
     on_step: Callable[[int, float], None] = _ignore
-    """Called every so many updates with the number of updates done and the loss."""
+    """Called every few updates with the number of updates done and the loss."""
     on_checkpoint: Callable[[CondenseState], None] = _ignore
-    """Called with states to keep: every so often, and when the work is cut short."""
+    """Called with states to keep: regularly, and when the run is interrupted."""
     on_engine: Callable[[str, dict[str, float]], None] = _ignore
-    """Called with the name of the engine that was chosen, and the seconds of a step with each that was tried."""
+    """Called with the name of the chosen engine and the seconds per step of every engine tried."""
 
     cache_dir: Path | None = None
-    """Where nets that selecting trains are kept for the next time; None: nowhere."""
+    """Cache for nets trained for selection; None: no cache."""
     on_kept: Callable[[float], None] = _ignore
-    """Called with the seconds that work took which is not done again, because its result was kept."""
+    """Called with the seconds that a cached result originally took."""
 
     @property
     def encoding(self) -> Encoding:
-        """The format that the settings ask for."""
+        """The encoding named by the settings."""
         return encoding_of(self.settings)
 
     def real_images(self, index: Tensor) -> Tensor:
-        """Training images of an index of any shape: (..., C, H, W), normalised, on the device."""
+        """Normalised training images (..., C, H, W) on the device, for an index of any shape."""
         flat = self.images.normalized(index.flatten()).to(self.device, non_blocking=True)
         images: Tensor = flat.unflatten(0, index.shape)
         return images

@@ -1,9 +1,9 @@
-"""The loop that every synthetic proxy set is made by: a loss, its gradient, an update with momentum, a checkpoint.
+"""The loop behind every synthetic proxy set: a loss, its gradient, an update with momentum, a checkpoint.
 
-What the loss is, and which net it needs, is the `Objective`; how images are kept is the `Encoding`. Classes go through
-together, or a few at a time: their random draws do not depend on it.
+The `Objective` defines the loss and the net it needs; the `Encoding` defines how images are stored. Classes are
+processed together or a few at a time; random draws are the same either way.
 
-Notation: K classes (k of them at a time), I stored items a class, J images a class decoded from them, C channels,
+Notation: K classes (k of them at a time), I stored items per class, J images per class decoded from them, C channels,
 H height, W width.
 """
 
@@ -24,9 +24,11 @@ from nasproxy.errors import DivergedError
 from nasproxy.images import ImageSet, make_generator
 
 CHECK_EVERY, CHECK_SECONDS = 10, 2.0
-"""Steps, or seconds, between looks at the loss: on a GPU each look waits for the device."""
+"""Steps, or seconds, between checks of the loss: on a GPU each check waits for the device."""
 CHECKPOINT_SECONDS = 300.0
-"""Seconds between checkpoints, at most."""
+"""Maximum number of seconds between checkpoints."""
+MAX_SCALE = 100.0
+"""Largest root mean square of the normalised synthetic images. Real ones have 1, low-rank noise sqrt(rank)."""
 
 Number = TypeVar("Number", int, float)
 Variables = dict[str, Tensor]
@@ -34,37 +36,38 @@ Variables = dict[str, Tensor]
 
 
 class Objective(Protocol):
-    """What synthetic images are moved towards."""
+    """What synthetic images are optimised for."""
 
     unit: Unit
-    """What decoded variables mean. Images in pixels are kept within [0, 1]."""
+    """Unit of the decoded variables. Images in pixels are clamped to [0, 1]."""
     splittable: bool | None
-    """Whether images can go through the net in parts; None: there is no net."""
+    """Whether images may pass through the net in chunks; None: there is no net."""
 
     def use(self, engine: Engine) -> None:
-        """Called before the first step, and for trials."""
+        """Sets the engine: before the first step, and for timing trials."""
 
     def begin_step(self, step: int) -> None:
         """Draws what all classes of a step share."""
 
     def loss(self, classes: slice, synthetic: Tensor) -> Tensor:
-        """Scalar, summed over classes, of their synthetic images (k, J, C, H, W), normalised; differentiable."""
+        """Scalar loss of normalised synthetic images (k, J, C, H, W), summed over classes; differentiable."""
 
     def end_step(self, step: int, synthetic: Callable[[], Tensor]) -> None:
-        """After the update that `step` began: trains its net, maybe on all images (K, J, C, H, W), normalised."""
+        """Called after the update of `step`: may train the net, e.g. on all normalised images (K, J, C, H, W)."""
 
     def net_state(self) -> Mapping[str, Tensor]:
-        """What the next step needs of a net that lives on; empty where it draws a fresh one."""
+        """State of a net that persists across steps; empty where the next step draws a fresh one."""
 
     def load_net_state(self, state: Mapping[str, Tensor]) -> None:
-        """Takes that back."""
+        """Restores it."""
 
 
 def update_images(task: Task, objective: Objective) -> EncodedImages:
-    """Synthetic images by `settings.steps` updates; tensors are (K * I, ...), ordered by class.
+    """Synthetic images after `settings.steps` updates; tensors are (K * I, ...), ordered by class.
 
     Raises:
-        DivergedError: a loss that is not finite; the last good state was handed to `task.on_checkpoint`.
+        DivergedError: a loss that is not finite, or images that left image scale; the last good state was passed to
+            `task.on_checkpoint`.
     """
     settings = task.settings
     with retain_freed_memory():
@@ -77,7 +80,7 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
                 step, now = progress.step, time.perf_counter()
                 if step % CHECK_EVERY == 0 or step == settings.steps or now - looked > CHECK_SECONDS:
                     looked, loss_value = now, float(loss)
-                    progress.check_finite(loss_value, good.step)
+                    progress.check(loss_value, good.step)
                     good = progress.snapshot()
                     task.on_step(step, loss_value / task.images.num_classes)
                 if step % settings.checkpoint_every == 0 or now - kept > CHECKPOINT_SECONDS:
@@ -91,7 +94,7 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
 
 
 class _Progress:
-    """Synthetic images and how far they have come."""
+    """Synthetic images and the state of their optimisation."""
 
     def __init__(self, task: Task, objective: Objective) -> None:
         self._task, self._objective = task, objective
@@ -108,7 +111,7 @@ class _Progress:
         self._seconds_before, self._started = state.seconds, time.perf_counter()
 
     def update(self) -> Tensor:
-        """One step; its loss."""
+        """Performs one step and returns its loss."""
         settings = self._task.settings
         loss, gradients = self._gradients()
         for name, gradient in gradients.items():
@@ -122,7 +125,7 @@ class _Progress:
         return loss
 
     def snapshot(self) -> CondenseState:
-        """A copy of the state, to keep."""
+        """A copy of the state that later updates do not change."""
         variables, velocities, net = (
             {name: tensor.detach().clone() for name, tensor in part.items()}
             for part in (self.variables, self._velocities, self._objective.net_state())
@@ -130,21 +133,37 @@ class _Progress:
         seconds = self._seconds_before + time.perf_counter() - self._started
         return CondenseState(self.step, variables, velocities, self._engine_name, net, seconds)
 
-    def check_finite(self, loss: float, good_step: int) -> None:
-        """Raises DivergedError where loss or images are not finite."""
+    def check(self, loss: float, good_step: int) -> None:
+        """Raises DivergedError if loss or images are not finite, or if the images have left image scale."""
         if not (math.isfinite(loss) and all(bool(tensor.isfinite().all()) for tensor in self.variables.values())):
             raise DivergedError(
                 f"condensing diverged at step {self.step}: the loss is {loss}; step {good_step} was kept, "
                 "start again with a smaller image_lr"
             )
+        if not (scale := self._measure_scale()) <= MAX_SCALE:
+            remedy = "a smaller image_lr or init=real" if self._task.settings.init == "noise" else "a smaller image_lr"
+            raise DivergedError(
+                f"condensing diverged at step {self.step}: the images' root mean square is {scale:.3g} standard "
+                f"deviations of the training images, the limit is {MAX_SCALE:g}; step {good_step} was kept, "
+                f"start again with {remedy}"
+            )
+
+    @torch.no_grad()
+    def _measure_scale(self) -> float:
+        """Root mean square of all synthetic images, decoded and normalised."""
+        squares, count, size = [], 0, self._classes_per_step
+        for first in range(0, self._task.images.num_classes, size):
+            images = self._decode({name: tensor[first : first + size] for name, tensor in self.variables.items()})
+            squares.append(images.square().sum())
+            count += images.numel()
+        return math.sqrt(float(torch.stack(squares).sum()) / count)
 
     def _gradients(self) -> tuple[Tensor, Variables]:
-        """Loss and gradient of a step, so many classes at a time."""
+        """Loss and gradients of a step, `classes_per_step` classes at a time."""
         self._objective.begin_step(self.step)
-        num_classes = self._task.images.num_classes
-        size = self._task.settings.classes_per_step or num_classes
+        size = self._classes_per_step
         losses, parts = [], []
-        for first in range(0, num_classes, size):
+        for first in range(0, self._task.images.num_classes, size):
             classes = slice(first, first + size)
             part = {name: tensor[classes].detach().requires_grad_() for name, tensor in self.variables.items()}
             loss = self._objective.loss(classes, self._decode(part))
@@ -152,6 +171,10 @@ class _Progress:
             losses.append(loss.detach())
         gradients = [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
         return torch.stack(losses).sum(), dict(zip(self.variables, gradients, strict=True))
+
+    @property
+    def _classes_per_step(self) -> int:
+        return self._task.settings.classes_per_step or self._task.images.num_classes
 
     def _decode(self, variables: Variables) -> Tensor:
         """(k, I, ...) -> normalised images (k, J, C, H, W)."""
@@ -163,7 +186,7 @@ class _Progress:
         return images
 
     def _choose_engine(self, begun_with: str) -> str:
-        """The engine that was asked for, or that the run was begun with, or else the fastest for the steps to come."""
+        """Name of the engine in the settings, else of the one the run started with, else of the fastest."""
         task, objective = self._task, self._objective
         if objective.splittable is None:
             return ""
@@ -184,7 +207,7 @@ class _Progress:
 
 
 def _first_state(task: Task, unit: Unit) -> CondenseState:
-    """Random real images, or normal noise, and no momentum."""
+    """Random real images or normal noise, with zero momentum."""
     settings, images, encoding = task.settings, task.images, task.encoding
     num_items = encoding.items_for(settings.images_per_class, images.image_shape)
     if settings.init == "noise":
@@ -201,13 +224,13 @@ def _first_state(task: Task, unit: Unit) -> CondenseState:
 
 
 def _in_pixels(stored: EncodedImages, like: ImageSet) -> EncodedImages:
-    """The same in pixels, where it can be: mosaics as well as images; factors of images cannot."""
+    """The same images in pixels where the encoding allows it: images and mosaics do, low-rank factors do not."""
     if stored.unit == "pixels" or "images" not in stored.tensors:
         return stored
     return replace(stored, tensors={"images": like.pixels_from_normalized(stored.tensors["images"])}, unit="pixels")
 
 
 def _known(value: Number | None) -> Number:
-    """A setting that the method's own values have completed."""
+    """A setting that `complete_settings` has filled in."""
     assert value is not None
     return value

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import tomli_w
@@ -44,20 +45,13 @@ def parse_overrides(kind: type[CommandConfig], overrides: Iterable[str]) -> Tree
     Raises:
         SettingsError: no '=', an unknown key (the nearest is named), or a key that several sections have.
     """
-    sections = _keys_of(kind)
     tree: Tree = {}
     for override in overrides:
         dotted, equals, text = override.partition("=")
         if not equals:
             raise SettingsError(f"unexpected argument {override!r}: settings are given as key=value, e.g. seed=1")
-        section, dot, key = dotted.rpartition(".")
-        homes = [name for name, keys in sections.items() if key in keys and (not dot or name == section)]
-        if not homes:
-            every = [f"{name}.{key}" if dot else key for name, keys in sections.items() for key in keys]
-            raise unknown_name("setting", dotted, set(every))
-        if len(homes) > 1:
-            raise SettingsError(f"setting {key!r} is in several sections: write one of {[f'{h}.{key}' for h in homes]}")
-        tree.setdefault(homes[0], {})[key] = _parse_value(text, kind, homes[0], key)
+        section, _, key = _home_of(kind, dotted).partition(".")
+        tree.setdefault(section, {})[key] = _parse_value(text, kind, section, key)
     return tree
 
 
@@ -91,6 +85,59 @@ def read_sections(kind: type[CommandConfig], path: Path) -> Tree:
     if (command := tree.pop("command", kind.command)) != kind.command:
         raise SettingsError(f"{path} holds settings of 'nasproxy {command}', not of 'nasproxy {kind.command}'")
     return tree
+
+
+def gather_settings(
+    kind: type[CommandConfig],
+    file: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    overrides: Iterable[str] = (),
+) -> Tree:
+    """What was asked for, in one {section: {key: value}}: the file, then flags, then `key=value`.
+
+    Raises:
+        SettingsError: an unknown `key=value`, or a file of another command.
+        InputError: the file cannot be read.
+    """
+    sections = read_sections(kind, file) if file else {}
+    return merge_layers(sections, flags, parse_overrides(kind, overrides))
+
+
+def nest_settings(kind: type[CommandConfig], values: Mapping[str, Any]) -> Tree:
+    """{section: {key: value}} from keyword arguments: names of flags or settings, or of sections with a mapping.
+
+    `epochs=20, device="cpu", truth_recipe={"epochs": 5}` and, like the flag, `truth_epochs=5` are all understood. None
+    means 'not given'.
+
+    Raises:
+        SettingsError: an unknown name (the nearest is named), or a setting of several sections.
+    """
+    sections = _keys_of(kind)
+    places = {flag.replace("-", "_"): settings for flag, settings in kind.flags.items()}
+    tree: Tree = {}
+    for name, value in values.items():
+        if name in sections and isinstance(value, Mapping):
+            tree.setdefault(name, {}).update(value)
+            continue
+        known = places.get(name)
+        settings = [_home_of(kind, name)] if known is None else [known] if isinstance(known, str) else known
+        for section, _, key in (setting.partition(".") for setting in settings):
+            tree.setdefault(section, {})[key] = value
+    return merge_layers(tree)
+
+
+def resumed_config(kind: type[ConfigT], path: Path, given: Tree) -> ConfigT:
+    """The settings of a run from its `config.toml`; what is asked for beside them may only say where it goes on.
+
+    Raises:
+        SettingsError: an unknown or invalid setting, or one that would change the run.
+    """
+    stored = read_config(kind, path)
+    config = read_config(kind, path, given)
+    if changes := changed_settings(stored, config):
+        name = path.parent.name
+        raise SettingsError(f"run {name} cannot go on with other settings ({'; '.join(changes)}); start a new run")
+    return config
 
 
 def merge_layers(*layers: Mapping[str, Mapping[str, Any]]) -> Tree:
@@ -151,6 +198,19 @@ def _keys_of(kind: type[CommandConfig]) -> dict[str, set[str]]:
         for name, field in kind.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
     }
+
+
+def _home_of(kind: type[CommandConfig], name: str) -> str:
+    """`section.key` of a setting that is named by its key, with or without its section."""
+    sections = _keys_of(kind)
+    section, dot, key = name.rpartition(".")
+    homes = [home for home, keys in sections.items() if key in keys and (not dot or home == section)]
+    if not homes:
+        every = [f"{home}.{key}" if dot else key for home, keys in sections.items() for key in keys]
+        raise unknown_name("setting", name, set(every))
+    if len(homes) > 1:
+        raise SettingsError(f"setting {key!r} is in several sections: write one of {[f'{h}.{key}' for h in homes]}")
+    return f"{homes[0]}.{key}"
 
 
 def _parse_value(text: str, kind: type[CommandConfig], section: str, key: str) -> Any:

@@ -1,10 +1,46 @@
-"""The settings there are: one class a section, one class a command."""
+"""The settings there are: one class a section, one class a command.
+
+The docstring of a setting is what `--help` says about it, and `flags` of a command are its dashed options: name to
+setting, or to several. A section's title there is the docstring of its place in the command, else of its class.
+"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from nasproxy.errors import SettingsError, unknown_name
+
+
+@dataclass(frozen=True)
+class Metavar:
+    """Marks a setting that is written as text on the command line, and says of what form."""
+
+    metavar: str
+
+
+def parse_share(text: str) -> float:
+    """'5%' or '0.05' -> 0.05.
+
+    Raises:
+        SettingsError: nothing in (0, 1].
+    """
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise SettingsError(f"{text!r} is no share; write a percentage like 5%, up to 100%")
+    return share
+
+
+def _read_share(value: Any) -> float:
+    try:
+        return parse_share(str(value))
+    except SettingsError as error:
+        raise ValueError(str(error)) from None  # pydantic adds which setting it is
 
 
 def _split_names(value: Any) -> Any:
@@ -15,7 +51,9 @@ def _split_names(value: Any) -> Any:
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_split_names)]
+Share = Annotated[float, BeforeValidator(_read_share), Metavar("SHARE")]
+"""A fraction above 0 and up to 1, or a text like '5%'."""
+Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_split_names), Metavar("NAME,...")]
 """A list of names, or a text with commas between them."""
 Precision = Literal["float32", "bfloat16"]
 """Of convolutions and matrix products; parameters, losses and sums are float32 in both."""
@@ -34,98 +72,107 @@ class Settings(BaseModel):
 
 
 class ImageSettings(Settings):
-    """Which images, and how they are split."""
+    """Images and their split."""
 
     dataset: str = "digits"
-    """Name of a known data set, or a folder of class folders (train/CLASS/*, test/CLASS/*)."""
+    """Data set by name, see 'nasproxy ls datasets', or a folder with train/CLASS/* and maybe test/CLASS/*."""
     data_dir: Path = Path("~/.cache/nasproxy")
     """Folder of downloaded data sets and decoded image folders."""
     image_size: Count | None = None
-    """Side in pixels that images of a folder are resized and centre-cropped to; none: as they are."""
+    """Side in pixels that images of a folder are resized and cropped to. Default: as they are."""
     channels: Literal[1, 3] | None = None
-    """Channel count that images of a folder are converted to; none: 1 if all are grey, else 3."""
+    """Channels that images of a folder are converted to. Default: 1 if all are grey, else 3."""
     flippable: bool | None = None
-    """Whether a mirrored image keeps its class; none: as the data set says, yes for folders."""
+    """Whether a mirrored image keeps its class. Default: as the data set says, yes for folders."""
     val_fraction: Fraction = 0.1
     """Fraction of the training images held out for validation, class by class."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction held out for testing where the data has no test split of its own."""
     split_seed: int = 0
-    """Seed of the splits, together with the hash of the data."""
+    """Seed of the splits. The hash of the data goes into them as well."""
     train_per_class: Count | None = None
-    """At most so many training images a class (the first of a seeded order); none: all."""
+    """At most this many training images per class, the first of a seeded order. Default: all."""
 
 
 class CondenseSettings(Settings):
-    """How a proxy set is made. What is not given is the method's own: `nasproxy show RUN` prints all of a run."""
+    """How a proxy set is made.
+
+    What is not given is the method's own: `nasproxy show RUN` prints all of a run.
+    """
 
     method: str = "dm"
-    """Condensation method."""
+    """Condensation method, see 'nasproxy ls methods'."""
     images_per_class: Count = 50
-    """Memory a class, in images of the data set's size; storage formats may make more images of it."""
+    """Memory per class, in images of the data set's size. Some encodings make more images of it."""
     encoding: str | None = None
-    """How synthetic images are kept: 'pixels', 'multi-formation' or 'low-rank'."""
+    """How synthetic images are kept: pixels, multi-formation or low-rank. Default: as the method has it."""
     factor: Count | None = None
-    """Multi-formation: tiles a side of a stored image; none: 2, or 3 from 128 pixels a side."""
+    """Tiles per side of a stored image (multi-formation). Default: 2, or 3 from 128 pixels a side."""
     rank: Count | None = None
-    """Low-rank: rank of each channel; none: 2, or 4 from 50 images a class."""
+    """Rank of each channel (low-rank). Default: 2, or 4 from 50 images per class."""
     init: Literal["real", "noise"] | None = None
-    """What the synthetic images start from: random training images, or normal noise."""
+    """What the synthetic images start from. Default: as the method has it."""
     embedding_net: str = "auto"
-    """Net that images are compared by, by name; 'auto': w128, instance norm, relu, avg, 4x4 final map."""
+    """Net that images are compared by, e.g. w128-d3-batch-relu-avg. 'auto' is a ConvNet with width 128, instance norm,
+    relu, average pooling and a final map of 4x4."""
     embedding_weights: str = "random"
-    """Weights of that net: 'random' at every step (of dc, dsa, idc: at every outer loop), or 'trained:LOW-HIGH', from
-    nets trained until their accuracy in percent lies in that range."""
+    """Weights of that net: random, or trained:LOW-HIGH. Random ones are fresh at every step (of dc, dsa, idc: at every
+    outer loop); trained ones come from nets trained until their accuracy in percent lies in that range."""
     num_embedding_nets: Count = 20
     """Nets that 'trained:LOW-HIGH' draws from."""
     steps: Annotated[int, Field(ge=0)] | None = None
-    """Updates of the synthetic images."""
+    """Updates of the synthetic images. Default: as in the method's paper."""
     outer_loop: Count | None = None
-    """Gradient matching: updates of the images after which the net is a fresh one."""
+    """Updates of the images after which the net is a fresh one (gradient matching). Default: as the method has it."""
     inner_loop: Annotated[int, Field(ge=0)] | None = None
-    """dc, dsa: epochs that the net is trained on the synthetic images after each of those updates."""
+    """Epochs that the net is trained on the synthetic images after each of those updates (dc, dsa). Default: as the
+    method has it."""
     inner_images: Count = 2000
-    """idc: real images that it is trained on instead."""
+    """Real images that the net is trained on instead (idc)."""
     net_lr: Positive = 0.01
-    """Gradient matching: learning rate of the net."""
+    """Learning rate of the net (gradient matching)."""
     real_batch_size: Count = 256
-    """Real images a class and step."""
+    """Real images per class and step."""
     synthetic_batch_size: Count | None = None
-    """Synthetic images a class and step; none: all."""
+    """Synthetic images per class and step. Default: all."""
     image_lr: Positive | None = None
-    """Learning rate of the images."""
+    """Learning rate of the images. Default: as the method has it."""
     image_momentum: Fraction = 0.5
     """Momentum of the image updates."""
     augmentation: str | None = None
-    """Siamese augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
+    """Augmentation that real and synthetic images share: groups joined by '_', 'auto' (all; no flip for digits) or
+    'none'. Default: as the method has it."""
     classes_per_step: Count | None = None
-    """Classes that are worked on at a time, where memory does not hold all of them; changes speed, not results."""
+    """Classes worked on at a time, where memory is short. It changes speed, not results. Default: all."""
     seed: int = 0
     """Seed of every random draw."""
     selection_epochs: Count = 10
     """Epochs that the net of herding, forgetting and k-center is trained on the training images."""
     checkpoint_every: Count = 500
-    """Steps between checkpoints; there is one every five minutes as well."""
+    """Steps between checkpoints. There is one every five minutes as well."""
     engine: str = "auto"
     """How images go through the net: 'auto' (the fastest here, measured where it pays), or a name like
-    'eager-float32-64', 'compiled-bfloat16-16': kind, precision, images a pass. Changes speed and rounding."""
+    'eager-float32-64', 'compiled-bfloat16-16': kind, precision, images per pass. It changes speed and rounding."""
 
 
 class RecipeSettings(Settings):
-    """How one net is trained (main paper, section 3.6 and appendix A.3)."""
+    """How a net is trained.
+
+    Defaults are those of the main paper, section 3.6 and appendix A.3.
+    """
 
     epochs: Count = 200
-    """Passes over the training images; ignored where `steps` is given."""
+    """Passes over the training images, where no steps are given."""
     steps: Count | None = None
-    """Updates in all, instead of epochs."""
+    """Updates in all, instead of epochs. Default: as many as the epochs have."""
     batch_size: Count = 250
-    """Images an update, at most: an epoch is cut into batches of nearly equal size."""
+    """Images per update, at most. An epoch is cut into batches of nearly equal size."""
     lr: Positive = 0.01
     """Learning rate of SGD at the start."""
     lr_drops: tuple[Fraction, ...] = (0.5,)
-    """Parts of all updates after which the learning rate is multiplied by `lr_factor`."""
+    """Fractions of all updates after which the learning rate is multiplied by `lr_factor`."""
     lr_factor: Positive = 0.1
-    """What it is multiplied by."""
+    """What the learning rate is multiplied by."""
     momentum: Fraction = 0.9
     """Momentum of SGD."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
@@ -135,7 +182,7 @@ class RecipeSettings(Settings):
     cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability that a batch is mixed by cutmix after augmentation."""
     precision: Precision = "float32"
-    """Arithmetic of convolutions and matrix products in training; evaluation is float32 (on a GPU, as torch has it,
+    """Arithmetic of convolutions and matrix products in training. Evaluation is float32 (on a GPU, as torch has it,
     convolutions in TF32)."""
 
 
@@ -154,57 +201,74 @@ EVALUATION_RECIPES: Mapping[str, RecipeSettings] = {
 """How proxy sets are judged: in the main paper and those before it, and in IDC's."""
 
 
-class SearchSettings(Settings):
-    """Which architectures are scored, by which proxy, how often."""
+def evaluation_recipe(name: str) -> dict[str, Any]:
+    """The settings of one of `EVALUATION_RECIPES`.
 
-    proxy: str
-    """A condense run, a proxy set file, or a name: 'whole', 'early-stop', a training-free score like 'naswot'."""
+    Raises:
+        SettingsError: an unknown name (the nearest is named).
+    """
+    if name not in EVALUATION_RECIPES:
+        raise unknown_name("recipe", name, EVALUATION_RECIPES)
+    return EVALUATION_RECIPES[name].model_dump()
+
+
+class SearchSettings(Settings):
+    """Architectures that are scored, and by what."""
+
+    proxy: Annotated[str, Metavar("RUN|NAME")]
+    """A condense run, a .safetensors file, or a proxy by name, see 'nasproxy ls proxies'."""
     space: str = "convnet720"
-    """Name or file of the search space."""
+    """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
     strategy: str = "grid"
-    """Which architectures, in which order: 'grid', 'random' or 'tpe'."""
+    """Which architectures, in which order: grid, random or tpe."""
     archs: str = "all"
-    """'all', a file of architecture ids, or top:RUN:N or top:RUN:P% (the best of another search)."""
+    """Architectures: all, a file of ids, or the best of another search (top:RUN:5% or top:RUN:36)."""
     num_archs: Count | None = None
-    """At most so many architectures; none: all (grid, random), or a tenth of the space (tpe)."""
+    """At most this many architectures. Default: all (grid, random), or a tenth of the space (tpe)."""
     seeds: Count = 5
-    """Nets trained or scored for each architecture, which is ranked by their mean."""
+    """Nets trained or scored per architecture, which is ranked by their mean."""
     seed: int = 0
     """Seed of every random draw."""
     round_size: Count = 8
     """Architectures that 'tpe' proposes at once, whatever the number of workers."""
     storage: str | None = None
-    """Optuna storage URL; none: study.db in the run folder."""
+    """Optuna storage URL. Default: study.db in the run folder."""
 
 
 class EvaluateSettings(Settings):
-    """How a proxy set itself is judged (main paper, section 3.1)."""
+    """How a proxy set is judged.
 
-    proxy: str
-    """A condense run or a proxy set file."""
+    Main paper, section 3.1.
+    """
+
+    proxy: Annotated[str, Metavar("RUN")]
+    """A condense run or a .safetensors file."""
     nets: Names = ("auto",)
-    """Nets that are trained, by name: ConvNet ids, those of `nasproxy ls nets`, 'auto' (as for condensing), 'all'."""
+    """Nets to train, with commas, see 'nasproxy ls nets': ConvNet ids too, auto (as for condensing) or all."""
     num_nets: Count = 20
-    """Nets trained of each, from different initialisations."""
+    """Nets of each, from different initialisations."""
     seed: int = 0
     """Seed of every random draw."""
 
 
 class MachineSettings(Settings):
-    """Where it runs. Changes no result beyond rounding."""
+    """Where it runs.
+
+    Changes no result beyond rounding.
+    """
 
     device: str = "auto"
-    """'cpu', 'cuda', 'cuda:N', or 'auto': the GPU where there is one."""
+    """cpu, cuda, cuda:N, or auto: the GPU where there is one."""
     workers: Count | None = None
-    """Processes that train side by side; none: one a core, or one a GPU share."""
+    """Processes that train side by side. Default: one per core, or one per GPU share."""
     threads_per_worker: Count | None = None
-    """CPU threads of a worker; none: cores / workers."""
+    """CPU threads of a worker. Default: cores / workers."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 1.0
     """GPU share of a worker, where the device is a GPU."""
     cuda_graphs: bool = True
     """Replay the steps of a training as a CUDA graph, where the device is a GPU."""
     address: str | None = None
-    """Address of a running Ray cluster; none: Ray on this machine."""
+    """Address of a running Ray cluster. Default: Ray on this machine."""
 
 
 class CommandConfig(Settings):
@@ -212,12 +276,41 @@ class CommandConfig(Settings):
 
     command: ClassVar[str]
     """Name of the command."""
+    flags: ClassVar[Mapping[str, str | tuple[str, ...]]] = {}
+    """Its dashed options, without the dashes, and the settings that each one sets, as section.key."""
+
+
+_IMAGE_FLAGS = {
+    "dataset": "images.dataset",
+    "data-dir": "images.data_dir",
+    "image-size": "images.image_size",
+    "val-fraction": "images.val_fraction",
+}
+_MACHINE_FLAGS = {
+    "device": "machine.device",
+    "workers": "machine.workers",
+    "gpus-per-worker": "machine.gpus_per_worker",
+    "address": "machine.address",
+}
 
 
 class CondenseConfig(CommandConfig):
     """Settings of `nasproxy condense`."""
 
     command = "condense"
+    flags = {
+        **_IMAGE_FLAGS,
+        "method": "condense.method",
+        "ipc": "condense.images_per_class",
+        "encoding": "condense.encoding",
+        "steps": "condense.steps",
+        "init": "condense.init",
+        "embedding-net": "condense.embedding_net",
+        "embedding-weights": "condense.embedding_weights",
+        "classes-per-step": "condense.classes_per_step",
+        "seed": "condense.seed",
+        "device": "machine.device",
+    }
     images: ImageSettings = ImageSettings()
     condense: CondenseSettings = CondenseSettings()
     machine: MachineSettings = MachineSettings()
@@ -227,9 +320,24 @@ class SearchConfig(CommandConfig):
     """Settings of `nasproxy search`."""
 
     command = "search"
+    flags = {
+        "proxy": "search.proxy",
+        "space": "search.space",
+        "strategy": "search.strategy",
+        "archs": "search.archs",
+        "num-archs": "search.num_archs",
+        "seeds": "search.seeds",
+        "seed": "search.seed",
+        "storage": "search.storage",
+        "epochs": "recipe.epochs",
+        "steps": "recipe.steps",
+        **_IMAGE_FLAGS,
+        **_MACHINE_FLAGS,
+    }
     images: ImageSettings = ImageSettings()
     search: SearchSettings
     recipe: RecipeSettings = RecipeSettings()
+    """How a net is trained (by default 100 epochs for 'whole', 400 steps for 'early-stop')."""
     machine: MachineSettings = MachineSettings()
 
     @model_validator(mode="after")
@@ -243,6 +351,14 @@ class EvaluateConfig(CommandConfig):
     """Settings of `nasproxy evaluate`."""
 
     command = "evaluate"
+    flags = {
+        "nets": "evaluate.nets",
+        "num-nets": "evaluate.num_nets",
+        "seed": "evaluate.seed",
+        "epochs": "recipe.epochs",
+        **_IMAGE_FLAGS,
+        "device": "machine.device",
+    }
     images: ImageSettings = ImageSettings()
     evaluate: EvaluateSettings
     recipe: RecipeSettings = EVALUATION_RECIPES["dm"]
@@ -250,44 +366,63 @@ class EvaluateConfig(CommandConfig):
 
 
 class CompareSettings(Settings):
-    """Which proxies are compared with which truth."""
+    """Proxies and the truth that they are compared with."""
 
     proxies: Names = ("dm", "random", "early-stop", "params", "flops", "synflow", "naswot")
-    """Condensation methods, names of `nasproxy ls proxies`, condense runs, proxy set files, or searches."""
+    """Methods, proxies of 'nasproxy ls proxies', condense runs, .safetensors files, or searches, with commas."""
     space: str = "convnet720"
-    """Name or file of the search space."""
+    """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
     archs: str = "all"
-    """'all', or a file of architecture ids."""
+    """Architectures: all, or a file of ids."""
     seeds: Count = 5
-    """Nets trained or scored for each architecture and proxy."""
-    truth: str = "train"
-    """'train': full training; a search by 'whole'; or a CSV file of true accuracies."""
+    """Nets trained or scored per architecture and proxy."""
+    truth: Annotated[str, Metavar("RUN|CSV")] = "train"
+    """A search with --proxy whole, a CSV file of true accuracies, or train: full training, done here."""
     truth_seeds: Count | None = None
-    """Nets trained for each architecture as the truth; none: as many as for a proxy."""
+    """Nets trained per architecture as the truth. Default: as many as for a proxy."""
     truth_for: str = "all"
-    """Architectures that are trained as the truth: 'all', 'top:K%' (the best of each proxy) or 'sample:N' (of all
-    fifths of the proxies' average rank, most of the best one)."""
-    top: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Fraction of the architectures that a proxy selects."""
-    combine: tuple[str, ...] = ()
-    """Combinations of all these proxies that are compared as well: 'average', 'fitted'."""
+    """Architectures that are trained as the truth: all, top:5% (the best of each proxy) or sample:36 (of all fifths of
+    the proxies' average rank, most of the best one)."""
+    top: Share = 0.05
+    """Share of the architectures that a proxy selects, e.g. 5%."""
+    combine: Annotated[tuple[str, ...], BeforeValidator(_split_names), Metavar("NAME,...")] = ()
+    """Combinations of all these proxies to compare as well: average, fitted, with commas. Default: none."""
     per_method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of [condense] for one method alone, e.g. per_method={dm={steps=500}}."""
     seed: int = 0
-    """Seed of every random draw of the searches and the statistics; condensing has its own."""
+    """Seed of every random draw."""
     storage: str | None = None
-    """Optuna storage URL of all searches; none: study.db in each run folder."""
+    """Optuna storage URL of all searches. Default: study.db in each run folder."""
 
 
 class CompareConfig(CommandConfig):
     """Settings of `nasproxy compare`."""
 
     command = "compare"
+    flags = {
+        "proxies": "compare.proxies",
+        "space": "compare.space",
+        "seeds": "compare.seeds",
+        "truth": "compare.truth",
+        "truth-seeds": "compare.truth_seeds",
+        "truth-for": "compare.truth_for",
+        "top": "compare.top",
+        "combine": "compare.combine",
+        "seed": ("compare.seed", "condense.seed"),
+        "storage": "compare.storage",
+        **_IMAGE_FLAGS,
+        "ipc": "condense.images_per_class",
+        "epochs": "recipe.epochs",
+        "truth-epochs": "truth_recipe.epochs",
+        **_MACHINE_FLAGS,
+    }
     images: ImageSettings = ImageSettings()
     compare: CompareSettings = CompareSettings()
     condense: CondenseSettings = CondenseSettings()
     recipe: RecipeSettings = RECIPES["proxy-set"]
+    """How a net is trained on a proxy set."""
     truth_recipe: RecipeSettings = RECIPES["whole"]
+    """How a net is trained as the truth."""
     machine: MachineSettings = MachineSettings()
 
     @model_validator(mode="after")
@@ -300,14 +435,14 @@ class CompareConfig(CommandConfig):
 
 
 class CombineSettings(Settings):
-    """Which searches become one proxy."""
+    """Searches that become one proxy."""
 
     runs: Annotated[Names, Field(min_length=2)]
     """Searches of the same space and data."""
     how: str = "average"
-    """'average' or 'fitted'."""
-    truth: str | None = None
-    """For 'fitted': a search by 'whole' or a CSV file, of some of the architectures."""
+    """average (of ranks), or fitted (to a truth of some architectures, cross-validated)."""
+    truth: Annotated[str | None, Metavar("RUN|CSV")] = None
+    """A search with --proxy whole, or a CSV file, of some of the architectures. Default: none; fitted needs one."""
     seed: int = 0
     """Seed of the folds."""
 
@@ -316,4 +451,24 @@ class CombineConfig(CommandConfig):
     """Settings of `nasproxy combine`."""
 
     command = "combine"
+    flags = {"how": "combine.how", "truth": "combine.truth", "seed": "combine.seed"}
     combine: CombineSettings
+
+
+class RankSettings(Settings):
+    """What proxies are judged by."""
+
+    truth: Annotated[str | None, Metavar("RUN|CSV")] = None
+    """A search with --proxy whole, or a CSV file of true accuracies. Default: the truth that a comparison has."""
+    top: Share = 0.05
+    """Share of the architectures that a proxy selects, e.g. 5%."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+class RankConfig(CommandConfig):
+    """Settings of `nasproxy rank` and `nasproxy report`."""
+
+    command = "rank"
+    flags = {"truth": "rank.truth", "top": "rank.top", "seed": "rank.seed"}
+    rank: RankSettings = RankSettings()

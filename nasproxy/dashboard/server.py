@@ -1,4 +1,4 @@
-"""Optuna's dashboard on 127.0.0.1.
+"""Optuna's dashboard on 127.0.0.1, behind a guard (`guard.py`).
 
 Not optuna-dashboard's own server: that one loses a Ctrl-C which comes while it answers, and answers one at a time.
 """
@@ -17,6 +17,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 
 from nasproxy.comparing import Comparison
+from nasproxy.dashboard.guard import Guard
 from nasproxy.dashboard.snapshot import Snapshot
 from nasproxy.errors import StudyNotFoundError
 from nasproxy.study import Trials, find_study
@@ -35,31 +36,35 @@ class Dashboard:
         wanted_port: int,
         artifacts: FileSystemArtifactStore | None = None,
         on_close: Callable[[], None] = lambda: None,
+        *,
+        allow_changes: bool = False,
     ) -> None:
         self._storage = storage
         self._first_study = first_study
         self._on_close = on_close
-        self._server = _listen(optuna_dashboard.wsgi(storage, artifact_store=artifacts), wanted_port)
+        app = optuna_dashboard.wsgi(storage, artifact_store=artifacts)
+        self._server = _listen(Guard(app, allow_changes=allow_changes), wanted_port)
 
     @classmethod
-    def of_search(cls, name: str, url: str, wanted_port: int) -> Self:
-        """Of one search, on its own record: it follows a search that runs, and what is written there stays.
+    def of_search(cls, name: str, url: str, wanted_port: int, *, allow_changes: bool = False) -> Self:
+        """Of one search, on its own record: it follows a search that runs, and changes that are allowed stay.
 
         Args:
             name: of the study.
             url: Optuna storage URL.
             wanted_port: where to listen; any free port if it is taken.
+            allow_changes: whether notes, renaming and deleting are let through.
 
         Raises:
             StudyNotFoundError: no such study.
             InputError: the storage cannot be reached.
         """
         storage, study_id = find_study(name, url)
-        return cls(storage, study_id, wanted_port)
+        return cls(storage, study_id, wanted_port, allow_changes=allow_changes)
 
     @classmethod
-    def of_searches(cls, searches: Sequence[Trials], wanted_port: int) -> Self:
-        """Of searches as they are now, with a note on each study and trial; what is written there is not kept.
+    def of_searches(cls, searches: Sequence[Trials], wanted_port: int, *, allow_changes: bool = False) -> Self:
+        """Of searches as they are now, with a note on each study and trial; changes are never kept.
 
         Ids of studies: with several searches 0 has all of them side by side, and 1, 2, ... are the searches in the
         order given; one search is 0.
@@ -67,16 +72,25 @@ class Dashboard:
         Args:
             searches: at least one, all in one space.
             wanted_port: where to listen; any free port if it is taken.
+            allow_changes: whether they are let through, until the dashboard is closed.
 
         Raises:
             InputError: the searches are in different spaces.
             SettingsError: two searches have one name.
         """
-        return cls._of_snapshot(lambda snapshot: snapshot.add_searches(searches), wanted_port)
+        return cls._of_snapshot(lambda snapshot: snapshot.add_searches(searches), wanted_port, allow_changes)
 
     @classmethod
-    def of_comparison(cls, name: str, comparison: Comparison, pictures: Mapping[str, Path], wanted_port: int) -> Self:
-        """Of proxies beside the truth, as they are now; what is written there is not kept.
+    def of_comparison(
+        cls,
+        name: str,
+        comparison: Comparison,
+        pictures: Mapping[str, Path],
+        wanted_port: int,
+        *,
+        allow_changes: bool = False,
+    ) -> Self:
+        """Of proxies beside the truth, as they are now; changes are never kept.
 
         Ids of studies: 0 is 'NAME: proxies beside the truth', 1 the truth, and 2, 3, ... are the proxies in the order
         of `comparison.proxies`.
@@ -86,19 +100,22 @@ class Dashboard:
             comparison: truth and proxies.
             pictures: image files of proxy sets, by the name of the search that trained on them.
             wanted_port: where to listen; any free port if it is taken.
+            allow_changes: whether they are let through, until the dashboard is closed.
 
         Raises:
             InputError: a picture cannot be read.
             SettingsError: two searches have one name.
         """
-        return cls._of_snapshot(lambda snapshot: snapshot.add_comparison(name, comparison, pictures), wanted_port)
+        return cls._of_snapshot(
+            lambda snapshot: snapshot.add_comparison(name, comparison, pictures), wanted_port, allow_changes
+        )
 
     @classmethod
-    def _of_snapshot(cls, fill: Callable[[Snapshot], None], wanted_port: int) -> Self:
+    def _of_snapshot(cls, fill: Callable[[Snapshot], None], wanted_port: int, allow_changes: bool) -> Self:
         with ExitStack() as stack:
             snapshot = Snapshot(Path(stack.enter_context(TemporaryDirectory(prefix="nasproxy-"))))
             fill(snapshot)
-            dashboard = cls(snapshot.storage, 0, wanted_port, snapshot.artifacts)
+            dashboard = cls(snapshot.storage, 0, wanted_port, snapshot.artifacts, allow_changes=allow_changes)
             dashboard._on_close = stack.pop_all().close
         return dashboard
 

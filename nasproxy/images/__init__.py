@@ -1,4 +1,4 @@
-"""Images: load, split, batch, keep. See `imageset` (one set), `loading` (splits), `datasets` and `folder` (files)."""
+"""Images: load, split, sample, save. See `imageset` (one set), `loading` (splits), `datasets` and `folder` (files)."""
 
 from nasproxy.images.datasets import DATASETS
 from nasproxy.images.imageset import ImageSet, make_generator

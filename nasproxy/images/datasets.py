@@ -1,4 +1,4 @@
-"""Named data sets: how their files are read, and downloaded where they are missing."""
+"""Named data sets: reading their files, and downloading them where they are missing."""
 
 import gzip
 import zlib
@@ -24,13 +24,13 @@ class Dataset:
     """A named data set: how to read it, and whether its images may be mirrored."""
 
     read: Callable[[Path, Progress], RawData]
-    """Data folder, and whom to tell of slow work -> the data."""
+    """Data folder and progress callback -> the data."""
     flippable: bool
     summary: str
 
 
 def _read_digits(data_dir: Path, progress: Progress) -> RawData:
-    """scikit-learn's 1,797 handwritten digits, 8x8 up-sampled (bilinear) to 16x16; no test split of their own."""
+    """scikit-learn's 1,797 handwritten digits, 8x8 up-sampled (bilinear) to 16x16; they have no test split."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -54,7 +54,7 @@ def _read_torchvision(class_name: str, data_dir: Path) -> RawData:
 
 
 def _unpack_idx_files(folder: Path) -> None:
-    """Unpacks idx files that came compressed some other way than torchvision's downloads (e.g. in a Debian package)."""
+    """Unpacks idx files that were compressed by others than torchvision's downloads (e.g. in a Debian package)."""
     for packed in folder.glob("*-ubyte.gz"):
         if not packed.with_suffix("").exists():
             _unpack(packed)
@@ -71,7 +71,7 @@ def _unpack(packed: Path) -> None:
 def _open_or_download(make: Callable[..., Any], name: str, data_dir: Path) -> Any:
     try:
         return make(download=False)
-    except RuntimeError:  # torchvision's word for "not there, or not whole"
+    except RuntimeError:  # torchvision raises it for missing or incomplete files
         pass
     except (ValueError, TypeError, KeyError, AssertionError, EOFError) as error:
         raise DataError(f"the files of {name} in {data_dir} are damaged ({error}); remove them and try again") from None

@@ -1,7 +1,7 @@
 """Image files as tensors.
 
-Decoding runs on all cores, once: the result is cached under a hash of every file's name and content. What is held in
-memory is the result, one byte a value, and the few images that are being decoded.
+Decoding runs once, on all cores: the result is cached under a hash of every file's name and content. Only the result,
+one byte per value, and the few images being decoded are held in memory.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from nasproxy.images.raw import FileSplit, Progress, RawData, RawSplit
 T = TypeVar("T")
 
 LOOK_AHEAD = 256
-"""Files that are read or decoded before their turn, at most."""
+"""Maximum number of files read or decoded ahead of their turn."""
 
 
 def read_files(
@@ -39,15 +39,15 @@ def read_files(
     channels: int | None,
     progress: Progress,
 ) -> RawData:
-    """The images of 'train', and of 'test' where there is one, from the cache if they were decoded before.
+    """The images of 'train', and of 'test' where there is one; from the cache if decoded before.
 
     Args:
-        splits: files of all splits.
-        root: the folder that they are in; the cache does not depend on where it lies.
-        cache_dir: where decoded images are kept.
+        splits: the files of each split.
+        root: the folder that contains them; the cache does not depend on its location.
+        cache_dir: folder for decoded images.
         image_size: see `decode_images`.
         channels: see `decode_images`.
-        progress: told of every file read and every image decoded.
+        progress: called for every file read and every image decoded.
 
     Raises:
         DataError: see `decode_images`; or a file that cannot be read.
@@ -57,7 +57,7 @@ def read_files(
     key = blake2b(f"{_hash_files(paths, root, progress)} {how}".encode(), digest_size=16).hexdigest()
     cache_path = cache_dir / f"{key}.safetensors"
     images = None
-    with contextlib.suppress(DataError):  # no cache, or a damaged one: decode
+    with contextlib.suppress(DataError):  # missing or damaged cache: decode
         images = load_image_set(cache_path)[0].images
     if images is None:
         images = decode_images(paths, image_size=image_size, channels=channels, progress=progress)
@@ -76,12 +76,12 @@ def decode_images(paths: Sequence[Path], *, image_size: int | None, channels: in
 
     Args:
         paths: N image files, of any mode: 16-bit grey is scaled to 8 bits, transparency dropped, EXIF rotation applied.
-        image_size: side S: the shorter side is resized to S, the middle S x S kept. None: as they are.
+        image_size: side S: the shorter side is resized to S and the central S x S cropped. None: unchanged.
         channels: 1 or 3; None: 1 if every image is grey, else 3.
-        progress: told of every decoded image.
+        progress: called for every decoded image.
 
     Raises:
-        DataError: an image that cannot be decoded (named), or images of several sizes without `image_size`.
+        DataError: an image that cannot be decoded (named), or images of different sizes without `image_size`.
     """
     decoded = _in_parallel(lambda path: _decode(path, image_size, channels), paths, "decoding", progress)
     images = np.empty((0, 1, 0, 0), dtype=np.uint8)
@@ -101,7 +101,7 @@ def decode_images(paths: Sequence[Path], *, image_size: int | None, channels: in
 
 
 def _hash_files(paths: Sequence[Path], root: Path, progress: Progress) -> str:
-    """32 hex digits that depend on the name and the content of every file."""
+    """32 hex digits that depend on the name and content of every file."""
     digest = blake2b(digest_size=16)
     for path, content in zip(paths, _in_parallel(_hash_file, paths, "reading", progress), strict=True):
         digest.update(f"{path.relative_to(root)}\0{content}\n".encode())
@@ -156,7 +156,7 @@ def _to_8_bits(picture: Image.Image, path: Path) -> Image.Image:
 
 
 def _in_parallel(work: Callable[[Path], T], paths: Sequence[Path], what: str, progress: Progress) -> Iterator[T]:
-    """Results in the order of the paths; never more than `LOOK_AHEAD` of them wait to be taken."""
+    """Results in the order of the paths; at most `LOOK_AHEAD` of them wait to be consumed."""
     left = iter(paths)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         waiting = deque(pool.submit(work, path) for path in islice(left, LOOK_AHEAD))

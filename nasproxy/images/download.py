@@ -1,4 +1,4 @@
-"""What is said where a data set cannot be downloaded."""
+"""The error for a data set that cannot be downloaded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ from nasproxy.errors import DataError
 
 @contextmanager
 def downloading(name: str, data_dir: Path, remedy: str) -> Iterator[None]:
-    """Makes the data folder for a download within, whose failure becomes an error that names a remedy.
+    """Creates the data folder, and turns a failed download in its body into an error that names a remedy.
 
     Args:
-        name: of the data set.
-        data_dir: where it goes.
-        remedy: what to put there by hand.
+        name: name of the data set.
+        data_dir: target folder.
+        remedy: what to put there manually.
 
     Raises:
         DataError: no network, or files that are not those of the data set.

@@ -9,16 +9,16 @@ from nasproxy.images.decoding import read_files
 from nasproxy.images.raw import FileSplit, Progress, RawData
 
 _NO_PICTURES = {".bufr", ".grib", ".h5", ".hdf", ".mpg", ".mpeg"}
-"""Suffixes that Pillow knows the names of, but has no decoder for."""
+"""Suffixes that Pillow registers but cannot decode."""
 
 
 def read_folder(
     root: Path, cache_dir: Path, *, image_size: int | None, channels: int | None, progress: Progress
 ) -> RawData:
-    """The images of a folder (see `scan_folder`), decoded as `read_files` does.
+    """The images of a folder (see `scan_folder`), decoded by `read_files`.
 
     Raises:
-        DataError: see both.
+        DataError: see both functions.
     """
     splits = scan_folder(root)
     return read_files(splits, root, cache_dir, image_size=image_size, channels=channels, progress=progress)

@@ -1,9 +1,9 @@
 """A set of labelled images on one device.
 
-Notation: N images, C channels, H height, W width, K classes, R images a class.
+Notation: N images, C channels, H height, W width, K classes, R images per class.
 
-Pixels are kept as uint8 in [0, 255] or as float32 in units of 1/255, never normalised; `normalized` gives what nets
-see. So a saved set can be looked at, and the mean and standard deviation that belong to it travel with it.
+Pixels are stored as uint8 in [0, 255] or as float32 where 1.0 is full brightness, never normalised; `normalized` gives
+what nets see. So a saved set can be viewed, and its mean and standard deviation travel with it.
 """
 
 import json
@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from nasproxy.errors import DataError
-from nasproxy.files import write_atomically
+from nasproxy.errors import DataError, TensorFileError
 from nasproxy.seeding import derive_seed
+from nasproxy.tensorfile import read_tensor_file, write_tensor_file
 
 
 def make_generator(*parts: int | str) -> torch.Generator:
@@ -31,7 +29,7 @@ def make_generator(*parts: int | str) -> torch.Generator:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Labelled images and what is needed to use them."""
+    """Labelled images, with class names and normalisation."""
 
     images: Tensor
     """(N, C, H, W), uint8 in [0, 255], or float32 where 1.0 is full brightness."""
@@ -44,7 +42,7 @@ class ImageSet:
     std: tuple[float, ...]
     """Per channel, of pixels in units of full brightness."""
     flippable: bool = True
-    """Whether a mirrored image keeps its class (not so for digits)."""
+    """Whether a mirrored image keeps its class (false for digits)."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,7 +81,7 @@ class ImageSet:
         return 1 / (unit * std), -mean / std
 
     def normalized(self, index: Tensor | slice = slice(None)) -> Tensor:
-        """Images of an index, (n, C, H, W) float32 with mean 0 and standard deviation 1 over the training set."""
+        """Images at an index, (n, C, H, W) float32 with mean 0 and standard deviation 1 over the training set."""
         factor, offset = self._scale
         return self.images[index].float() * factor + offset
 
@@ -98,14 +96,14 @@ class ImageSet:
         return (pixels - mean) / std
 
     def _mean_std(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, C, 1, 1) each, where `like` is."""
+        """(1, C, 1, 1) each, on the device of `like`."""
         shape = (1, -1, 1, 1)
         return like.new_tensor(self.mean).view(shape), like.new_tensor(self.std).view(shape)
 
     def sample_classes(self, size: int, generator: torch.Generator) -> Tensor:
         """Indices (K, size): `size` images of every class, without replacement.
 
-        A class of fewer than `size` images is gone through again, in a new order, until `size` are drawn.
+        A class of fewer than `size` images is drawn from again, in a new order, until `size` are drawn.
         """
         rows = []
         for index in self.class_indices:
@@ -115,7 +113,7 @@ class ImageSet:
         return torch.stack(rows).to(self.device, non_blocking=True)
 
     def subset(self, index: Tensor) -> Self:
-        """The images of an index, in its order."""
+        """The images at an index, in its order."""
         return replace(self, images=self.images[index], labels=self.labels[index])
 
     def to(self, device: torch.device | str) -> Self:
@@ -137,15 +135,12 @@ def save_image_set(
 ) -> None:
     """Writes images, labels and metadata as one `.safetensors` file, whole or not at all.
 
-    The file holds `labels` and either the images as `images` or, where they are kept in another form, `tensors`; and
-    in its header the JSON texts `classes`, `mean`, `std`, `flippable` and whatever `metadata` adds.
+    The file holds `labels` and either the images as `images` or, where they are encoded, `tensors`; its header holds
+    the JSON texts `classes`, `mean`, `std`, `flippable` and those of `metadata`.
     """
     described = {"classes": list(images.classes), "mean": images.mean, "std": images.std, "flippable": images.flippable}
-    header = {key: json.dumps(value) for key, value in (described | dict(metadata)).items()}
     kept = {"images": images.images} if tensors is None else dict(tensors)
-    content = {name: tensor.cpu().contiguous() for name, tensor in (kept | {"labels": images.labels}).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda scratch: save_file(content, scratch, metadata=header))
+    write_tensor_file(path, kept | {"labels": images.labels}, described | dict(metadata))
 
 
 def load_image_set(path: Path) -> tuple[ImageSet, dict[str, Any]]:
@@ -166,23 +161,21 @@ def read_image_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         DataError: missing, damaged, or no image set.
     """
+    if not path.exists():
+        raise DataError(f"no file {path}; check the path")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        tensors, header = read_tensor_file(path)
         describe_images(torch.empty(0), tensors["labels"], header)
-    except FileNotFoundError:
-        raise DataError(f"no file {path}; check the path") from None
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (TensorFileError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no image set of nasproxy: {error}; make it again") from None
     return header, tensors
 
 
 def describe_images(images: Tensor, labels: Tensor, header: Mapping[str, Any]) -> ImageSet:
-    """Images and labels with what a file's metadata says of them.
+    """An image set from images, labels and a file's metadata.
 
     Raises:
-        KeyError: the metadata lack something.
+        KeyError: an entry is missing from the metadata.
     """
     return ImageSet(
         images=images,

@@ -1,10 +1,10 @@
 """Named data sets and image folders as train, validation and test sets.
 
-The splits depend on the data's own hash and on a seed, never on who asks: condensing, searching and full training
-see the same ones. Normalisation is that of the training split.
+The splits depend only on a hash of the data, the settings and a seed: condensing, searching and full training see the
+same ones. Normalisation is that of the training split.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from nasproxy.images.raw import Progress, RawData, RawSplit
 from nasproxy.seeding import derive_seed
 
 COUNTED_AT_ONCE = 1000
-"""Images a pass of `_mean_std`."""
+"""Images per pass in `_mean_std`."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,11 @@ class ImageData:
     val: ImageSet
     test: ImageSet
     data_hash: str
-    """Of all images, labels and class names, before any split."""
+    """Hash of all images, labels and class names, before any split."""
     split_hash: str
-    """Of the data and of everything that decides which image is in which split."""
+    """Hash of the data and of everything that determines which image is in which split."""
+    settings: ImageSettings | None = None
+    """What `load_images` makes it from; None: it was made in memory."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -54,7 +56,7 @@ class ImageData:
     def to(self, device: torch.device | str) -> "ImageData":
         """The same data on a device."""
         splits = {name: getattr(self, name).to(device) for name in ("train", "val", "test")}
-        return ImageData(self.name, **splits, data_hash=self.data_hash, split_hash=self.split_hash)
+        return replace(self, **splits)
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -73,7 +75,7 @@ def load_images(
     Args:
         dataset: a key of `DATASETS`, or a folder (see `nasproxy.images.folder`). Ignored where `settings` are given.
         settings: all settings at once, instead of `dataset` and `overrides`.
-        progress: told of files read and images decoded.
+        progress: called for files read and images decoded.
         overrides: fields of `ImageSettings`.
 
     Raises:
@@ -129,11 +131,12 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
         test=image_set(test),
         data_hash=data_hash,
         split_hash=blake2b(repr(decided_by).encode(), digest_size=16).hexdigest(),
+        settings=settings,
     )
 
 
 def _hold_out(labels: Tensor, classes: tuple[str, ...], fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices kept and held out: the same fraction of every class, at least one image each way (none at fraction 0)."""
+    """Indices kept and held out: the same fraction per class, at least one image each (fraction 0: none held out)."""
     if fraction == 0:
         return torch.arange(len(labels)), torch.arange(0)
     generator = np.random.default_rng(seed)

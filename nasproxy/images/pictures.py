@@ -11,13 +11,13 @@ from nasproxy.images.imageset import ImageSet
 
 
 def save_picture_grid(images: ImageSet, path: Path, *, max_per_class: int = 50, min_side: int = 32) -> None:
-    """Writes a PNG of the set, one row a class, as people see pixels (de-normalised, clamped).
+    """Writes a PNG of the set, one row per class, with pixels clamped to the visible range.
 
     Args:
         images: the set, any device.
         path: the PNG file.
-        max_per_class: at most so many images a row.
-        min_side: images of fewer pixels are enlarged by a whole factor to at least this side.
+        max_per_class: maximum number of images per row.
+        min_side: smaller images are enlarged by a whole factor to at least this side.
     """
     columns = min(max_per_class, max(len(index) for index in images.class_indices))
     unit = 255.0 if images.images.dtype == torch.uint8 else 1.0

@@ -1,4 +1,4 @@
-"""Data sets as they come: before any split, normalisation or device.
+"""Raw data sets: before any split, normalisation or move to a device.
 
 Notation: N images, C channels, H height, W width, K classes.
 """
@@ -10,12 +10,12 @@ from pathlib import Path
 from torch import Tensor
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and how many there are."""
+"""Called with the current activity, the number done, and the total."""
 
 
 @dataclass(frozen=True)
 class FileSplit:
-    """The image files of one split: K classes and for each file its class."""
+    """The image files of one split: K classes, and the class of each file."""
 
     classes: tuple[str, ...]
     paths: tuple[Path, ...]
@@ -24,7 +24,7 @@ class FileSplit:
 
 @dataclass(frozen=True)
 class RawSplit:
-    """Images (N, C, H, W) uint8 and labels (N,) int64 as they come."""
+    """Raw images (N, C, H, W) uint8 and labels (N,) int64."""
 
     images: Tensor
     labels: Tensor
@@ -32,7 +32,7 @@ class RawSplit:
 
 @dataclass(frozen=True)
 class RawData:
-    """A whole data set as it comes: maybe without a test split."""
+    """A raw data set, possibly without a test split."""
 
     classes: tuple[str, ...]
     train: RawSplit

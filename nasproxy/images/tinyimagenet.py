@@ -1,9 +1,10 @@
-"""TinyImageNet: 200 classes of ImageNet at 64x64, 500 training and 50 test images of each.
+"""TinyImageNet: 200 classes of ImageNet at 64x64, 500 training and 50 test images per class.
 
-The official folder, in the data folder; its validation images are our test split, since its test images have no labels:
+The official folder, inside the data folder; its validation images are our test split, as its test images have no
+labels:
 
     tiny-imagenet-200/
-      wnids.txt                 WordNet ids of the classes, one a line
+      wnids.txt                 WordNet ids of the classes, one per line
       words.txt                 WordNet id, tab, names joined by commas: of these and of many more
       train/ID/images/*.JPEG
       val/images/*.JPEG
@@ -26,10 +27,10 @@ MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
 def read_tinyimagenet(data_dir: Path, progress: Progress) -> RawData:
-    """TinyImageNet from its official folder, downloaded (237 MiB) where that is missing; a class is named by one word.
+    """TinyImageNet from its official folder, downloaded (237 MiB) if missing; classes have their first name.
 
     Raises:
-        DataError: it cannot be downloaded, or the folder is not as it should be.
+        DataError: it cannot be downloaded, or the folder is damaged.
     """
     root = data_dir / FOLDER
     if not root.is_dir():
@@ -39,10 +40,10 @@ def read_tinyimagenet(data_dir: Path, progress: Progress) -> RawData:
 
 
 def fetch_folder(data_dir: Path, *, url: str = URL, md5: str = MD5) -> None:
-    """Downloads the archive, unless it is there already, and unpacks it: the folder is there whole or not at all.
+    """Downloads the archive unless it is present, and unpacks it: the folder appears whole or not at all.
 
     Raises:
-        DataError: no network, or another checksum.
+        DataError: no network, or a wrong checksum.
     """
     with (
         downloading("TinyImageNet", data_dir, f"{FOLDER}.zip or the unpacked {FOLDER} there"),
@@ -79,7 +80,7 @@ def _read_annotations(folder: Path, label_of: dict[str, int]) -> list[tuple[Path
 
 
 def _read_fields(path: Path, count: int) -> list[list[str]]:
-    """The first `count` fields, separated by tabs, of every line of a file."""
+    """The first `count` tab-separated fields of every line of a file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

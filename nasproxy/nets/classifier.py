@@ -1,4 +1,4 @@
-"""What every net of ours is: a body that embeds images, and a linear head.
+"""The form of every net: a body that embeds images, and a linear head.
 
 Notation: N images, C channels, H height, W width, F features, K classes.
 """
@@ -15,7 +15,7 @@ class Classifier(nn.Module):
         self.head = nn.Linear(num_features, num_classes)
 
     def embed(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, F): what the head sees."""
+        """(N, C, H, W) -> (N, F): the input of the head."""
         features: Tensor = self.body(images)
         return features.flatten(1)
 

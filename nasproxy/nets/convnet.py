@@ -26,7 +26,7 @@ _ARCH_ID_PATTERN = re.compile(r"w(?P<width>\d+)-d(?P<depth>\d+)-(?P<norm>\w+)-(?
 def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
     """The ConvNet of an architecture's factors, with PyTorch's default initialisation.
 
-    Parameters in order: conv weight, conv bias, norm weight, norm bias of each block; the head's.
+    Order of parameters: conv weight, conv bias, norm weight, norm bias of each block; then the head's.
 
     28x28 grey images are padded to 32x32 by the first convolution.
 
@@ -56,7 +56,7 @@ def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Cl
 
 
 def default_arch(image_shape: tuple[int, int, int], norm: str = "instance") -> Arch:
-    """The net that condensing uses: width 128, instance norm, ReLU, average pooling, as deep as leaves a 4x4 map.
+    """The net that condensing uses: width 128, instance norm, ReLU, average pooling, deep enough to leave a 4x4 map.
 
     Depth 3 at 32x32 (main paper, section 3.1), 4 at 64x64 (its section on TinyImageNet), 2 at 16x16.
     """
@@ -68,7 +68,7 @@ def parse_arch(arch_id: str) -> Arch:
     """The ConvNet of an id like 'w128-d3-instance-relu-avg'; any width and depth.
 
     Raises:
-        SettingsError: not of that form.
+        SettingsError: the id does not have that form.
     """
     match = _ARCH_ID_PATTERN.fullmatch(arch_id)
     if match is None:

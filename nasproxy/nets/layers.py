@@ -1,4 +1,4 @@
-"""Layers that several families of nets are made of.
+"""Layers shared by several families of nets.
 
 Notation: C channels, H height, W width.
 """
@@ -12,15 +12,15 @@ NUM_GROUPS = 4
 
 
 def make_norm(name: str, width: int, map_size: tuple[int, int] | None = None) -> list[nn.Module]:
-    """No layer, or the one that normalises maps of `width` channels, with a weight and a bias.
+    """The layer that normalises maps of `width` channels, with weight and bias, as a list; empty for 'none'.
 
     Args:
         name: none, batch, layer, instance or group.
         width: C.
-        map_size: (H, W), which layer norm has to know; a family that does not give it has no layer norm.
+        map_size: (H, W), needed by layer norm; a family that does not pass it has no layer norm.
 
     Raises:
-        ArchError: an unknown name, or a width that cannot be cut into groups.
+        ArchError: an unknown name, or a width that is not divisible into groups.
     """
     match name:
         case "none":
@@ -39,5 +39,5 @@ def make_norm(name: str, width: int, map_size: tuple[int, int] | None = None) ->
 
 
 def extra_padding(image_shape: tuple[int, int, int]) -> int:
-    """Pixels a side that a first convolution adds to its padding: 28x28 grey images are handled as 32x32."""
+    """Extra padding per side in the first convolution: 28x28 grey images are treated as 32x32."""
     return 2 if image_shape == (1, 28, 28) else 0

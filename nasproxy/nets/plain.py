@@ -1,10 +1,10 @@
-"""Plain nets, that is nets without shortcuts, of the condensation papers: MLP, LeNet, AlexNet and VGG-11.
+"""Plain nets (without shortcuts) of the condensation papers: MLP, LeNet, AlexNet and VGG-11.
 
 Source: the nets that Zhao, Mopuri & Bilen, "Dataset Condensation with Gradient Matching" (DC), ICLR 2021, test their
 sets with (its section on cross-architecture generalisation), in the form of the code released with it, for 32x32
 images; the later papers took them over. AlexNet and VGG-11 have no hidden linear layers there. Our deviations:
-1. The head reads whatever map is left, so that images of other sizes fit.
-2. AlexNet takes a norm, between convolution and ReLU; 'none' is the released one.
+1. The head takes a final map of any size, so that images of other sizes fit.
+2. AlexNet may have a norm between convolution and ReLU; 'none' is the released net.
 
     [k x k convolution -> norm -> ReLU, or 2x2 max pooling] x ... -> flatten -> [linear -> ReLU] x ... -> linear
 
@@ -37,7 +37,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class PlainNet:
-    """What a plain net consists of, from the images to its head."""
+    """The layers of a plain net, from the images to its head."""
 
     maps: tuple[Conv | Pool, ...] = ()
     hidden: tuple[int, ...] = ()
@@ -63,7 +63,7 @@ VGG11 = PlainNet(
 
 
 def build_plain(arch: Arch, image_shape: tuple[int, int, int], num_classes: int, *, plan: PlainNet) -> Classifier:
-    """A plain net with the norm of `arch`, with PyTorch's default initialisation; `embed` is what its head reads.
+    """A plain net with the norm of `arch`, with PyTorch's default initialisation; `embed` gives the input of its head.
 
     Raises:
         ArchError: a convolution or pooling leaves no pixel.
@@ -77,7 +77,7 @@ def build_plain(arch: Arch, image_shape: tuple[int, int, int], num_classes: int,
 
 
 def _make_maps(arch: Arch, image_shape: tuple[int, int, int], plan: PlainNet) -> tuple[list[nn.Module], int]:
-    """The layers before flattening, and F = C * H * W of the map that they leave."""
+    """The layers before flattening, and F = C * H * W of the final map."""
     channels, height, columns = image_shape
     extra = extra_padding(image_shape)
     layers: list[nn.Module] = []

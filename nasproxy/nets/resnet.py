@@ -1,4 +1,4 @@
-"""ResNets of the condensation papers: of the usual form, and with average pooling in place of strides.
+"""ResNets of the condensation papers: strided, and with average pooling in place of strides.
 
 Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, in the form for 32x32 images (3x3 stem,
 stages of 64, 128, 256 and 512 channels); for average pooling, Zhao & Bilen, "Dataset Condensation with Distribution
@@ -10,8 +10,8 @@ Matching", appendix A.1 ("ResNet with Batch Normalization"), in the form of the 
 The shortcut is x itself. The first block of every stage but the first doubles the channels and halves the map; its
 shortcut is norm(conv1x1(x)). Strided: its first 3x3 and its 1x1 convolution have stride 2. Average-pooled: they have
 stride 1, and 2x2 average pooling follows the first ReLU and the 1x1 convolution. Our deviations:
-1. PyTorch's default initialisation, also for ResNetAP-10, where IDC has He's.
-2. 28x28 grey images are padded to 32x32, as ConvNets have them.
+1. PyTorch's default initialisation, also for ResNetAP-10, where IDC uses He's.
+2. 28x28 grey images are padded to 32x32, as in the ConvNets.
 
 Notation: N images, C channels, H height, W width, K classes, F features.
 """
@@ -34,15 +34,15 @@ MIN_SIDE = 2
 
 @dataclass(frozen=True)
 class ResNet:
-    """What tells one ResNet from another."""
+    """The options that distinguish the ResNets."""
 
     blocks_per_stage: int
     average_pooled: bool = False
-    """Halves maps by average pooling instead of strides."""
+    """Whether average pooling halves the maps, instead of strides."""
     global_pooling: bool = True
-    """Whether the head reads the mean of the last map; else all of it."""
+    """Whether the head takes the mean of the last map, instead of all of it."""
     large_stem: bool = False
-    """Whether the stem makes images of more than 64 pixels a side smaller."""
+    """Whether the stem downsamples images of more than 64 pixels per side."""
 
 
 RESNET18 = ResNet(blocks_per_stage=2)
@@ -51,7 +51,7 @@ RESNETAP10 = ResNet(blocks_per_stage=1, average_pooled=True, large_stem=True)
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; where it changes the number of channels, it halves the map."""
+    """Two 3x3 convolutions beside a shortcut; where the number of channels changes, the map is halved."""
 
     def __init__(self, channels: int, width: int, norm: str, *, average_pooled: bool) -> None:
         super().__init__()
@@ -67,15 +67,15 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(_make_conv(channels, width, 1, stride), *pooling, *make_norm(norm, width))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, channels, H, W) -> (N, width, H, W), or half of H and W."""
+        """(N, channels, H, W) -> (N, width, H, W), with H and W halved if the block halves the map."""
         return F.relu(self.branch(maps) + self.shortcut(maps), inplace=True)
 
 
 def build_resnet(arch: Arch, image_shape: tuple[int, int, int], num_classes: int, *, plan: ResNet) -> Classifier:
-    """A ResNet with the norm of `arch`; `embed` is what its head reads.
+    """A ResNet with the norm of `arch`; `embed` gives the input of its head.
 
     Raises:
-        ArchError: a last map of less than 2x2 pixels.
+        ArchError: the last map is smaller than 2x2 pixels.
     """
     norm, channels = str(arch.factors["norm"]), STAGE_WIDTHS[0]
     kernel_size, pooling = _stem_of(image_shape) if plan.large_stem else (3, 1)
@@ -109,12 +109,12 @@ def _stem_of(image_shape: tuple[int, int, int]) -> tuple[int, int]:
 
 
 def _last_side(side: int, plan: ResNet) -> int:
-    """Pixels a side that all stages leave of so many after the stem."""
+    """Side of the last map, for a map with the given side after the stem."""
     for _ in STAGE_WIDTHS[1:]:
         side = side // 2 if plan.average_pooled else (side + 1) // 2
     return side
 
 
 def _make_conv(channels: int, width: int, kernel_size: int, stride: int = 1, *, extra: int = 0) -> nn.Conv2d:
-    """A convolution that keeps the size of the map, but for stride and extra padding; a norm stands for its bias."""
+    """A convolution that keeps the map's size, up to stride and extra padding; the norm after it replaces its bias."""
     return nn.Conv2d(channels, width, kernel_size, stride=stride, padding=kernel_size // 2 + extra, bias=False)

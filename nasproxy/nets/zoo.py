@@ -1,9 +1,9 @@
 """Nets by name: any ConvNet, and the other nets of the condensation papers.
 
 A name is a ConvNet's id ('w128-d3-batch-relu-avg'), 'auto' (the default ConvNet), or one of `ZOO` with or without a
-norm after it ('resnet18-batch'). Norms are called as in the ConvNets: 'instance' is GroupNorm with a group a channel,
-'batch' is BatchNorm2d, both with weight and bias. A plain name means the first of a family's norms: instance, where
-it has any.
+norm after it ('resnet18-batch'). Norms are named as in the ConvNets: 'instance' is GroupNorm with one group per
+channel, 'batch' is BatchNorm2d, both with weight and bias. A plain name means the family's first norm: instance, if it
+has any.
 """
 
 import re
@@ -20,21 +20,21 @@ from nasproxy.space import Arch
 
 BUILDER = "nasproxy.nets.zoo:build"
 ALL = "all"
-"""Stands for several nets, see `parse_nets`."""
+"""Name for several nets, see `parse_nets`."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """The nets of one name: one a norm."""
+    """The nets under one name: one per norm."""
 
     build: Callable[[Arch, tuple[int, int, int], int], Classifier]
     norms: tuple[str, ...]
-    """What may follow the name, the default first; none: it has no norm."""
+    """Norms that may follow the name, the default first; empty: it has no norm."""
     summary: str
 
     @property
     def papers_norm(self) -> str:
-        """The norm of the cross-architecture tables (main paper, Table 3: batch norm in all)."""
+        """The norm in the cross-architecture tables (main paper, Table 3: batch norm in all nets)."""
         return "batch" if self.norms else "none"
 
 
@@ -60,16 +60,16 @@ ZOO: Mapping[str, Family] = {
     "resnetap10": Family(
         partial(build_resnet, plan=RESNETAP10),
         ("instance", "batch"),
-        "ResNet with a block a stage, average pooling for strides, for 224x224 images (IDC, ICML 2022)",
+        "ResNet with one block per stage, average pooling for strides, for 224x224 images (IDC, ICML 2022)",
     ),
 }
-"""Every family of nets but the ConvNets."""
+"""Every family of nets except the ConvNets."""
 
 
 def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Classifier:
     """A net of the zoo for images (C, H, W), with PyTorch's default initialisation.
 
-    Modules that have parameters are made in the order in which `modules()` gives them.
+    Modules with parameters are created in the order of `modules()`.
 
     Raises:
         ArchError: the images are too small.
@@ -78,7 +78,7 @@ def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Cl
 
 
 def parse_net(name: str, image_shape: tuple[int, int, int]) -> Arch:
-    """The net called `name` for images (C, H, W); whether they are large enough shows when it is built.
+    """The net called `name` for images (C, H, W); whether they are large enough is checked when it is built.
 
     Raises:
         SettingsError: no such net (the nearest is named).

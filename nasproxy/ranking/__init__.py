@@ -15,12 +15,9 @@ from nasproxy.ranking.combination import fit_combination as fit_combination
 from nasproxy.ranking.correlation import correlate as correlate
 from nasproxy.ranking.difference import compare_correlations as compare_correlations
 from nasproxy.ranking.effects import factor_effects as factor_effects
-from nasproxy.ranking.estimate import Difference as Difference
 from nasproxy.ranking.estimate import Estimate as Estimate
 from nasproxy.ranking.noise import ceiling as ceiling
-from nasproxy.ranking.noise import correct_attenuation as correct_attenuation
 from nasproxy.ranking.noise import reliability as reliability
-from nasproxy.ranking.sampling import correct_range_restriction as correct_range_restriction
 from nasproxy.ranking.sampling import sample_stratified as sample_stratified
 from nasproxy.ranking.selection import count_of as count_of
 from nasproxy.ranking.selection import precision_at as precision_at

@@ -36,7 +36,7 @@ def average_ranks(scores: ArrayLike) -> Array:
         scores: (P, A), higher is better, finite.
 
     Raises:
-        ValueError: another shape, or a score is not finite.
+        ValueError: the shape is wrong, or a score is not finite.
     """
     values = _check_proxies(scores)
     means: Array = (stats.rankdata(values, axis=1) / values.shape[1]).mean(axis=0)
@@ -46,8 +46,8 @@ def average_ranks(scores: ArrayLike) -> Array:
 def fit_combination(scores: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> FittedCombination:
     """Ridge regression of the truth on several proxies, all as normal scores.
 
-    Predictions of architectures with a truth are out of fold (5 folds, mean over 10 repeats); the others' are by the
-    model that is fitted to all. The penalty is chosen inside each training part by its leave-one-out error
+    Predictions of architectures with a truth are out of fold (5 folds, mean over 10 repeats); those of the others
+    are by the model that is fitted to all. The penalty is chosen inside each training part by its leave-one-out error
     (`sklearn.linear_model.RidgeCV`). Two things differ from a plain ridge:
 
     1. No intercept: normal scores of all architectures with a truth have mean 0. An intercept would be the mean of the
@@ -99,7 +99,7 @@ def _fit(x: Array, target: Array) -> Array:
 def _check_proxies(scores: ArrayLike) -> NDArray[np.float64]:
     values = np.asarray(scores, dtype=float)
     if values.ndim != 2 or not values.size:
-        raise ValueError(f"scores must be of shape (P, A), a row a proxy, not {values.shape}")
+        raise ValueError(f"scores must be of shape (P, A), one row per proxy, not {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("scores must be finite: leave failed architectures out")
     return values

@@ -30,15 +30,15 @@ def factor_effects(
         scores: (A,) or (A, S), finite; their unit is that of the effects.
 
     Returns:
-        For each factor an estimate a level, in order of first appearance; factors with a single level are left out.
+        For each factor one estimate per level, in order of first appearance; factors with a single level are left out.
 
     Raises:
-        ValueError: a score is not finite, or a factor has not A levels.
+        ValueError: a score is not finite, or a factor does not have A levels.
     """
     y = mean_over_seeds(check_scores(scores, "the"))
     for name, column in factors.items():
         if len(column) != len(y):
-            raise ValueError(f"factor {name} has {len(column)} levels for {len(y)} scores; give one an architecture")
+            raise ValueError(f"factor {name} has {len(column)} levels for {len(y)} scores; give one per architecture")
     levels = {name: list(dict.fromkeys(column)) for name, column in factors.items() if len(set(column)) > 1}
     design = np.hstack([np.ones((len(y), 1)), *(_code(factors[name], known) for name, known in levels.items())])
     model, effects, start = _fit(design, y), {}, 1
@@ -51,7 +51,7 @@ def factor_effects(
 
 
 def _code(column: Sequence[FactorValue], levels: Sequence[FactorValue]) -> Array:
-    """(A, L - 1) sum-to-zero coding: a column a level but the last, which is -1 in all of them."""
+    """(A, L - 1) sum-to-zero coding: one column per level except the last level, which is -1 in all of them."""
     number = {level: index for index, level in enumerate(levels)}
     rows = np.eye(len(levels))[:, :-1]
     rows[-1] = -1

@@ -25,18 +25,13 @@ def spearman(x: Array, y: Array, weights: Array) -> Jackknifed:
     included. All A leave-one-out values cost O(A²) together: taking away an architecture takes its weight from the
     ranks of those above it. Where a score is constant, a value is 0: it carries no evidence of a relation.
     """
-    x_side, y_side = ((centred_ranks(scores, weights), (1 + _signs(scores)) / 2) for scores in (x, y))
-    moments = (_covariance_without(*pair, weights) for pair in ((x_side, y_side), (x_side, x_side), (y_side, y_side)))
-    return rho(x, y, weights), cosine(*moments)
+    x_side, y_side = ((_centred_ranks(scores, weights), (1 + _signs(scores)) / 2) for scores in (x, y))
+    pairs = ((x_side, y_side), (x_side, x_side), (y_side, y_side))
+    value = _cosine(*(np.atleast_1d((weights * first) @ second) for (first, _), (second, _) in pairs))
+    return float(value[0]), _cosine(*(_covariance_without(*pair, weights) for pair in pairs))
 
 
-def rho(x: Array, y: Array, weights: Array) -> float:
-    """The value of `spearman` alone, in O(A log A)."""
-    a, b = centred_ranks(x, weights), centred_ranks(y, weights)
-    return float(cosine(*(np.atleast_1d((weights * first) @ second) for first, second in ((a, b), (a, a), (b, b))))[0])
-
-
-def centred_ranks(scores: Array, weights: Array) -> Array:
+def _centred_ranks(scores: Array, weights: Array) -> Array:
     """(A,) weighted mid-ranks minus their weighted mean."""
     _, level = np.unique(scores, return_inverse=True)
     mass = np.bincount(level, weights)
@@ -48,20 +43,11 @@ def kendall(x: Array, y: Array, weights: Array) -> Jackknifed:
     """Kendall's tau-b, a pair of architectures counting the product of their weights; 0 where a score is constant."""
     signs_x, signs_y = _signs(x), _signs(y)
     by_arch = [weights * ((a * b) @ weights) for a, b in ((signs_x, signs_y), (signs_x, signs_x), (signs_y, signs_y))]
-    value = cosine(*(terms.sum(keepdims=True) for terms in by_arch))
-    return float(value[0]), cosine(*(terms.sum() - 2 * terms for terms in by_arch))
-
-
-def tau_b(x: Array, y: Array, weights: Array) -> float:
-    """The value of `kendall` alone, where weights are equal in O(A log A)."""
-    if np.ptp(weights):
-        return kendall(x, y, weights)[0]
-    is_varying = np.ptp(x) > 0 and np.ptp(y) > 0
-    return float(stats.kendalltau(x, y).statistic) if is_varying else 0.0
+    value = _cosine(*(terms.sum(keepdims=True) for terms in by_arch))
+    return float(value[0]), _cosine(*(terms.sum() - 2 * terms for terms in by_arch))
 
 
 CORRELATIONS: dict[str, Callable[[Array, Array, Array], Jackknifed]] = {"spearman": spearman, "kendall": kendall}
-VALUES: dict[str, Callable[[Array, Array, Array], float]] = {"spearman": rho, "kendall": tau_b}
 
 
 def jackknife_error(without: Array) -> float:
@@ -111,7 +97,7 @@ def _signs(scores: Array) -> Array:
     return signs
 
 
-def cosine(product: Array, square_x: Array, square_y: Array) -> Array:
+def _cosine(product: Array, square_x: Array, square_y: Array) -> Array:
     """product / sqrt(square_x · square_y), 0 where a square is 0 but for rounding; within [-1, 1]."""
     is_varying = (square_x > 1e-9 * square_x.max()) & (square_y > 1e-9 * square_y.max())
     scale = np.sqrt(np.where(is_varying, square_x * square_y, 1.0))
@@ -122,8 +108,8 @@ def cosine(product: Array, square_x: Array, square_y: Array) -> Array:
 def _covariance_without(x_side: tuple[Array, Array], y_side: tuple[Array, Array], weights: Array) -> Array:
     """(A,): weighted sum of products of the ranks about their means, computed anew without each architecture.
 
-    Without architecture i the rank of j is r_j - w_i · below_ji. The sum over j of products of two such ranks falls
-    apart into matrix-vector products, from which the term of j = i is taken away.
+    Without architecture i the rank of j is r_j - w_i · below_ji. The sum over j of products of two such ranks splits
+    into matrix-vector products, from which the term of j = i is taken away.
     """
     (ranks_x, below_x), (ranks_y, below_y) = x_side, y_side
     products = (

@@ -1,4 +1,4 @@
-"""What the noise of seeds does to a rank correlation, and a correlation without it.
+"""What the noise of seeds does to a rank correlation.
 
 Classical test theory: a measured score is a true one plus noise, and the correlation of two measured scores is that of
 the true ones times the square root of both reliabilities (Spearman 1904, American Journal of Psychology 15). The theory
@@ -14,103 +14,64 @@ from numpy.typing import ArrayLike
 
 from nasproxy.ranking.correlation import why_undefined
 from nasproxy.ranking.estimate import Estimate
-from nasproxy.ranking.jackknife import Jackknifed, correlation_interval, spearman
-from nasproxy.ranking.scores import Array, check_pair, check_scores, mean_over_seeds
+from nasproxy.ranking.jackknife import correlation_interval, spearman
+from nasproxy.ranking.scores import Array, check_scores, check_weights, mean_over_seeds
 
 MAX_SPLITS = 100
 Split = tuple[list[int], list[int]]
 
 
-def reliability(scores: ArrayLike, *, seed: int = 0) -> Estimate:
+def reliability(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: int = 0) -> Estimate:
     """Spearman correlation to expect between these scores and the same architectures' scores from S other seeds.
 
     Split-half: the mean correlation between the means of two disjoint halves of the seeds, over all splits, or 100
     random ones where there are more. Halves have h = S // 2 seeds (of an odd S one is left out each time), and the
     Spearman-Brown formula stretches from h to S seeds: k·r / (1 + (k - 1)·r) with k = S / h (Spearman 1910, Brown 1910,
     British Journal of Psychology 3). A negative mean correlation is reported as 0, with a note. The interval is that of
-    `correlate` over architectures, stretched likewise.
+    `correlate`, stretched in the same way.
 
     Args:
         scores: (A, S), finite; (A,) is without noise and has the value 1.
+        weights: as in `correlate`.
         seed: of the random splits.
 
     Raises:
-        ValueError: a score is not finite or the shape is another.
+        ValueError: a score is not finite, a weight is not positive, or a shape is wrong.
     """
-    return _reliability(check_scores(scores, "the"), seed)[0]
+    values = check_scores(scores, "the")
+    count = len(values)
+    w = check_weights(weights, count)
+    if values.ndim == 1:
+        return Estimate(1.0, 1.0, 1.0, count, note="without seed noise")
+    if values.shape[1] == 1:
+        return Estimate(None, None, None, count, note="one seed")
+    if reason := why_undefined({"the": mean_over_seeds(values)}):
+        return Estimate(None, None, None, count, note=reason)
+    halves = [
+        spearman(values[:, first].mean(axis=1), values[:, second].mean(axis=1), w)
+        for first, second in _half_splits(values.shape[1], seed)
+    ]
+    mean, without = float(np.mean([of_all for of_all, _ in halves])), np.mean([rest for _, rest in halves], axis=0)
+    ends = correlation_interval("spearman", (mean, without), w)
+    value, low, high = _stretch(np.array([mean, *ends]), values.shape[1] / (values.shape[1] // 2)).tolist()
+    return Estimate(value, low, high, count, note="halves of the seeds disagree" if mean <= 0 else None)
 
 
-def ceiling(scores: ArrayLike, *, seed: int = 0) -> Estimate:
+def ceiling(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: int = 0) -> Estimate:
     """The highest Spearman correlation with these scores that even a perfect proxy without noise can be expected to be
     measured at: the square root of their reliability (Spearman 1904).
 
     Args:
         scores: (A, S) or (A,), as for `reliability`.
-        seed: of the random splits.
-    """
-    squared = reliability(scores, seed=seed)
-    value, low, high = (None if end is None else math.sqrt(end) for end in (squared.value, squared.low, squared.high))
-    return Estimate(value, low, high, squared.num_archs, note=squared.note)
-
-
-def correct_attenuation(proxy: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> Estimate:
-    """Spearman correlation without the seed noise of proxy and truth: rho / sqrt(reliability · reliability) (Spearman
-    1904), clipped to [-1, 1] with a note.
-
-    The interval is that of `correlate` over architectures, but with a jackknife that computes both reliabilities anew
-    without each architecture; its ends are divided and clipped like the value.
-
-    Args:
-        proxy: (A, S) scores; (A,) is without noise; (A, 1) has noise of unknown size, which is not corrected for.
-        truth: the same, S may be another.
+        weights: as in `correlate`.
         seed: of the random splits.
 
     Raises:
-        ValueError: shapes differ or a score is not finite.
+        ValueError: as in `reliability`.
     """
-    x, y = check_pair(proxy, truth)
-    sides = {"proxy": x, "truth": y}
-    means = {name: mean_over_seeds(scores) for name, scores in sides.items()}
-    if reason := why_undefined(means):
-        return Estimate(None, None, None, len(x), note=reason)
-    value, without = spearman(means["proxy"], means["truth"], np.ones(len(x)))
-    shrinkage, notes = 1.0, []
-    for name, scores in sides.items():
-        if scores.ndim == 2 and scores.shape[1] == 1:
-            notes.append(f"one seed of the {name}: noise unknown, not corrected for, a lower bound")
-            continue
-        estimate, (of_all, of_others) = _reliability(scores, seed)
-        if not estimate.low:
-            return Estimate(None, None, None, len(x), note=f"the {name}'s reliability is not clearly above 0")
-        shrinkage *= math.sqrt(of_all)
-        without = without * np.sqrt(of_all / np.maximum(of_others, estimate.low))
-    if abs(value) > shrinkage:
-        notes.append(f"{value / shrinkage:.2f} before clipping")
-    low, high = correlation_interval("spearman", (value, without), np.ones(len(x)))
-    value, low, high = np.clip(np.array([value, low, high]) / shrinkage, -1, 1).tolist()
-    return Estimate(value, low, high, len(x), note="; ".join(notes) or None)
-
-
-def _reliability(scores: Array, seed: int) -> tuple[Estimate, Jackknifed]:
-    """`reliability`, and its values with all and with all but one of the architectures."""
-    count = len(scores)
-    if scores.ndim == 1:
-        return Estimate(1.0, 1.0, 1.0, count, note="without seed noise"), (1.0, np.ones(count))
-    if scores.shape[1] == 1:
-        return Estimate(None, None, None, count, note="one seed"), (0.0, np.zeros(count))
-    if reason := why_undefined({"the": mean_over_seeds(scores)}):
-        return Estimate(None, None, None, count, note=reason), (0.0, np.zeros(count))
-    weights = np.ones(count)
-    halves = [
-        spearman(scores[:, first].mean(axis=1), scores[:, second].mean(axis=1), weights)
-        for first, second in _half_splits(scores.shape[1], seed)
-    ]
-    value, without = float(np.mean([of_all for of_all, _ in halves])), np.mean([rest for _, rest in halves], axis=0)
-    factor = scores.shape[1] / (scores.shape[1] // 2)
-    low, high = correlation_interval("spearman", (value, without), weights)
-    note = "halves of the seeds disagree" if value <= 0 else None
-    value, low, high = _stretch(np.array([value, low, high]), factor).tolist()
-    return Estimate(value, low, high, count, note=note), (value, _stretch(without, factor))
+    squared = reliability(scores, weights=weights, seed=seed)
+    value, low, high = (None if end is None else math.sqrt(end) for end in (squared.value, squared.low, squared.high))
+    return Estimate(value, low, high, squared.num_archs, note=squared.note)
 
 
 def _stretch(correlations: Array, factor: float) -> Array:

@@ -11,7 +11,7 @@ def check_scores(scores: ArrayLike, what: str) -> Array:
     """The (A,) or (A, S) scores of one proxy or of the truth, as floats.
 
     Raises:
-        ValueError: of another shape, without any seed, or not finite.
+        ValueError: the shape is wrong, there is no seed, or a score is not finite.
     """
     values = np.asarray(scores, dtype=float)
     if values.ndim not in (1, 2):
@@ -39,11 +39,11 @@ def check_weights(weights: ArrayLike | None, num_archs: int) -> Array:
     """The (A,) weights of architectures; ones for None.
 
     Raises:
-        ValueError: of another shape, or not positive and finite.
+        ValueError: the shape is wrong, or a weight is not positive and finite.
     """
     values = np.ones(num_archs) if weights is None else np.asarray(weights, dtype=float)
     if values.shape != (num_archs,):
-        raise ValueError(f"weights must be of shape ({num_archs},), one an architecture, not {values.shape}")
+        raise ValueError(f"weights must be of shape ({num_archs},), one per architecture, not {values.shape}")
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise ValueError("weights must be positive and finite: leave architectures of weight 0 out")
     return values

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from nasproxy.ranking.estimate import CONFIDENCE, Estimate
-from nasproxy.ranking.scores import Array, check_pair, check_scores, mean_over_seeds
+from nasproxy.ranking.scores import Array, check_pair, check_scores, check_weights, mean_over_seeds
 
 NUM_RESAMPLES = 1000
 
@@ -27,50 +27,72 @@ def count_of(fraction: float, num_archs: int) -> int:
     return max(math.ceil(round(fraction * num_archs, 9)), 1)
 
 
-def precision_at(proxy: ArrayLike, truth: ArrayLike, count: int, *, seed: int = 0) -> Estimate:
+def precision_at(
+    proxy: ArrayLike, truth: ArrayLike, count: int, *, weights: ArrayLike | None = None, seed: int = 0
+) -> Estimate:
     """Share of the proxy's best `count` architectures that are among the truth's best `count`.
 
-    Of m architectures that tie for j places, each has j/m of one, by proxy and by truth independently. The interval is
-    the percentile bootstrap over architectures (1,000 resamples of all A, hence `count` of each is the same fraction),
-    widened to hold the value. Simulated, it holds the expected value in 98 % of the cases or more: it is rather too
-    wide than too narrow.
+    precision = sum over architectures of w·a·b / k, with k = `count`, and a and b the shares of an architecture's
+    weight w that fit into k by proxy and by truth when weights are summed up from the best score down. Architectures
+    that tie at the border have the same share, by proxy and by truth independently: of m of weight 1 that tie for j
+    places, each has j/m of one. So a weight w counts exactly as w architectures that tie with each other.
+
+    The interval is the percentile bootstrap over architectures with their weights (1,000 resamples of all A, each with
+    `count` scaled to the same fraction of its weight), widened to hold the value. Simulated, it holds the expected
+    value in 98 % of the cases or more, also with weights (30, 60 or 120 drawn from 720 by `sample_stratified`, 400
+    times each): it is too wide rather than too narrow.
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite.
-        truth: the same, S may be another.
-        count: k, from 1 to A.
+        truth: the same, S may differ.
+        count: k, a number of architectures of the space, from 1 to the sum of the weights.
+        weights: (A,), positive: how many architectures of the space each one stands for, 1 if not given.
         seed: of the bootstrap.
 
     Raises:
-        ValueError: shapes differ, a score is not finite, or `count` is below 1.
+        ValueError: shapes differ, a score is not finite, a weight is not positive, or `count` is below 1.
     """
-    return _bootstrap_selection(_precision, proxy, truth, count, seed)
+    x, y = _check_selection(proxy, truth, count)
+    w = check_weights(weights, len(x))
+    levels_x, levels_y, mass = _levels(x), _levels(y), float(w.sum())
+
+    def precision(rows: NDArray[np.intp]) -> float:
+        drawn = w[rows]
+        places = min(count, mass) * (float(drawn.sum()) / mass)
+        by_proxy, by_truth = (_shares(levels[rows], drawn, places) for levels in (levels_x, levels_y))
+        return min(float((drawn * by_proxy) @ by_truth) / places, 1.0)
+
+    return _bootstrap(precision, len(x), seed)
 
 
 def regret_at(proxy: ArrayLike, truth: ArrayLike, count: int, *, seed: int = 0) -> Estimate:
     """Best true score of all minus the best among the proxy's best `count`: what training only these loses, >= 0.
 
-    The interval is that of `precision_at`. The best of all is in 63 % of the resamples only, so take its upper end for
-    a rough one.
+    The best is that of these architectures, not of a space they were drawn from: no weights recover it from a sample.
+    The interval is the percentile bootstrap over architectures, widened to hold the value. The best of all is in 63 %
+    of the resamples only, so take its upper end for a rough one.
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite.
-        truth: the same, S may be another; its unit is that of the regret.
+        truth: the same, S may differ; its unit is that of the regret.
         count: k, from 1 to A.
         seed: of the bootstrap.
 
     Raises:
         ValueError: shapes differ, a score is not finite, or `count` is below 1.
     """
-    return _bootstrap_selection(_regret, proxy, truth, count, seed)
+    x, y = _check_selection(proxy, truth, count)
+    return _bootstrap(lambda rows: _regret(x[rows], y[rows], min(count, len(x))), len(x), seed)
 
 
 def regret_curve(proxy: ArrayLike, truth: ArrayLike) -> Array:
     """(A,): `regret_at` for k = 1 to A, without intervals. It never rises and ends at 0.
 
+    The best is that of these architectures, not of a space they were drawn from.
+
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite.
-        truth: the same, S may be another.
+        truth: the same, S may differ.
 
     Raises:
         ValueError: shapes differ or a score is not finite.
@@ -86,6 +108,8 @@ def regret_curve(proxy: ArrayLike, truth: ArrayLike) -> Array:
 
 def random_regret_curve(truth: ArrayLike) -> Array:
     """(A,): expected regret of k architectures drawn at random without replacement, k = 1 to A, exactly.
+
+    The best is that of these architectures, not of a space they were drawn from.
 
     Args:
         truth: (A,) or (A, S) scores, higher is better, finite.
@@ -117,16 +141,18 @@ def _log_binomial(n: ArrayLike, k: ArrayLike) -> Array:
     return logarithm
 
 
-def _precision(proxy: Array, truth: Array, count: int) -> float:
-    return float(_chance_of_place(proxy, count) @ _chance_of_place(truth, count)) / count
+def _levels(scores: Array) -> NDArray[np.intp]:
+    """(A,): number of each score's level, 0 for the best; equal scores share one."""
+    levels: NDArray[np.intp] = np.unique(-scores, return_inverse=True)[1]
+    return levels
 
 
-def _chance_of_place(scores: Array, count: int) -> Array:
-    """(A,): probability of being among the best `count` when ties are put in random order."""
-    border = np.partition(scores, len(scores) - count)[len(scores) - count]
-    is_above, is_tied = scores > border, scores == border
-    chance: Array = is_above + is_tied * ((count - is_above.sum()) / is_tied.sum())
-    return chance
+def _shares(levels: NDArray[np.intp], weights: Array, places: float) -> Array:
+    """(A,): share of each architecture's weight that fits into `places` from the best level down."""
+    mass = np.bincount(levels, weights)
+    room = places - (np.cumsum(mass) - mass)
+    shares: Array = np.clip(room / np.where(mass > 0, mass, 1), 0, 1)[levels]
+    return shares
 
 
 def _regret(proxy: Array, truth: Array, count: int) -> float:
@@ -136,19 +162,19 @@ def _regret(proxy: Array, truth: Array, count: int) -> float:
     return max(float(truth.max() - best[count - is_above.sum() - 1]), 0.0)
 
 
-def _bootstrap_selection(
-    statistic: Callable[[Array, Array, int], float], proxy: ArrayLike, truth: ArrayLike, count: int, seed: int
-) -> Estimate:
-    """The statistic with its percentile interval; `count` is cut to A."""
-    x, y = (mean_over_seeds(scores) for scores in check_pair(proxy, truth))
+def _check_selection(proxy: ArrayLike, truth: ArrayLike, count: int) -> tuple[Array, Array]:
+    """(A,) scores of both, from which the best `count` are to be selected."""
+    x, y = map(mean_over_seeds, check_pair(proxy, truth))
     if count < 1:
         raise ValueError(f"count={count} selects nothing; give at least 1")
-    if not len(x):
+    return x, y
+
+
+def _bootstrap(statistic: Callable[[NDArray[np.intp]], float], num_archs: int, seed: int) -> Estimate:
+    """A statistic of the architectures with these indices: of all of them, with its percentile interval."""
+    if not num_archs:
         return Estimate(None, None, None, 0, note="0 architecture(s): none to select")
-    count = min(count, len(x))
-    value = statistic(x, y, count)
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(x), size=(NUM_RESAMPLES, len(x)))
-    values = [statistic(x[rows], y[rows], count) for rows in drawn]
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Estimate(value, min(float(low), value), max(float(high), value), len(x))
+    value = statistic(np.arange(num_archs))
+    drawn = np.random.default_rng(seed).integers(num_archs, size=(NUM_RESAMPLES, num_archs))
+    low, high = np.quantile([statistic(rows) for rows in drawn], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(value, min(float(low), value), max(float(high), value), num_archs)

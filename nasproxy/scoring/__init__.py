@@ -1,6 +1,6 @@
-"""Scoring without training: what an architecture costs, and what a fresh net of it tells.
+"""Scoring without training: costs of an architecture, and scores of its freshly initialised nets.
 
-`costs` counts parameters and FLOPs, `gradients` and `separation` have the formulas, `training_free` is the registry of
+`costs` counts parameters and FLOPs, `gradients` and `separation` hold the formulas, `training_free` is the registry of
 scores and averages them over seeds.
 """
 

@@ -1,4 +1,4 @@
-"""What a training-free score sees of the training set."""
+"""The input of a training-free score."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """Labelled images, as training would feed them."""
+    """Labelled training images."""
 
     images: Tensor
     """(N, C, H, W), normalised, not augmented."""

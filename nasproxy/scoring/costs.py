@@ -1,4 +1,4 @@
-"""What an architecture costs, before any training: parameters and floating-point operations."""
+"""Costs of an architecture, without training: parameters and floating-point operations."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Costs:
 
     num_params: int
     flops: int
-    """Floating-point operations of the forward pass of one image; a multiply-add counts as two."""
+    """Floating-point operations in the forward pass of one image; a multiply-add counts as two."""
 
 
 def measure_costs(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Costs:
@@ -31,12 +31,12 @@ def measure_costs(arch: Arch, image_shape: tuple[int, int, int], num_classes: in
 
 
 def count_params(net: nn.Module) -> int:
-    """Numbers in all parameters."""
+    """Number of values in all parameters."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 
 def count_flops(net: nn.Module, images: Tensor) -> int:
-    """FLOPs of a forward pass of images (N, C, H, W) in evaluation mode, which the net is left in."""
+    """FLOPs of a forward pass of images (N, C, H, W) in evaluation mode; the net is left in that mode."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(images)
     return int(counter.get_total_flops())

@@ -2,17 +2,17 @@
 
 Source: Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021, section 3.2, which takes saliencies of
 parameters from the pruning literature and sums them over a net; ZiCo: Li et al., "ZiCo: Zero-shot NAS via Inverse
-Coefficient of Variation on Gradients", ICLR 2023. Of all, more is predicted to be better.
+Coefficient of Variation on Gradients", ICLR 2023. For all of them, higher is predicted to be better.
 
 Notation: N images, K classes, theta the weights, L the mean cross-entropy over a batch, g = dL/dtheta.
 
-Our deviations, of all but synflow:
-1. theta are the weights (`_weights`) that the loss depends on. The equations sum over all parameters; the measurements
-that were published with them take the weights of convolutions and linear layers, and so do we. Biases, and the affine
-parameters of norm layers, are left out.
+Our deviations, for all but synflow:
+1. theta are the weights (`_weights`) that the loss depends on. The equations sum over all parameters; the published
+measurements take the weights of convolutions and linear layers, and so do we. Biases and the affine parameters of norm
+layers are left out.
 2. Sums over parameters are taken in float64.
 
-Every function takes a net that is its own to change, in training mode: norm layers use the batch's statistics.
+Every function may modify the net it is given, which is in training mode: norm layers use the batch's statistics.
 """
 
 import math
@@ -47,10 +47,10 @@ def grasp(net: nn.Module, batch: Batch) -> float:
     """Sum of -(H g) * theta, H being the Hessian of L (Abdelfattah et al., eq. 1; Wang et al., "GraSP", ICLR 2020).
 
     The sign is that of the equation. theta . H g is half the slope of |g|^2 as all weights grow together, so a high
-    score means gradients that would become larger if the weights shrank: none of the gradient flow hangs on their
-    scale. That more is better is what the literature assumes and measures, not a theorem.
+    score means gradients that would grow if the weights shrank: the gradient flow does not depend on their scale.
+    That higher is better is what the literature assumes and measures, not a theorem.
 
-    3. H g is exact, by differentiating g . g' with g' held fixed; there is one batch, and no temperature.
+    3. H g is exact, by differentiating g . g' with g' held fixed; one batch, no temperature.
     """
     pairs = _gradients(net, batch, create_graph=True)
     weights = [weight for weight, _ in pairs]
@@ -69,7 +69,7 @@ def fisher(net: nn.Module, batch: Batch) -> float:
 
     def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         outputs.append((1 if isinstance(module, CONVOLUTIONS) else -1, output))
-        return output.clone()  # what follows may work in place
+        return output.clone()  # later layers may work in place
 
     for module in net.modules():
         if isinstance(module, (*CONVOLUTIONS, nn.Linear)):
@@ -88,9 +88,9 @@ def zico(net: nn.Module, batches: Sequence[Batch]) -> float:
     """Sum over layers of log sum_w E[|g_w|] / sqrt(Var(|g_w|)), mean and variance over batches (Li et al., 2023).
 
     3. A layer is a weight tensor. The variance divides by the number of batches.
-    4. Weights whose |g| is the same in all batches, dead ones above all, have no ratio and are left out. A layer where
-    that leaves none makes the score -inf; the authors' program leaves it out.
-    5. The variance is of |g|, as in the equation; the authors' program has that of g.
+    4. Weights whose |g| is the same in all batches, mostly dead ones, have no ratio and are left out. A layer without
+    any other weights makes the score -inf; the authors' program leaves such a layer out.
+    5. The variance is of |g|, as in the equation; the authors' program uses that of g.
 
     Raises:
         ValueError: fewer than two batches.
@@ -114,14 +114,14 @@ def synflow(net: nn.Module, batch: Batch) -> float:
 
     Source: Abdelfattah et al., eq. 1; Tanaka et al., "Pruning Neural Networks without any Data by Iteratively
     Conserving Synaptic Flow", NeurIPS 2020, algorithm 1: theta are replaced by their absolute values. Only the shape of
-    the images is looked at.
+    the images matters.
 
     1. Everything is in float64 and the log is reported: the sum grows like a power of the width in the depth, and
     overflows float32.
-    2. Norm layers of every kind are left out. Group and layer norm are not linear and undo the scale that is to be
-    measured; batch norm at initialisation is the identity. So synflow cannot tell norms apart.
-    3. Sigmoids and other activations that are not piecewise linear stay: R is then no sum over paths.
-    4. All parameters count, biases as well.
+    2. Norm layers of every kind are left out. Group and layer norm are not linear and undo the scale to be
+    measured; batch norm at initialisation is the identity. So synflow cannot distinguish norms.
+    3. Sigmoids and other activations that are not piecewise linear are kept: R is then not a sum over paths.
+    4. All parameters count, including biases.
     """
     _leave_norms_out(net)
     net.double().eval()
@@ -140,16 +140,16 @@ def _loss(net: nn.Module, batch: Batch) -> Tensor:
 
 
 def _gradients(net: nn.Module, batch: Batch, *, create_graph: bool = False) -> list[tuple[Tensor, Tensor]]:
-    """(weight, its gradient), of the weights that the loss depends on."""
+    """(weight, its gradient) for the weights that the loss depends on."""
     weights = _weights(net)
     gradients = torch.autograd.grad(_loss(net, batch), weights, create_graph=create_graph, allow_unused=True)
     return [pair for pair in zip(weights, gradients, strict=True) if pair[1] is not None]
 
 
 def _weights(net: nn.Module) -> list[nn.Parameter]:
-    """Trainable parameters of two or more dimensions that are not a norm layer's.
+    """Trainable parameters with two or more dimensions, except those of norm layers.
 
-    These are the weights of convolutions and linear layers, and what plays their part in layers of the user's own.
+    These are the weights of convolutions and linear layers, and their equivalents in custom layers.
     """
     affine = {id(p) for module in net.modules() if isinstance(module, NORMS) for p in module.parameters()}
     return [p for p in net.parameters() if p.ndim >= 2 and p.requires_grad and id(p) not in affine]

@@ -1,12 +1,12 @@
-"""Training-free scores from how far a fresh net keeps images apart: jacob_cov and naswot.
+"""Training-free scores from how well a fresh net separates images: jacob_cov and naswot.
 
 Source: Mellor et al., "Neural Architecture Search without Training": its first version (arXiv 2006.04647v1) for
-jacob_cov, as used by Abdelfattah et al., ICLR 2021, section 3.2; ICML 2021 for naswot. Of both, more is predicted to
+jacob_cov, as used by Abdelfattah et al., ICLR 2021, section 3.2; ICML 2021 for naswot. For both, higher is predicted to
 be better.
 
 Notation: N images, C channels, H height, W width, U activation units.
 
-Every function takes a net that is its own to change, in training mode: norm layers use the batch's statistics.
+Every function may modify the net it is given, which is in training mode: norm layers use the batch's statistics.
 """
 
 import math
@@ -23,14 +23,14 @@ ACTIVATIONS = (
     *(nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign),
     *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold),
 )
-"""Modules whose input has a sign that naswot takes as code."""
+"""Modules from whose input signs naswot makes its codes."""
 
 
 def jacob_cov(net: nn.Module, batch: Batch) -> float:
     """-sum_i [log(s_i + k) + 1 / (s_i + k)], s the eigenvalues of the correlation matrix of the images' Jacobians.
 
     Row n of J (N, C*H*W) is the gradient, with respect to image n, of the sum of all outputs. The matrix (N, N) holds
-    Pearson's correlations between rows. It is high where images are told apart by their gradients.
+    Pearson's correlations between rows. The score is high where the gradients distinguish images.
 
     1. Correlation and eigenvalues are in float64.
 
@@ -38,7 +38,7 @@ def jacob_cov(net: nn.Module, batch: Batch) -> float:
         NaN where a Jacobian is not finite, or has the same value at every pixel (no variance, no correlation).
     """
     images = batch.images.requires_grad_()
-    (jacobian,) = torch.autograd.grad(net(images.clone()).sum(), images)  # the clone: a net may work in place
+    (jacobian,) = torch.autograd.grad(net(images.clone()).sum(), images)  # cloned, as a net may work in place
     rows = jacobian.flatten(1).double()
     centred = rows - rows.mean(dim=1, keepdim=True)
     directions = centred / centred.norm(dim=1, keepdim=True)
@@ -55,11 +55,11 @@ def naswot(net: nn.Module, batch: Batch) -> float:
     A code has one bit for each of the U units of all activation modules: whether its input is positive.
 
     1. The paper's units are ReLUs. Those of other activations, such as the sigmoid, have no two linear pieces: the sign
-    of their input is taken just the same.
-    2. K is summed over modules and exact; the determinant is in float64. A K without full rank gives -inf, also where
+    of their input is used all the same.
+    2. K is summed over modules and exact; the determinant is in float64. A K without full rank gives -inf, even where
     rounding would hide it.
-    3. Activations are found by their type (`ACTIVATIONS`); those called as functions go unseen, and a net without any
-    module of these types gives -inf.
+    3. Activations are found by module type (`ACTIVATIONS`); functional ones are not seen, and a net without any module
+    of these types gives -inf.
 
     Returns:
         -inf where two images have the same code; NaN where an input of an activation is NaN.
@@ -69,7 +69,7 @@ def naswot(net: nn.Module, batch: Batch) -> float:
 
     def count_agreements(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         units = inputs[0].reshape(num_images, -1)
-        signs = torch.where(units > 0, 1.0, -1.0)  # of whose products the sum is U - 2 hamming
+        signs = torch.where(units > 0, 1.0, -1.0)  # the products of two codes sum to U - 2 hamming
         kernel.add_((units.shape[1] + (signs @ signs.T).double()) / 2)
         if units.isnan().any():
             kernel.fill_(math.nan)

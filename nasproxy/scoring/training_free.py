@@ -1,9 +1,9 @@
-"""Scores of an architecture that cost no training: the registry, and their average over seeds and batches.
+"""Training-free scores of an architecture: the registry, and scoring over seeds and batches.
 
-They are the yardsticks that a proxy worth its condensation has to beat. A score is a function of a freshly initialised
-net and of a few batches of training images, not augmented. Of every score here, more is predicted to be better.
+They are the baseline that a condensed proxy has to beat to be worth its cost. A score is a function of a freshly
+initialised net and a few batches of training images, not augmented. For every score, higher is predicted to be better.
 
-Notation: S seeds (initialisations), B batches a seed, N images a batch.
+Notation: S seeds (initialisations), B batches per seed, N images per batch.
 """
 
 import copy
@@ -27,21 +27,21 @@ from nasproxy.training import make_net, seeded_torch
 
 @dataclass(frozen=True)
 class TrainingFreeScore:
-    """A score, and how much of the training set it looks at."""
+    """A score, and how much of the training set it uses."""
 
     function: Callable[[nn.Module, Sequence[Batch]], float]
-    """Of a net that it may change, in training mode, and of batches that it may change."""
+    """Function of a net in training mode and of batches; it may modify both."""
     summary: str
     paper: str
     batch_size: int = 64
     """N."""
     num_batches: int = 1
-    """B; 0 where only the shape of an image matters: one blank image shows it."""
+    """B; 0 where only the image shape matters: the score gets one blank image."""
     is_counted: bool = False
-    """Whether nothing is computed: net and image are on the meta device."""
+    """Whether it only counts: net and image are on the meta device, nothing is computed."""
 
     def __call__(self, net: nn.Module, batches: Sequence[Batch]) -> float:
-        """The score of a fresh net; higher is better. Net and batches stay as they are.
+        """The score of a fresh net; higher is better. Net and batches are not modified.
 
         Returns:
             A float that may be infinite or NaN: such an architecture has no score.
@@ -51,15 +51,15 @@ class TrainingFreeScore:
             return float(self.function(copy.deepcopy(net).train(), own))
 
     def draw_images(self, images: ImageSet, num_seeds: int, seed: int) -> ImageSet:
-        """The S * B * N random images, at most all there are, that S seeds look at: the same for every architecture."""
+        """The S * B * N random images (at most the whole set) for S seeds: the same for every architecture."""
         count = self._batch_size(images) * self.num_batches * num_seeds
         order = torch.randperm(len(images), generator=make_generator(seed, "training-free"))
         return images.subset(order[:count].to(images.device))
 
     def batches(self, drawn: ImageSet, repeat: int) -> list[Batch]:
-        """The B batches of seed number `repeat`, of what `draw_images` gave; none has an image twice.
+        """The B batches of seed number `repeat`, taken from the result of `draw_images`; no batch has an image twice.
 
-        Where the training set is too small for all, batches are smaller, then seeds share images.
+        Where the training set is too small, batches shrink first, then seeds share images.
         """
         if self.num_batches == 0:
             return [Batch(torch.zeros(1, *drawn.image_shape, device=drawn.device), drawn.labels.new_zeros(1))]
@@ -78,14 +78,14 @@ def score_nets(
     """Scores S fresh nets of an architecture: those that `train_seeds` would train.
 
     Args:
-        score: the function, and how many images it looks at.
-        arch: what is scored.
-        drawn: what `TrainingFreeScore.draw_images` gave, on the device to compute on.
+        score: the score.
+        arch: the architecture.
+        drawn: result of `TrainingFreeScore.draw_images`, on the device to compute on.
         num_seeds: S.
         seed: every draw derives from (seed, arch.id, number of the net); images from the seed alone.
 
     Returns:
-        S scores, which may not be finite, and the seconds they took, without making the nets.
+        S scores, possibly not finite, and the seconds they took, excluding the construction of the nets.
 
     Raises:
         ArchError: the architecture does not fit the images.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasproxy.augment import parse_strategy
-from nasproxy.config import MachineSettings, RecipeSettings, SearchConfig, make_config
+from nasproxy.config import SearchConfig, make_config, nest_settings
 from nasproxy.errors import ArchError, NasproxyError, SettingsError, unknown_name
 from nasproxy.images import ImageData
 from nasproxy.proxies import Proxy, default_recipe, make_proxy
@@ -120,18 +120,8 @@ def config_from_overrides(proxy: ProxySet | str, overrides: dict[str, Any]) -> S
         SettingsError: an unknown or invalid setting.
     """
     name = proxy if isinstance(proxy, str) else proxy.name
-    tree: dict[str, dict[str, Any]] = {"search": {"proxy": name}, "recipe": {}, "machine": {}}
-    for key, value in overrides.items():
-        home = next(
-            (
-                section
-                for section, settings in (("recipe", RecipeSettings), ("machine", MachineSettings))
-                if key in settings.model_fields
-            ),
-            "search",
-        )
-        tree[home][key] = value
-    return make_config(SearchConfig, {"recipe": default_recipe(proxy).model_dump()}, tree)
+    given = nest_settings(SearchConfig, {"proxy": name, **overrides})
+    return make_config(SearchConfig, {"recipe": default_recipe(proxy).model_dump()}, given)
 
 
 def measure_space(archs: Sequence[Arch], data: ImageData) -> SpaceCosts:

@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["condense", "--encoding", "lowrank"], 2, "did you mean 'low-rank'"),
         (["condense", "--encoding", "low-rank", "rank=9"], 2, "use a rank of 8 or less"),
         (["condense", "--embedding-net", "resnet17"], 2, "did you mean 'resnet18'"),
-        (["condense", "--embedding_weights", "trained:70"], 2, "write 'random' or 'trained:LOW-HIGH'"),
+        (["condense", "--embedding-weights", "trained:70"], 2, "write 'random' or 'trained:LOW-HIGH'"),
         (["condense", "--ipc", "1000"], 2, "--ipc 1000 is more than class"),
         (["condense", "--ipc", "0"], 2, "condense.images_per_class=0"),
         (["condense", "image_lrr=3"], 2, "did you mean 'image_lr'"),

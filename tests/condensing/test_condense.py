@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 from benchmarks import naive
-from nasproxy.augment import GROUPS, augment_classes
-from nasproxy.condensing import condense, embedding
+from nasproxy.augment import GROUPS
+from nasproxy.cli.app import app
+from nasproxy.condensing import METHODS, condense, embedding
 from nasproxy.condensing.condense import complete_settings
 from nasproxy.condensing.matching import matching_loss
 from nasproxy.condensing.state import CondenseState, load_state
+from nasproxy.condensing.updating import MAX_SCALE
 from nasproxy.config import CondenseSettings
 from nasproxy.errors import DivergedError, InputError, SettingsError
 from nasproxy.images import ImageData, ImageSet, make_generator
@@ -40,12 +43,12 @@ def test_loss_and_image_gradient_agree_with_the_naive_reference(tiny_set: ImageS
     start = torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
 
     images = start.clone().requires_grad_()
-    pair = augment_classes((real, images), (group,), make_generator(3))
+    pair = naive.augment_classes((real, images), (group,), make_generator(3))
     loss = matching_loss(net.embed, *pair, chunk=5)
     (gradient,) = torch.autograd.grad(loss, images)
 
     reference_images = start.clone().requires_grad_()
-    real_augmented, synthetic = augment_classes((real, reference_images), (group,), make_generator(3))
+    real_augmented, synthetic = naive.augment_classes((real, reference_images), (group,), make_generator(3))
     reference = naive.matching_loss(net, list(real_augmented), list(synthetic))
     (reference_gradient,) = torch.autograd.grad(reference, reference_images)
 
@@ -87,7 +90,7 @@ def test_steps_agree_with_algorithm_1_written_naively(tiny_set: ImageSet) -> Non
         index = tiny_set.sample_classes(real_batch, generator)
         real = tiny_set.normalized(index.flatten()).unflatten(0, index.shape)
         groups = ("color", "crop", "cutout", "flip", "scale", "rotate")
-        return zip(*augment_classes((real, synthetic), groups, generator), strict=True)
+        return zip(*naive.augment_classes((real, synthetic), groups, generator), strict=True)
 
     steps_drawn = itertools.count()
     for _ in itertools.islice(naive.condense(images, make_net_of_step, draw_pairs, lr=0.3), steps):
@@ -99,12 +102,12 @@ def test_matching_lowers_the_distance_to_the_real_images(digits: ImageData) -> N
     real = digits.train.normalized(digits.train.sample_classes(100, make_generator(0)).flatten()).unflatten(
         0, (10, 100)
     )
-    embedding_weights = [make_embedding_net("w8-d2-instance-relu-avg", digits.train, seed) for seed in range(100, 105)]
+    nets = [make_embedding_net("w8-d2-instance-relu-avg", digits.train, seed) for seed in range(100, 105)]
 
     def distance(steps: int) -> float:
         proxy = condense(digits, "dm", **SMALL, init="noise", augmentation="none", steps=steps)
         synthetic = proxy.images.normalized().unflatten(0, (10, 3))
-        return sum(float(matching_loss(net.embed, real, synthetic).detach()) for net in embedding_weights)
+        return sum(float(matching_loss(net.embed, real, synthetic).detach()) for net in nets)
 
     assert distance(80) < 0.5 * distance(0)
 
@@ -135,6 +138,72 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(digits: I
     with pytest.raises(DivergedError, match="smaller image_lr"):
         condense(digits, "dm", **SMALL, steps=50, image_lr=1e38, on_checkpoint=kept.append)
     assert bool(kept[-1].variables["images"].isfinite().all())
+
+
+FEW: dict[str, Any] = {"real_batch_size": 4, "embedding_net": "w8-d2-instance-relu-avg", "inner_images": 64}
+"""A cheap step at the default memory per class."""
+
+
+def test_images_that_leave_image_scale_stop_and_keep_the_last_good_state(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    told: list[int] = []
+    message = (
+        r"^condensing diverged at step \d\d: the images' root mean square is 1\d\d standard deviations of the training "
+        r"images, the limit is 100; step \d\d was kept, start again with a smaller image_lr or init=real$"
+    )
+    with pytest.raises(DivergedError, match=message) as caught:
+        condense(
+            digits, "lodm", **FEW, images_per_class=50, rank=4, steps=90, image_lr=460,
+            on_checkpoint=kept.append, on_step=lambda step, loss: told.append(step),
+        )  # fmt: skip
+    assert [state.step for state in kept] == told[-1:]
+    assert f"step {told[-1]} was kept" in str(caught.value)
+    left, right = kept[0].variables["left"], kept[0].variables["right"]
+    assert 10 < float((left @ right).square().mean().sqrt()) <= MAX_SCALE
+
+
+def test_image_scale_is_looked_at_once_more_after_the_last_step(digits: ImageData) -> None:
+    with pytest.raises(DivergedError, match=r"diverged at step 3: .*; step 0 was kept, start again with a smaller im"):
+        condense(digits, "lodm", **FEW, images_per_class=50, rank=4, steps=3)
+
+
+def test_image_scale_is_that_of_normalised_images(tiny_set: ImageSet) -> None:
+    """Pixels of any brightness stay far below the limit, in parts of classes as well."""
+    data = ImageData("tiny", tiny_set, tiny_set.subset(torch.arange(0)), tiny_set, "hash", "split")
+    settings: dict[str, Any] = {"images_per_class": 2, "embedding_net": "w8-d2-instance-relu-avg", "steps": 1}
+    assert len(condense(data, "idc-i", **settings, image_lr=1e6, classes_per_step=2).images) == 6
+    with pytest.raises(DivergedError, match=r"start again with a smaller image_lr$"):
+        condense(data, "mmd", **settings, image_lr=1e6, classes_per_step=2)
+
+
+@pytest.mark.parametrize(
+    ("method", "encoding"),
+    [(name, None) for name in METHODS if name != "lodm"]
+    + [(name, "low-rank") for name in ("dc", "dsa", "idc-i", "mmd")],
+)
+def test_no_other_method_leaves_image_scale(digits: ImageData, method: str, encoding: str | None) -> None:
+    updates = METHODS[method].num_steps(CondenseSettings(steps=1)) == 1
+    steps: dict[str, Any] = {"steps": 3, "inner_loop": 1} if updates else {}
+    proxy = condense(digits, method, **FEW, **steps, encoding=encoding, selection_epochs=2)
+    assert float(proxy.images.normalized().square().mean().sqrt()) < MAX_SCALE / 10
+
+
+def test_a_condensation_that_leaves_image_scale_ends_with_one_line_and_no_proxy_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = [f"{name}={value}" for name, value in FEW.items()]
+    result = CliRunner(env={"NASPROXY_RUNS": None}).invoke(
+        app, ["condense", "--method", "lodm", "--ipc", "50", "--steps", "20", "--name", "far", *settings, "rank=4"]
+    )
+    assert result.exit_code == 3, result.output
+    assert result.stdout == ""
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "the images' root mean square is" in errors[0]
+    names = {path.name for path in (tmp_path / "runs" / "far").iterdir()}
+    assert "checkpoint.safetensors" in names
+    assert not {"proxy.safetensors", "proxy.png"} & names
 
 
 def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:

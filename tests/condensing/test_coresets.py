@@ -101,10 +101,10 @@ def test_ties_go_to_the_first_image_and_no_image_is_chosen_twice(choose: Callabl
     assert sorted(choose(pairs, 4).tolist()) == [0, 1, 2, 3]
 
 
-def test_forgetting_counts_rightly_then_wrongly() -> None:
+def test_forgetting_counts_correct_then_wrong() -> None:
     history = ["111111", "000001", "101010", "110011", "000000", "011110"]
-    right = torch.tensor([[mark == "1" for mark in image] for image in history]).T
-    assert count_forgetting(right).tolist() == [0, 0, 3, 1, 6, 1]
+    correct = torch.tensor([[mark == "1" for mark in image] for image in history]).T
+    assert count_forgetting(correct).tolist() == [0, 0, 3, 1, 6, 1]
 
 
 def test_after_one_epoch_only_images_never_known_count_as_forgotten() -> None:
@@ -117,9 +117,9 @@ def test_the_record_says_what_the_net_knew_after_each_epoch(digits: ImageData) -
     task = replace(_task(train_set, selection_epochs=4), on_step=lambda *step: told.append(step))
     selector = train_selector(task)
     logits = selector.net(train_set.normalized())
-    assert selector.right.shape == (4, 200)
-    assert torch.equal(selector.right[-1], logits.argmax(dim=1) == train_set.labels)
-    assert selector.right.float().mean(dim=1).diff().sum() > 0.2  # it learns
+    assert selector.correct.shape == (4, 200)
+    assert torch.equal(selector.correct[-1], logits.argmax(dim=1) == train_set.labels)
+    assert selector.correct.float().mean(dim=1).diff().sum() > 0.2  # it learns
     assert [step for step, _ in told] == [1, 2, 3, 4]
     assert told[-1][1] < told[0][1]
 
@@ -128,7 +128,7 @@ def test_each_selector_takes_what_its_rule_says_of_each_class(digits: ImageData,
     images = digits.train.subset(torch.arange(100))
     task = _task(images, images_per_class=3, selection_epochs=5, cache_dir=tmp_path)
     selector, members = train_selector(task), [index.tolist() for index in images.class_indices]
-    features, counts = selector.net.embed(images.normalized()).detach(), count_forgetting(selector.right).tolist()
+    features, counts = selector.net.embed(images.normalized()).detach(), count_forgetting(selector.correct).tolist()
 
     def by_features(choose: Callable[[Tensor, int], list[int]]) -> list[list[int]]:
         return [[of_class[i] for i in choose(features[of_class], 3)] for of_class in members]
@@ -181,7 +181,7 @@ def test_a_net_that_diverges_selects_nothing(tiny_set: ImageSet, tmp_path: Path)
 
 def _equal(first: Selector, second: Selector) -> bool:
     pairs = zip(first.net.state_dict().values(), second.net.state_dict().values(), strict=True)
-    return torch.equal(first.right, second.right) and all(torch.equal(mine, theirs) for mine, theirs in pairs)
+    return torch.equal(first.correct, second.correct) and all(torch.equal(mine, theirs) for mine, theirs in pairs)
 
 
 def test_a_kept_net_is_read_the_second_time(tiny_set: ImageSet, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from nasproxy.condensing import condense
 from nasproxy.condensing.embedding import (
     EmbeddingNets,
-    embedding_net_arch,
+    find_embedding_arch,
     initialize,
     make_embedding_net,
     parse_embedding_weights,
@@ -24,7 +24,7 @@ NET = "w8-d2-instance-relu-avg"
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "instance", "group"])
 def test_the_weights_of_a_step_are_those_of_a_net_built_from_its_seed(tiny_set: ImageSet, norm: str) -> None:
-    arch = embedding_net_arch(f"w8-d2-{norm}-relu-avg", tiny_set)
+    arch = find_embedding_arch(f"w8-d2-{norm}-relu-avg", tiny_set)
     net, built = (make_embedding_net(arch, tiny_set, seed) for seed in (1, 2))
     net.embed(tiny_set.normalized())
     initialize(net, 2, tiny_set.device)
@@ -73,7 +73,7 @@ def test_condensing_by_trained_embedding_nets_is_decided_by_the_seed(digits: Ima
 
 def test_an_accuracy_out_of_reach_is_said(digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nasproxy.condensing.embedding.LOOKS", 4)
-    with pytest.raises(SettingsError, match="no look at net 1 in training found it there"):
+    with pytest.raises(SettingsError, match="net 1 was never measured in that range, last at"):
         EmbeddingNets(task_for(digits, embedding_weights="trained:99-100"))
 
 

@@ -11,7 +11,7 @@ DEFAULT = default_engine(CPU, splittable=True)
 
 
 def seconds_like(times: dict[str, float], other: float = 9.0) -> tuple[TimeStep, list[str]]:
-    """A machine on which the engines take these seconds a step, and the list of those that were asked for."""
+    """A machine on which the engines take these seconds per step, and the list of those that were asked for."""
     asked: list[str] = []
 
     def time_step(engine: Engine) -> float:

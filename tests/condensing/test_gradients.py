@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import naive
-from nasproxy.augment import augment_batch, augment_classes
+from nasproxy.augment import augment_batch
 from nasproxy.condensing import condense
-from nasproxy.condensing.embedding import embedding_net_arch, make_embedding_net
+from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
 from nasproxy.condensing.gradients import (
     CONVOLUTIONS,
     ROWS,
@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {"images_per_class": 2, "real_batch_size": 8, "embedding
 
 
 def make_net(name: str, images: ImageSet, seed: int = 0) -> Classifier:
-    return make_embedding_net(embedding_net_arch(name, images), images, seed)
+    return make_embedding_net(find_embedding_arch(name, images), images, seed)
 
 
 def layers_of(net: nn.Module, matching: Matching) -> list[nn.Module]:
@@ -204,4 +204,3 @@ def test_training_augments_like_matching(digits: ImageData) -> None:
     assert not torch.equal(kept["none"], kept["color"])
     images = digits.train.normalized()[:4]
     assert torch.equal(augment_batch(images, (), make_generator(0)), images)
-    assert augment_classes((images[None],), (), make_generator(0))[0].shape == (1, *images.shape)

@@ -4,15 +4,22 @@ import pytest
 from pydantic import ValidationError
 
 from nasproxy.config import (
+    EVALUATION_RECIPES,
+    CombineConfig,
     CommandConfig,
+    CompareConfig,
     CondenseConfig,
     EvaluateConfig,
+    RankConfig,
     SearchConfig,
     Settings,
     changed_settings,
     dump_config,
+    evaluation_recipe,
+    gather_settings,
     make_config,
     parse_overrides,
+    parse_share,
     read_config,
     read_toml,
     without_password,
@@ -284,3 +291,56 @@ def test_changed_settings_names_another_storage() -> None:
     old = make_config(SearchConfig, SEARCH)
     new = make_config(SearchConfig, SEARCH, {"search": {"storage": POSTGRES}})
     assert changed_settings(old, new) == ["search.storage: None -> postgresql://anna@db.example:5432/studies"]
+
+
+def test_what_was_asked_for_is_one_tree_in_which_later_sources_win(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('command = "condense"\n[condense]\nsteps = 1\nseed = 1\nimages_per_class = 1\n', encoding="utf-8")
+    flags = {"condense": {"seed": 2, "images_per_class": 2, "init": None}, "machine": {"device": None}}
+    given = gather_settings(CondenseConfig, path, flags, ["seed=3"])
+    assert given == {"condense": {"steps": 1, "images_per_class": 2, "seed": 3}, "machine": {}}
+    assert gather_settings(CondenseConfig) == {}
+
+
+def test_what_was_asked_for_is_of_the_right_command_and_known(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('command = "search"\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match="holds settings of 'nasproxy search'"):
+        gather_settings(CondenseConfig, path)
+    with pytest.raises(SettingsError, match="did you mean 'steps'"):
+        gather_settings(CondenseConfig, overrides=["step=3"])
+
+
+@pytest.mark.parametrize(
+    ("value", "share"), [("5%", 0.05), ("0.05", 0.05), ("100%", 1.0), (0.25, 0.25), (1, 1.0), ("12.5%", 0.125)]
+)
+def test_a_share_is_a_fraction_or_a_percentage(value: object, share: float) -> None:
+    assert make_config(RankConfig, {"rank": {"top": value}}).rank.top == pytest.approx(share, abs=0)
+    assert make_config(CompareConfig, {"compare": {"top": value}}).compare.top == pytest.approx(share, abs=0)
+    assert parse_share(str(value)) == pytest.approx(share, abs=0)
+
+
+@pytest.mark.parametrize("value", ["0%", "101%", "five", "%", "", 0, 1.5, -0.1, "nan"])
+def test_anything_else_is_no_share(value: object) -> None:
+    with pytest.raises(SettingsError, match=r"rank\.top: '.*' is no share; write a percentage like 5%, up to 100%$"):
+        make_config(RankConfig, {"rank": {"top": value}})
+    with pytest.raises(SettingsError, match="is no share"):
+        parse_share(str(value))
+
+
+def test_a_share_is_written_as_key_value_too() -> None:
+    assert make_config(RankConfig, parse_overrides(RankConfig, ["top=30%"])).rank.top == 0.3
+
+
+def test_combinations_and_runs_are_written_with_commas_too() -> None:
+    assert make_config(CompareConfig, {"compare": {"combine": "average, fitted"}}).compare.combine == (
+        "average",
+        "fitted",
+    )
+    assert make_config(CombineConfig, {"combine": {"runs": "one,other"}}).combine.runs == ("one", "other")
+
+
+def test_a_way_to_judge_proxy_sets_is_named() -> None:
+    assert evaluation_recipe("idc") == EVALUATION_RECIPES["idc"].model_dump()
+    with pytest.raises(SettingsError, match="unknown recipe 'icd': did you mean 'idc'"):
+        evaluation_recipe("icd")

@@ -1,4 +1,4 @@
-"""What every condensation method promises, in every encoding format that it takes."""
+"""What every condensation method promises, in every encoding that it takes."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {
 }
 """Small enough to take a moment; nets live for three steps, so that step 4 goes on with one that was trained."""
 UPDATING = ("dm", "dc", "dsa", "idc-i", "mmd")
-"""Methods that take any encoding format; the others are names for some of these, or select real images."""
+"""Methods that take any encoding; the others are names for some of these, or select real images."""
 SELECTING = ("random", "herding", "forgetting", "k-center")
 """Methods that optimise nothing."""
 CASES = [(method, None) for method in METHODS] + [(method, name) for method in UPDATING for name in ENCODINGS]
@@ -134,7 +134,7 @@ def test_real_initialisation_has_the_brightness_of_training_images(
 
 
 def test_combinations_are_names(digits: ImageData) -> None:
-    """lodm and the like are a method and a encoding format."""
+    """lodm and the like are a method and an encoding."""
     for name, method, encoding in (("lodm", "dm", "low-rank"), ("idc", "idc-i", "multi-formation")):
         assert torch.equal(make(digits, name, None).images.images, make(digits, method, encoding).images.images)
 

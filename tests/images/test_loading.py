@@ -233,7 +233,7 @@ def _fashion_images(per_class: int, seed: int) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture
 def fashion_dir(tmp_path: Path) -> Path:
-    """Fashion-MNIST as torchvision keeps it, in small: 20 training images a class, 3 test images a class."""
+    """Fashion-MNIST as torchvision keeps it, in small: 20 training images per class, 3 test images per class."""
     raw = tmp_path / "FashionMNIST" / "raw"
     for prefix, per_class, seed in (("train", 20, 0), ("t10k", 3, 1)):
         images, labels = _fashion_images(per_class, seed)
@@ -314,7 +314,7 @@ def _md5(path: Path) -> str:
 
 @pytest.fixture
 def cifar100_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """CIFAR-100 as torchvision keeps it, in small: 2 training images and 1 test image a class; and their checksums."""
+    """CIFAR-100 as torchvision stores it, but small: 2 training and 1 test image per class, with checksums."""
     kind, folder = torchvision.datasets.CIFAR100, tmp_path / "cifar-100-python"
     folder.mkdir()
     for name, per_class in (("train", 2), ("test", 1)):

@@ -83,6 +83,55 @@ def test_selection_at_its_edges() -> None:
             function([1, 2], [1, 2], 0)
 
 
+# --- weights -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("proxy", "truth"), TIED)
+def test_precision_with_weights_of_one_is_that_without(proxy: Array, truth: Array) -> None:
+    for count in (1, 2, 5, 9):
+        assert ranking.precision_at(proxy, truth, count, weights=np.ones(6)) == ranking.precision_at(
+            proxy, truth, count
+        )
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 7, 12, 13, 99])
+@pytest.mark.parametrize(("proxy", "truth"), TIED)
+def test_precision_with_whole_weights_is_that_of_repeated_archs(proxy: Array, truth: Array, count: int) -> None:
+    """Copies tie with each other, by proxy and by truth; an architecture's weight at the border is shared likewise."""
+    weights = np.array([3, 1, 2, 1, 2, 4])
+    expected = ranking.precision_at(np.repeat(proxy, weights), np.repeat(truth, weights), count).value
+    assert ranking.precision_at(proxy, truth, count, weights=weights).value == pytest.approx(expected)
+
+
+def test_precision_takes_what_fits_of_the_weight_at_the_border() -> None:
+    """Of 4 places the proxy gives 2.5 to its first and 1.5 to its second, the truth's first (3 of 4)."""
+    assert ranking.precision_at([3, 2, 1], [1, 3, 2], 4, weights=[2.5, 3, 4.5]).value == pytest.approx(1.5 / 4)
+    assert ranking.precision_at([3, 2, 1], [1, 2, 3], 4, weights=[2.5, 3, 4.5]).value == 0
+
+
+def test_precision_depends_on_the_fraction_of_the_space_alone() -> None:
+    proxy, truth = np.random.default_rng(0).normal(size=(2, 20))
+    weights = np.linspace(1, 3, 20)
+    assert ranking.precision_at(proxy, truth, 16, weights=2 * weights) == ranking.precision_at(
+        proxy, truth, 8, weights=weights
+    )
+
+
+def test_whole_weight_selected_has_precision_one() -> None:
+    proxy, truth, weights = np.random.default_rng(0).uniform(1, 5, size=(3, 12))
+    estimate = ranking.precision_at(proxy, truth, 61, weights=weights)
+    assert [estimate.value, estimate.low, estimate.high] == pytest.approx([1, 1, 1])
+    assert estimate.high is not None
+    assert estimate.high <= 1
+
+
+def test_precision_refuses_bad_weights() -> None:
+    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+        ranking.precision_at([1, 2], [1, 2], 1, weights=[1])
+    with pytest.raises(ValueError, match="positive"):
+        ranking.precision_at([1, 2], [1, 2], 1, weights=[1, 0])
+
+
 # --- samples -----------------------------------------------------------------------------------------------------
 
 
@@ -119,48 +168,6 @@ def test_sample_derives_from_its_seed() -> None:
     scores = np.zeros(50)
     draws = [ranking.sample_stratified(scores, 10, seed=seed)[0].tolist() for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
-
-
-# --- range restriction -------------------------------------------------------------------------------------------
-
-
-def test_range_restriction_is_thorndikes_formula() -> None:
-    rng = np.random.default_rng(0)
-    proxy = rng.normal(size=200)
-    chosen = ranking.select_top(proxy, 0.3)
-    truth = proxy[chosen] + rng.normal(size=60)
-    whole = stats.norm.ppf((stats.rankdata(proxy) - 0.5) / 200)
-    part = stats.norm.ppf((stats.rankdata(truth) - 0.5) / 60)
-    r, u = np.corrcoef(whole[chosen], part)[0, 1], np.std(whole) / np.std(whole[chosen])
-    expected = 6 / np.pi * np.arcsin(r * u / np.sqrt(1 - r**2 + r**2 * u**2) / 2)
-    result = ranking.correct_range_restriction(proxy, chosen, truth)
-    assert result.value == pytest.approx(expected)
-    assert result.low is not None
-    assert result.high is not None
-    assert -1 <= result.low < expected < result.high <= 1
-    assert result.note is not None
-    assert result.note.startswith("assumes")
-    assert "mostly assumption" not in result.note
-
-
-def test_range_restriction_at_its_edges() -> None:
-    proxy, truth = np.random.default_rng(0).normal(size=(2, 100))
-    everything = np.arange(100)[::-1]
-    assert ranking.correct_range_restriction(proxy, everything, truth[::-1]) == ranking.correlate(proxy, truth)
-    few = ranking.correct_range_restriction(proxy, [1, 2], [0.1, 0.2])
-    assert (few.value, few.note) == (None, "2 architecture(s): too few, at least 3")
-    best = ranking.select_top(proxy, 0.05)
-    note = ranking.correct_range_restriction(proxy, best, truth[best]).note
-    assert note is not None
-    assert note.endswith("mostly assumption")
-
-
-@pytest.mark.parametrize(
-    ("chosen", "problem"), [([0, 1], "each of 3 truths"), ([0, 1, 1], "different"), ([0, 1, 9], "from 0 to 3")]
-)
-def test_range_restriction_refuses_wrong_indices(chosen: list[int], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        ranking.correct_range_restriction([1, 2, 3, 4], chosen, [1, 2, 3])
 
 
 # --- effects -----------------------------------------------------------------------------------------------------

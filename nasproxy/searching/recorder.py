@@ -1,0 +1,122 @@
+"""Writes trials to the study as they end: the one place where results and losses are told apart."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TextIO
+
+from ray import tune
+
+from nasproxy.errors import InputError
+from nasproxy.searching.schedule import Schedule
+from nasproxy.searching.scorer import Assignment
+from nasproxy.searching.worker import ASSIGNMENT, RECORD, TRACEBACK
+from nasproxy.store import TrialStore
+from nasproxy.trials import State, Trial
+
+OnTrial = Callable[[Trial], None]
+STORE_PATIENCE_SECONDS = 120.0
+"""How long a storage may refuse results before a search gives up."""
+STORE_RETRY_SECONDS = 1.0
+"""Between attempts, when all trials have ended."""
+
+
+class NotSaved:
+    """Tune saves searchers and callbacks to restore them later; ours come back from the study instead."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Recorder(NotSaved, tune.Callback):
+    """Writes every trial to the study as it ends, then tells the schedule and the caller.
+
+    It never raises while Tune runs: Tune would take that for a failure of the trial, and go on. What the study refuses
+    is kept and tried again with every later trial; after `STORE_PATIENCE_SECONDS` the search ends with the reason.
+    """
+
+    def __init__(self, store: TrialStore, schedule: Schedule, done: Iterable[Trial], on_trial: OnTrial) -> None:
+        self._store, self._schedule, self._on_trial = store, schedule, on_trial
+        self._records = {trial.arch_id: trial for trial in done}
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+        self._unsaved: list[Trial] = []
+        self._refused_since = 0.0
+        self._problem: Exception | None = None
+        self.has_given_up = False
+        """Whether nothing more is to be started."""
+        self.log: TextIO | None = None
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.finish(_outcome_of(trial), trial.last_result.get(TRACEBACK))
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        self.finish(_outcome_of(trial), None)
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """All so far in the order they ended; of an architecture that was tried again, the last."""
+        return tuple(self._records.values())
+
+    def close(self) -> None:
+        """Writes what the study refused before, and raises what went wrong.
+
+        Raises:
+            InputError: the study still refuses.
+        """
+        while self._unsaved and not self.has_given_up:
+            time.sleep(STORE_RETRY_SECONDS)
+            self._save()
+        if self._unsaved:
+            raise InputError(
+                f"storage cannot be written to: {_first_line(self._problem)}; {len(self._unsaved)} result(s) are not "
+                "recorded: mend it and go on with --resume, which scores them again"
+            ) from self._problem
+        if self._problem is not None:
+            raise self._problem
+
+    def finish(self, record: Trial, trace: str | None) -> None:
+        """Takes a trial that ended, and the traceback of what it raised."""
+        if self.log is not None and trace:
+            self.log.write(trace)
+        self._schedule.finish(record)
+        self._records.pop(record.arch_id, None)
+        self._records[record.arch_id] = record
+        self._unsaved.append(record)
+        self._save()
+        try:  # the caller's output is not Ray's: it goes where the caller sends it
+            with contextlib.redirect_stdout(self._stdout), contextlib.redirect_stderr(self._stderr):
+                self._on_trial(record)
+        except Exception as error:
+            self._problem, self.has_given_up = error, True
+
+    def _save(self) -> None:
+        try:
+            while self._unsaved:
+                self._store.add(self._unsaved[0])
+                del self._unsaved[0]
+            self._refused_since = 0.0
+        except Exception as error:  # every database driver has a tree of its own
+            self._refused_since = self._refused_since or time.monotonic()
+            if time.monotonic() - self._refused_since > STORE_PATIENCE_SECONDS:
+                self._problem, self.has_given_up = error, True
+            if self.log is not None:
+                self.log.write(f"storage refused a result, tried again later: {_first_line(error)}\n")
+
+
+def _outcome_of(trial: Any) -> Trial:
+    """How a trial of Tune's ended: with a result, whatever happened afterwards, or with the loss of its process."""
+    record: Trial | None = (trial.last_result or {}).get(RECORD)
+    if record is not None:
+        return record
+    assignment: Assignment = trial.config[ASSIGNMENT]
+    error = trial.get_pickled_error() or trial.get_error()
+    reason = f"worker process lost {trial.num_failures} time(s), the last time: {_first_line(error)}"
+    return assignment.record(State.LOST, reason=reason)
+
+
+def _first_line(error: Any) -> str:
+    """Type and first line of an error; of one that a worker raised, the worker's own."""
+    cause = getattr(error, "cause", None) or error
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[0] if lines else 'no message'}"

@@ -1,0 +1,144 @@
+"""Scores one architecture: by training nets of it, or by a formula. Knows nothing of Ray."""
+
+import math
+import os
+import platform
+import traceback
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from nasproxy.config import RecipeSettings
+from nasproxy.errors import NasproxyError
+from nasproxy.images import ImageSet
+from nasproxy.scoring import SCORES, Costs, score_nets
+from nasproxy.space import Arch
+from nasproxy.training import SeedScores, train_seeds
+from nasproxy.trials import Rung, State, Trial
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials of a search share: goes to every worker once."""
+
+    images: ImageSet
+    """What nets are trained on, or what a training-free score looks at."""
+    val: ImageSet
+    test: ImageSet
+    scored_by: RecipeSettings | str
+    """How nets are trained; or the name of a training-free score."""
+    num_seeds: int
+    seed: int
+    num_threads: int
+    cuda_graphs: bool
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One architecture to score."""
+
+    arch: Arch
+    costs: Costs | None
+    """None where the builder does not run on the meta device."""
+    round: int
+
+    def record(self, state: State, **values: Any) -> Trial:
+        """How it ended: `values` are further fields of the trial."""
+        return Trial(
+            arch_id=self.arch.id,
+            factors=self.arch.factors,
+            state=state,
+            num_params=self.costs.num_params if self.costs else None,
+            flops=self.costs.flops if self.costs else None,
+            round=self.round,
+            **values,
+        )
+
+
+@dataclass(frozen=True)
+class ArchScorer:
+    """Scores architectures on the images of a job."""
+
+    job: Job
+    """Its images are on the device to work on."""
+
+    @classmethod
+    def on(cls, device: torch.device, job: Job) -> "ArchScorer":
+        """Puts the images of a job on a device."""
+        images, val, test = (images.to(device) for images in (job.images, job.val, job.test))
+        return cls(replace(job, images=images, val=val, test=test))
+
+    def score(self, assignment: Assignment) -> tuple[Trial, str | None]:
+        """Scores all seeds of an architecture.
+
+        Returns:
+            The trial, and the traceback where something raised: that is a failed trial, not a dead worker.
+
+        Raises:
+            torch.AcceleratorError: the device is unusable for this process, which must end and be replaced.
+        """
+        started, scored_by = datetime.now(UTC), self.job.scored_by
+        try:
+            if isinstance(scored_by, str):
+                return self._by_formula(assignment, scored_by, started), None
+            return self._by_training(assignment, scored_by, started), None
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:  # a user's builder may raise anything
+            trace = None if isinstance(error, NasproxyError) else traceback.format_exc()
+            return self._failed(assignment, error, started), trace
+
+    def _failed(self, assignment: Assignment, error: Exception, started: datetime) -> Trial:
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return assignment.record(State.FAILED, reason=reason, **_circumstances(started))
+
+    def _by_training(self, assignment: Assignment, recipe: RecipeSettings, started: datetime) -> Trial:
+        scores = train_seeds(
+            assignment.arch,
+            self.job.images,
+            recipe,
+            val=self.job.val,
+            test=self.job.test,
+            num_seeds=self.job.num_seeds,
+            seed=self.job.seed,
+            cuda_graphs=self.job.cuda_graphs,
+        )
+        return assignment.record(
+            _judge(scores, self.job.val),
+            rungs=(Rung(scores.val_accuracies, scores.test_accuracies, max(scores.loss_curve, default=None)),),
+            train_seconds=scores.train_seconds,
+            loss_curve=scores.loss_curve,
+            **_circumstances(started),
+        )
+
+    def _by_formula(self, assignment: Assignment, name: str, started: datetime) -> Trial:
+        scores, seconds = score_nets(
+            SCORES[name], assignment.arch, self.job.images, num_seeds=self.job.num_seeds, seed=self.job.seed
+        )
+        lost = [str(score) for score in scores if not math.isfinite(score)]
+        return assignment.record(
+            State.NOT_FINITE if lost else State.COMPLETE,
+            rungs=(Rung(scores, scores),),
+            train_seconds=seconds,
+            reason=f"{len(lost)} of {len(scores)} scores not finite: {', '.join(lost)}" if lost else None,
+            **_circumstances(started),
+        )
+
+
+def _circumstances(started: datetime) -> dict[str, Any]:
+    return {"worker": f"{platform.node()}:{os.getpid()}", "started": started, "ended": datetime.now(UTC)}
+
+
+def _judge(scores: SeedScores, val: ImageSet) -> State:
+    """Complete, diverged, or no better than always guessing the largest class (within two standard errors)."""
+    if scores.num_diverged:
+        return State.DIVERGED
+    chance = max(len(index) for index in val.class_indices) / len(val)
+    num_answers = len(val) * len(scores.val_accuracies)
+    mean = sum(scores.val_accuracies) / len(scores.val_accuracies)
+    error = (chance * (1 - chance) / num_answers) ** 0.5
+    return State.AT_CHANCE if mean <= chance + 2 * error else State.COMPLETE
