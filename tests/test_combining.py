@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from nasproxy.study import State, Trial, Trials
 from scipy import stats
 
 from nasproxy.combining import METRIC, combine_trials
@@ -9,7 +10,6 @@ from nasproxy.comparing import rank
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import count_of
 from nasproxy.space import load_space
-from nasproxy.study import State, Trial, Trials
 from tests.reporting.comparisons import make_info, make_trials
 
 ARCHS = load_space("convnet720").archs()[::12]

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from nasproxy.study import ACCURACY, StudyInfo, Trial, Trials
 from scipy import stats
 
 from nasproxy.comparing import Comparison, Ranking, check_comparable, compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import Estimate
 from nasproxy.space import load_space
-from nasproxy.study import ACCURACY, StudyInfo, Trial, Trials
 from nasproxy.tables import (
     rankings_frame,
     read_truth,

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-
-from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
-from nasproxy.space import Arch, SearchSpace
 from nasproxy.study import (
     ACCURACY,
     State,
@@ -19,6 +16,9 @@ from nasproxy.study import (
     propose_tpe,
     sqlite_url,
 )
+
+from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
+from nasproxy.space import Arch, SearchSpace
 from tests import records
 
 INFO = replace(records.INFO, recipe={"epochs": 200, "steps": None, "lr": 0.01, "augmentation": "auto"}, device="cpu")

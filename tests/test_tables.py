@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from nasproxy.study import Trial, Trials
 
 from nasproxy.comparing import Ranking, compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
-from nasproxy.study import Trial, Trials
 from nasproxy.tables import (
     comparison_frame,
     csv_text,

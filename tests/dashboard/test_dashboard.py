@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nasproxy.study import ACCURACY, State, Trial, Trials, create_store, sqlite_url
 from PIL import Image
 
 from nasproxy.cli.dashboard import open_dashboard
@@ -22,7 +23,6 @@ from nasproxy.errors import InputError, SettingsError, StudyNotFoundError
 from nasproxy.ranking import Estimate
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.space import FactorValue, SearchSpace
-from nasproxy.study import ACCURACY, State, Trial, Trials, create_store, sqlite_url
 from tests import records
 
 INFO = replace(records.INFO, name="by-dm", num_seeds=2, recipe={"epochs": 200, "steps": 5, "lr": 0.01}, device="cpu")

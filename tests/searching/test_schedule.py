@@ -2,11 +2,11 @@ from collections.abc import Iterable
 from random import Random
 
 import pytest
+from nasproxy.study import State, Trial
 
 from nasproxy.errors import SettingsError
 from nasproxy.searching.schedule import Schedule, Signal, make_schedule
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.study import State, Trial
 
 
 def _score(arch: Arch, round: int) -> Trial:

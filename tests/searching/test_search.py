@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import ray
+from nasproxy.study import State, Trial, Trials, create_store, sqlite_url
 
 from nasproxy.condensing import condense
 from nasproxy.config import RECIPES, MachineSettings, SearchConfig, SearchSettings
@@ -19,7 +20,6 @@ from nasproxy.searching import plan_search, run_plan, search
 from nasproxy.searching.cluster import plan_workforce
 from nasproxy.searching.plan import config_from_overrides
 from nasproxy.space import SearchSpace, build, load_space
-from nasproxy.study import State, Trial, Trials, create_store, sqlite_url
 
 QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "threads_per_worker": 1}
 
