@@ -9,7 +9,7 @@ from PIL import Image
 from nasproxy.comparing import Ranking, rank
 from nasproxy.images import ImageData, ImageSet, load_images
 from nasproxy.space import SearchSpace, load_space
-from nasproxy.study import Trials
+from nasproxy.trials import Trials
 from tests.records import make_proxy, make_training_free, make_truth
 
 

@@ -3,29 +3,34 @@
 import math
 from dataclasses import replace
 
-from nasproxy.study import State, StudyInfo, Trial, Trials
+from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
-INFO = StudyInfo(
+INFO = SearchInfo(
     name="digits-search",
+    proxy="digits-dm",
+    kind=ProxyKind.PROXY_SET,
     space="convnet-mini",
     space_hash="cc",
-    proxy="digits-dm",
     dataset="digits",
     data_hash="aa",
     split_hash="bb",
-    num_images=2000,
-    num_stored_images=500,
-    num_stored_numbers=128_000,
-    condense_seconds=72.5,
+    cost=ProxyCost(num_images=2000, num_stored_images=500, num_stored_numbers=128_000, condense_seconds=72.5),
 )
-TRUTH_INFO = replace(INFO, name="digits-whole", proxy="whole", num_stored_images=1294, condense_seconds=0.0)
+TRUTH_INFO = replace(
+    INFO,
+    name="digits-whole",
+    proxy="whole",
+    kind=ProxyKind.FULL_TRAINING,
+    cost=replace(INFO.cost, num_stored_images=1294, condense_seconds=0.0),
+)
 
 
 def make_trial(
     arch_id: str, val: tuple[float, ...], test: tuple[float, ...] | None = None, state: State = State.COMPLETE
 ) -> Trial:
     factors: dict[str, str | int] = {"width": 8 * len(arch_id), "norm": "none"}
-    return Trial(arch_id, factors, state, val, val if test is None else test, 1000, 2**33, train_seconds=1.5)
+    rung = Rung(val, val if test is None else test)
+    return Trial(arch_id, factors, state, (rung,), 1000, 2**33, train_seconds=1.5)
 
 
 def make_failed(arch_id: str) -> Trial:
@@ -60,7 +65,8 @@ def make_truth() -> Trials:
 
 def make_scored(arch_id: str, *scores: float) -> Trial:
     state = State.COMPLETE if all(map(math.isfinite, scores)) else State.NOT_FINITE
-    return Trial(arch_id, {"width": 8, "norm": "none"}, state, num_params=1000, train_seconds=0.5, scores=scores)
+    factors: dict[str, str | int] = {"width": 8, "norm": "none"}
+    return Trial(arch_id, factors, state, (Rung(scores, scores),), num_params=1000, train_seconds=0.5)
 
 
 def make_training_free() -> Trials:
@@ -73,4 +79,5 @@ def make_training_free() -> Trials:
         make_scored("e", 7e9, -math.inf),
         make_failed("f"),
     )
-    return Trials(replace(INFO, name="digits-naswot", proxy="naswot", metric="naswot"), items)
+    info = replace(INFO, name="digits-naswot", proxy="naswot", kind=ProxyKind.FORMULA, score_name="naswot")
+    return Trials(info, items)

@@ -2,8 +2,8 @@
 
 from nasproxy.comparing import Comparison
 from nasproxy.config import RECIPES
-from nasproxy.reporting.numerals import join_names
-from nasproxy.reporting.points import true_trials
+from nasproxy.formatting import join_names
+from nasproxy.trials import ProxyKind
 
 FEW_ARCHS = 20
 """Below so many architectures, the 95 % interval of a middling ρ is about as wide as the scale."""
@@ -32,7 +32,7 @@ def _shortened_truth(comparison: Comparison) -> list[str]:
         return []
     length = f"{steps:,} updates" if steps else f"{epochs} epoch{'s' if epochs != 1 else ''}"
     sentences = [f"The truth was shortened to {length} ({usual} epochs are full training): it is a proxy itself."]
-    stopped = [r.label for r in comparison.rankings if r.proxy == "early-stop"]
+    stopped = [r.label for r in comparison.rankings if r.kind is ProxyKind.EARLY_STOPPING]
     if stopped:
         sentences.append(
             f"A shortened truth flatters proxies that train as it does, only shorter: {join_names(stopped)}."
@@ -41,14 +41,22 @@ def _shortened_truth(comparison: Comparison) -> list[str]:
 
 
 def _partial_truth(comparison: Comparison) -> list[str]:
-    num_true = len(true_trials(comparison))
-    if num_true >= comparison.num_archs:
+    alignment = comparison.alignment
+    if alignment.is_whole:
         return []
-    how = f"chosen as {comparison.truth_for}" if comparison.truth_for not in ("all", "some") else "a part"
-    sentence = f"Only {num_true} of {comparison.num_archs} architectures have a truth ({how})"
-    if comparison.truth_for.startswith("top"):
-        return [f"{sentence}: a proxy chose them, which narrows their range and lowers every ρ."]
-    return [f"{sentence}: the figures are about these."]
+    how = f"chosen as {alignment.truth_for}" if alignment.truth_for not in ("all", "some") else "a part"
+    sentence = f"Only {alignment.num_truths} of {len(alignment)} architectures have a truth ({how})"
+    if alignment.weights is not None:
+        return [
+            f"{sentence}: order, differences, precision and ceiling are weighted to the whole space; regret and "
+            "effects of factors are of these alone."
+        ]
+    if alignment.truth_for.startswith("top"):
+        return [
+            f"{sentence}: all figures are of these alone, and a proxy chose them, which narrows their range and lowers "
+            "every ρ."
+        ]
+    return [f"{sentence}: all figures are of these alone."]
 
 
 def _one_seed(comparison: Comparison) -> list[str]:
@@ -62,7 +70,7 @@ def _fitted(comparison: Comparison) -> list[str]:
         f"{ranking.label} was fitted to the truth that judges it, each architecture by fits that did not see it: it "
         "cannot be had without a truth of some."
         for ranking, trials in zip(comparison.rankings, comparison.proxies, strict=True)
-        if trials.info.recipe.get("combination") == "fitted"
+        if trials.info.is_fitted
     ]
 
 

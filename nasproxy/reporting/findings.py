@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from nasproxy.comparing import Comparison, FactorEffect, Ranking
-from nasproxy.ranking import Difference, Estimate
+from nasproxy.formatting import format_estimate, format_percent, join_names
+from nasproxy.ranking import Estimate, count_of
 from nasproxy.reporting.cautions import describe_cautions
-from nasproxy.reporting.numerals import format_estimate, format_percent, join_names
-from nasproxy.reporting.points import is_trained, is_training_free, points_of, true_trials
+from nasproxy.trials import ProxyKind
 
 _CROWD = 3
 """More names than these are not listed one by one."""
@@ -26,11 +26,11 @@ def describe_findings(comparison: Comparison) -> list[str]:
 
 def describe_results(comparison: Comparison) -> list[str]:
     """The best proxy and its rivals, yardsticks, the ceiling, regret, factors."""
-    parts = (_best, _rivals, _yardsticks, _ceiling, _whole_space, _regret, _factors)
+    parts = (_best, _rivals, _yardsticks, _ceiling, _regret, _factors)
     return [sentence for part in parts for sentence in part(comparison)]
 
 
-def verdict_of(difference: Difference) -> Verdict:
+def verdict_of(difference: Estimate) -> Verdict:
     """What the interval of a difference allows to say about the first of the two."""
     if difference.value is None or difference.low is None or difference.high is None:
         return "unknown"
@@ -77,10 +77,12 @@ def _by_verdict(comparison: Comparison, first: int, others: range | list[int]) -
 
 
 def _yardsticks(comparison: Comparison) -> list[str]:
-    trained = [index for index, trials in enumerate(comparison.proxies) if is_trained(trials)]
-    free = [index for index, trials in enumerate(comparison.proxies) if is_training_free(trials)]
+    trained = [index for index, ranking in enumerate(comparison.rankings) if ranking.kind.is_trained]
+    free = [index for index, ranking in enumerate(comparison.rankings) if ranking.kind is ProxyKind.FORMULA]
     if not trained:
-        return ["All proxies here are training-free: no trained one is judged."]
+        are_free = len(free) == len(comparison.rankings)
+        why = "All proxies here are training-free" if are_free else "No proxy here trains nets of its own"
+        return [f"{why}: no trained one is judged."]
     if not free:
         return [
             "No training-free proxy (params, flops, naswot …) is compared: whether training one pays cannot be said."
@@ -134,26 +136,16 @@ def _ceiling(comparison: Comparison) -> list[str]:
     return [f"{sentence}; {best.label} is at {share} of that."]
 
 
-def _whole_space(comparison: Comparison) -> list[str]:
-    best = comparison.rankings[0]
-    if comparison.truth_for == "all" or best.space_spearman.value is None:
-        return []
-    assumption = f" ({best.space_spearman.note})" if best.space_spearman.note else ""
-    return [
-        f"Over the whole space, {best.label} is estimated at ρ = {format_estimate(best.space_spearman)}{assumption}."
-    ]
-
-
 def _regret(comparison: Comparison) -> list[str]:
     best = comparison.rankings[0]
     sentences = []
     if best.regret.value is not None:
         sentences.append(
             f"Training only the first pick of {best.label} loses {_points(best.regret)} of accuracy against the best "
-            f"of the {len(true_trials(comparison))} architectures with a truth."
+            f"of the {best.num_archs} architectures with a truth."
         )
     if best.top_regret.value is not None:
-        count = sum(point.is_top for point in points_of(comparison, 0))
+        count = count_of(best.top_fraction, best.num_archs)
         top = format_percent(best.top_fraction)
         sentences.append(
             f"Training its top {top} ({count} with a truth) and keeping the best loses {_points(best.top_regret)}"

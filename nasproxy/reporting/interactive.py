@@ -1,139 +1,115 @@
-"""Figures of architectures and of budgets for the page, as Plotly reads them."""
+"""Figures on the page: a description in, Plotly's JSON out, in the colours of neither theme.
 
-from collections.abc import Sequence
+The page's script adds what depends on the theme (text, grid, hover boxes) and fits the width.
+"""
+
+import math
 from html import escape
+from typing import Any
 
-from nasproxy.comparing import Comparison
-from nasproxy.reporting.layouts import Figure, join_lines, make_axis, make_layout
-from nasproxy.reporting.marks import REFERENCE_COLOR, Mark, mark_of
-from nasproxy.reporting.numerals import format_number, format_score
-from nasproxy.reporting.points import Point, is_trained, pareto_front, points_of, true_trials
-from nasproxy.study import Trial
+from nasproxy.reporting.chart import Axis, Band, Hover, Intervals, Panel, Points, Steps
+from nasproxy.reporting.marks import REFERENCE_COLOR
 
-COSTS = {"num_params": "parameters", "flops": "FLOPs of a forward pass"}
-"""Field of a trial -> title of its axis."""
+PlotlyFigure = dict[str, Any]
+"""`data` and `layout`, or a part of them."""
 
 
-def scatter_figure(comparison: Comparison, index: int) -> Figure:
-    """Proxy score against true accuracy, one point an architecture; the proxy's top fraction is filled."""
-    trained = is_trained(comparison.proxies[index])
-    mark = mark_of(index)
-    points = points_of(comparison, index)
-    traces = [
-        _points_trace([point for point in points if point.is_top is is_top], mark, trained, is_top)
-        for is_top in (False, True)
-    ]
-    by = "test accuracy on the proxy (%)" if trained else f"{comparison.rankings[index].by} score"
-    layout = make_layout(460, xaxis=make_axis(by), yaxis=make_axis("test accuracy after full training (%)"))
-    return {"data": traces, "layout": layout}
-
-
-def _points_trace(points: Sequence[Point], mark: Mark, trained: bool, is_top: bool) -> Figure:
-    symbol = mark.symbol if is_top else f"{mark.symbol}-open"
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "x": [100 * point.score if trained else point.score for point in points],
-        "y": [100 * point.true_accuracy for point in points],
-        "text": [_describe(point, trained) for point in points],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"color": mark.color, "symbol": symbol, "size": 10 if is_top else 8, "opacity": 0.9},
+def plotly_figure(panel: Panel) -> PlotlyFigure:
+    """One panel, without legend or dragging: the page has keys of its own, and scrolls."""
+    shapes = [shape for mark in panel.marks if isinstance(mark, Band) for shape in _band_shapes(mark)]
+    layout = {
+        "height": _height(panel),
+        "margin": {"l": 8, "r": 14, "t": 10, "b": 8},
+        "showlegend": False,
+        "hovermode": "closest",
+        "dragmode": False,
+        "xaxis": _axis(panel.x_axis),
+        "yaxis": _axis(panel.y_axis),
+        "shapes": shapes + _row_lines(panel),
     }
+    return {"data": [_trace(mark) for mark in panel.marks if not isinstance(mark, Band)], "layout": layout}
 
 
-def _describe(point: Point, trained: bool) -> str:
-    score = f"{100 * point.score:.1f} %" if trained else format_score(point.score)
-    return join_lines(
-        f"<b>{escape(point.arch_id)}</b>",
-        *_factor_lines(point),
-        f"proxy {score} (rank {point.proxy_rank})",
-        f"truth {100 * point.true_accuracy:.1f} % (rank {point.true_rank})",
-    )
+def _height(panel: Panel) -> int:
+    """Pixels."""
+    return 400 if panel.num_rows is None else 90 + panel.num_rows * max(13 * panel.num_lanes, 34)
 
 
-def _factor_lines(arch: Point | Trial) -> list[str]:
-    return [f"{escape(factor)} {escape(str(value))}" for factor, value in arch.factors.items()]
-
-
-def regret_figure(comparison: Comparison) -> Figure:
-    """Accuracy lost against the number of architectures that are trained fully, all proxies and random picks."""
-    traces = [
-        _curve(comparison.random_regret_curve, "random", REFERENCE_COLOR, "dot", 2),
-        *(
-            _curve(ranking.regret_curve, ranking.label, mark_of(index).color, mark_of(index).dash, 2.2)
-            for index, ranking in enumerate(comparison.rankings)
-        ),
-    ]
-    longest = max((len(trace["x"]) for trace in traces), default=1)
-    layout = make_layout(
-        380,
-        xaxis=make_axis("architectures trained fully", type="log", **_counting_ticks(longest)),
-        yaxis=make_axis("accuracy lost (percentage points)", rangemode="tozero"),
-    )
-    return {"data": traces, "layout": layout | {"hovermode": "closest"}}
-
-
-def _curve(regrets: Sequence[float], name: str, color: str, dash: str, width: float) -> Figure:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": escape(name),
-        "x": list(range(1, len(regrets) + 1)),
-        "y": [100 * regret for regret in regrets],
-        "line": {"color": color, "dash": dash, "width": width, "shape": "hv"},
-        "cliponaxis": False,
-        "hovertemplate": f"<b>{escape(name)}</b><br>%{{x}} trained: %{{y:.2f}} points lost<extra></extra>",
+def _axis(axis: Axis) -> PlotlyFigure:
+    drawn: PlotlyFigure = {
+        "title": {"text": escape(axis.title), "standoff": 10},
+        "automargin": True,
+        "zeroline": axis.has_zero_line,
     }
+    if axis.kind == "log":
+        drawn["type"] = "log"
+    if axis.kind == "rows":
+        drawn["showgrid"] = False
+    if axis.limits is not None:
+        drawn["range"] = [math.log10(end) if axis.kind == "log" else end for end in axis.limits]
+    if axis.ticks is not None:
+        drawn["tickvals"] = [value for value, _ in axis.ticks]
+        drawn["ticktext"] = [_wrap(text) if axis.kind == "rows" else escape(text) for _, text in axis.ticks]
+    if axis.starts_at_zero:
+        drawn["rangemode"] = "tozero"
+    return drawn
 
 
-def _counting_ticks(longest: int) -> Figure:
-    """1, 2, 5, 10, … up to the longest curve: a logarithmic axis of counts has no use for 1.5."""
-    ticks = [base * 10**power for power in range(6) for base in (1, 2, 5) if base * 10**power <= longest]
-    return {"tickvals": ticks, "ticktext": [f"{tick:,}" for tick in ticks]}
+def _trace(mark: Points | Intervals | Steps) -> PlotlyFigure:
+    trace: PlotlyFigure = {"type": "scatter", "x": list(mark.x), "y": list(mark.y)}
+    if mark.hover:
+        trace |= {"text": [_hover_text(lines) for lines in mark.hover], "hovertemplate": "%{text}<extra></extra>"}
+    else:
+        trace |= {"hoverinfo": "skip"}
+    color, symbol = mark.mark.color, mark.mark.symbol
+    match mark:
+        case Points():
+            style = {"symbol": symbol, "size": 10} if mark.is_filled else {"symbol": f"{symbol}-open", "size": 8}
+            return trace | {"mode": "markers", "marker": {"color": color, "opacity": 0.9, **style}}
+        case Intervals():
+            bars = {
+                "type": "data",
+                "symmetric": False,
+                "array": [high - value for high, value in zip(mark.high, mark.x, strict=True)],
+                "arrayminus": [value - low for low, value in zip(mark.low, mark.x, strict=True)],
+                "color": color,
+                "thickness": 1.8,
+                "width": 0,
+            }
+            return trace | {"mode": "markers", "error_x": bars, "marker": {"color": color, "symbol": symbol, "size": 9}}
+        case Steps():
+            line = {"color": color, "dash": mark.mark.dash, "width": 2.2, "shape": "hv"}
+            return trace | {"mode": "lines", "line": line, "cliponaxis": False}
 
 
-def cost_figure(comparison: Comparison, cost: str) -> Figure | None:
-    """True accuracy against a key of `COSTS`, the Pareto front as steps; None where no trial knows its cost."""
-    known = [trial for trial in true_trials(comparison).values() if getattr(trial, cost)]
-    if not known:
-        return None
-    costs = [float(getattr(trial, cost)) for trial in known]
-    accuracies = [100 * trial.test_accuracy for trial in known]
-    front = pareto_front(costs, accuracies)
-    everything = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": costs,
-        "y": accuracies,
-        "text": [_describe_cost(trial) for trial in known],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"color": REFERENCE_COLOR, "size": 8, "opacity": 0.7},
-    }
-    steps = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "x": [costs[index] for index in front],
-        "y": [accuracies[index] for index in front],
-        "line": {"color": mark_of(0).color, "width": 2, "shape": "hv"},
-        "marker": {"color": mark_of(0).color, "size": 9},
-        "hoverinfo": "skip",
-    }
-    layout = make_layout(
-        380,
-        xaxis=make_axis(COSTS[cost], type="log", dtick=1 if _spans_decades(costs) else "D2"),
-        yaxis=make_axis("true test accuracy (%)"),
-    )
-    return {"data": [everything, steps], "layout": layout}
+def _band_shapes(band: Band) -> list[PlotlyFigure]:
+    upright = {"xref": "x", "yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
+    style = {"color": band.mark.color, "dash": band.mark.dash, "width": 1.5}
+    line = upright | {"type": "line", "x0": band.x, "x1": band.x, "line": style}
+    if band.low is None or band.high is None:
+        return [line]
+    area = {"type": "rect", "x0": band.low, "x1": band.high, "line": {"width": 0}}
+    return [upright | area | {"fillcolor": band.mark.color, "opacity": 0.22}, line]
 
 
-def _spans_decades(costs: Sequence[float]) -> bool:
-    return max(costs) > 100 * min(costs)
+def _row_lines(panel: Panel) -> list[PlotlyFigure]:
+    """Between rows that have several lanes."""
+    count = panel.num_rows if panel.num_rows and panel.num_lanes > 1 else 1
+    across = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "layer": "below"}
+    style = {"line": {"color": REFERENCE_COLOR, "width": 0.5}}
+    return [across | style | {"y0": row + 0.5, "y1": row + 0.5} for row in range(count - 1)]
 
 
-def _describe_cost(trial: Trial) -> str:
-    return join_lines(
-        f"<b>{escape(trial.arch_id)}</b>",
-        *_factor_lines(trial),
-        *(f"{title}: {format_score(getattr(trial, cost))}" for cost, title in COSTS.items() if getattr(trial, cost)),
-        f"truth {format_number(100 * trial.test_accuracy, 1)} %",
-    )
+def _hover_text(lines: Hover) -> str:
+    first, *others = map(escape, lines)
+    return "<br>".join([f"<b>{first}</b>", *others])
+
+
+def _wrap(name: str, width: int = 16) -> str:
+    """A long name on two lines or more, broken at hyphens, so that it leaves room for the plot on a phone."""
+    lines = [""]
+    for part in escape(name).replace("-", "-\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "<br>".join(lines)

@@ -50,6 +50,14 @@ class Mark:
 
 def mark_of(index: int) -> Mark:
     """The mark of the proxy at `index` of a comparison; the first 280 differ."""
-    symbol, marker, outline = SHAPES[index % len(SHAPES)]
-    dash, linestyle = DASHES[index % len(DASHES)]
-    return Mark(COLORS[index % len(COLORS)], symbol, marker, outline, dash, linestyle)
+    return Mark(COLORS[index % len(COLORS)], *SHAPES[index % len(SHAPES)], *DASHES[index % len(DASHES)])
+
+
+_DIAMOND = ("diamond-wide", "d", "M6 2.5L11.5 6L6 9.5L.5 6Z")
+TRUTH = Mark(REFERENCE_COLOR, *_DIAMOND, *DASHES[0])
+CEILING = Mark(REFERENCE_COLOR, *_DIAMOND, *DASHES[1])
+RANDOM = Mark(REFERENCE_COLOR, *_DIAMOND, *DASHES[2])
+ARCHS = Mark(REFERENCE_COLOR, *SHAPES[0], *DASHES[0])
+"""Architectures, whatever proxies say of them."""
+FRONT = Mark(COLORS[0], *SHAPES[0], *DASHES[0])
+"""Architectures of the Pareto front, and its steps."""

@@ -11,18 +11,15 @@ from plotly.offline import get_plotlyjs
 
 from nasproxy.comparing import Comparison
 from nasproxy.config import DASHBOARD_PORT
-from nasproxy.ranking import Difference
-from nasproxy.reporting import interactive, intervals
+from nasproxy.formatting import format_interval, format_number, format_percent
+from nasproxy.ranking import Estimate
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.reporting.columns import table_columns, table_notes, table_rows
+from nasproxy.reporting.figures import CHARTS
 from nasproxy.reporting.findings import describe_results, verdict_of
-from nasproxy.reporting.layouts import Figure
-from nasproxy.reporting.marks import REFERENCE_COLOR, mark_of
-from nasproxy.reporting.numerals import format_interval, format_number, format_percent
-from nasproxy.reporting.points import true_trials
+from nasproxy.reporting.interactive import plotly_figure
+from nasproxy.reporting.marks import mark_of
 from nasproxy.reporting.records import RunRecord, command_line, meta_rows, settings_rows
-
-Figures = dict[str, Figure]
 
 
 def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: str, dashboard: str | None = None) -> str:
@@ -36,6 +33,7 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
     )
     columns = table_columns(comparison)
     rows = table_rows(comparison, columns)
+    charts = {name: describe(comparison) for name, describe in CHARTS.items()}
     return environment.get_template("page.html").render(
         title=title,
         summary=_summary(comparison),
@@ -46,8 +44,8 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
         notes=table_notes(rows),
         proxies=[(ranking.label, mark_of(index)) for index, ranking in enumerate(comparison.rankings)],
         top=format_percent(comparison.rankings[0].top_fraction),
-        reference_color=REFERENCE_COLOR,
-        figures=_figures(comparison),
+        charts=charts,
+        figures={name: {panel.name: plotly_figure(panel) for panel in chart.panels} for name, chart in charts.items()},
         differences=[[_difference_cell(cell) for cell in row] for row in comparison.differences],
         has_ceiling=comparison.ceiling.value is not None,
         pictures=[(record.name, _data_uri(record.picture)) for record in records if record.picture],
@@ -70,28 +68,15 @@ def _summary(comparison: Comparison) -> str:
     steps, epochs = info.recipe.get("steps"), info.recipe.get("epochs")
     length = f"{steps:,} updates" if steps else f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "a table"
     seeds = f"{info.num_seeds} seed{'s' if info.num_seeds != 1 else ''}"
-    num_true = len(true_trials(comparison))
-    chosen = f" ({comparison.truth_for})" if comparison.truth_for not in ("all", "some") else ""
+    alignment = comparison.alignment
+    chosen = f" ({alignment.truth_for})" if alignment.truth_for not in ("all", "some") else ""
     return (
-        f"{task.dataset} · space {task.space} · {comparison.num_archs:,} architectures · "
-        f"truth: {length}, {seeds}, for {num_true:,} of them{chosen}"
+        f"{task.dataset} · space {task.space} · {len(alignment):,} architectures · "
+        f"truth: {length}, {seeds}, for {alignment.num_truths:,} of them{chosen}"
     )
 
 
-def _figures(comparison: Comparison) -> dict[str, Figures]:
-    """Section of the page -> {label: figure}; a section without figures says so in words."""
-    costs = {title: interactive.cost_figure(comparison, cost) for cost, title in interactive.COSTS.items()}
-    names = [ranking.label for ranking in comparison.rankings]
-    return {
-        "scatter": {name: interactive.scatter_figure(comparison, index) for index, name in enumerate(names)},
-        "regret": {"regret": interactive.regret_figure(comparison)} if comparison.random_regret_curve else {},
-        "forest": {"forest": intervals.forest_figure(comparison)},
-        "factors": {effect.factor: intervals.factor_figure(comparison, effect) for effect in comparison.factor_effects},
-        "costs": {title: figure for title, figure in costs.items() if figure is not None},
-    }
-
-
-def _difference_cell(difference: Difference) -> dict[str, Any]:
+def _difference_cell(difference: Estimate) -> dict[str, Any]:
     """Text, interval and background of a cell of the matrix; only what its interval supports is coloured."""
     verdict = verdict_of(difference)
     strength = min(abs(difference.value or 0.0), 1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nasproxy.reporting.numerals import MISSING, format_duration
+from nasproxy.formatting import MISSING, format_duration
 
 _WHOLE_PATH = re.compile(
     r"(?P<option>(?:-{1,2})?[\w.-]+=)?(?:~[\w-]*[\\/]|[A-Za-z]:[\\/]|\\\\|(?:sqlite|file):/+|/)(?P<rest>.+)"

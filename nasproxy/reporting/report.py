@@ -6,8 +6,9 @@ from pathlib import Path
 from nasproxy.comparing import Comparison
 from nasproxy.errors import InputError
 from nasproxy.files import write_atomically, write_text
+from nasproxy.reporting.figures import CHARTS
 from nasproxy.reporting.page import page_html
-from nasproxy.reporting.printed import write_figures
+from nasproxy.reporting.printed import write_figure
 from nasproxy.reporting.records import RunRecord
 from nasproxy.reporting.tables import table_latex, table_markdown
 
@@ -15,7 +16,9 @@ from nasproxy.reporting.tables import table_latex, table_markdown
 def write_report(
     comparison: Comparison, records: Sequence[RunRecord], folder: Path, *, title: str, dashboard: str | None = None
 ) -> Path:
-    """Writes `report.html` and, beside it, `figures/*.png`, `table.md` and `table.tex`; equal input, equal bytes.
+    """Writes `report.html` and, beside it, `table.md`, `table.tex` and `figures/`; equal input, equal bytes.
+
+    Each figure is there as .png, .svg and .pdf. One with nothing to show is not written.
 
     Args:
         comparison: proxies beside the truth; at least one proxy.
@@ -36,7 +39,9 @@ def write_report(
         write_text(page, page_html(comparison, records, title=title, dashboard=dashboard))
         write_text(folder / "table.md", table_markdown(comparison))
         write_text(folder / "table.tex", table_latex(comparison))
-        write_figures(comparison, folder / "figures", write_atomically)
+        for name, describe in CHARTS.items():
+            if (chart := describe(comparison)).panels:
+                write_figure(chart, folder / "figures", name, write_atomically)
     except OSError as error:
         raise InputError(f"cannot write the report {page}: {error}; choose another folder") from None
     return page

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from nasproxy.comparing import Comparison
-from nasproxy.reporting.columns import Cell, Column, table_columns, table_notes, table_rows
+from nasproxy.reporting.columns import Cell, TableColumn, table_columns, table_notes, table_rows
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -22,7 +22,7 @@ _MARKDOWN = {mark: f"\\{mark}" for mark in "\\|*_`[]<"}
 
 
 def table_markdown(comparison: Comparison) -> str:
-    """One row a proxy, as a Markdown table with its footnotes."""
+    """One row per proxy, as a Markdown table with its footnotes."""
     columns, rows, notes = _parts(comparison)
     escape = str.maketrans(_MARKDOWN)
     lines = [
@@ -36,7 +36,7 @@ def table_markdown(comparison: Comparison) -> str:
 
 
 def table_latex(comparison: Comparison) -> str:
-    """One row a proxy, as a LaTeX tabular for the booktabs package, its footnotes in a paragraph below."""
+    """One row per proxy, as a LaTeX tabular for the booktabs package, its footnotes in a paragraph below."""
     columns, rows, notes = _parts(comparison)
     escape = str.maketrans(_LATEX)
     lines = [
@@ -58,7 +58,7 @@ def table_latex(comparison: Comparison) -> str:
     return "\n".join([*lines, *([r"\par\footnotesize"] if footnotes else []), *footnotes]) + "\n"
 
 
-def _parts(comparison: Comparison) -> tuple[list[Column], list[list[Cell]], list[str]]:
+def _parts(comparison: Comparison) -> tuple[list[TableColumn], list[list[Cell]], list[str]]:
     columns = table_columns(comparison)
     rows = table_rows(comparison, columns)
     return columns, rows, table_notes(rows)

@@ -6,35 +6,38 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects
 import pytest
+from matplotlib.collections import LineCollection
 from PIL import Image
 
 from nasproxy.comparing import Comparison
 from nasproxy.errors import InputError
-from nasproxy.ranking import Difference, Estimate
+from nasproxy.files import write_atomically
+from nasproxy.formatting import format_estimate
+from nasproxy.ranking import Estimate
 from nasproxy.reporting import RunRecord, describe_findings, table_latex, table_markdown, write_report
 from nasproxy.reporting.cautions import describe_cautions
+from nasproxy.reporting.chart import Band, Chart, Intervals, Points, Steps
+from nasproxy.reporting.figures import CHARTS, pareto_front, round_ticks, scatter_chart
 from nasproxy.reporting.findings import sure_pairs, verdict_of
+from nasproxy.reporting.interactive import plotly_figure
 from nasproxy.reporting.marks import mark_of
-from nasproxy.reporting.numerals import (
-    format_duration,
-    format_estimate,
-    format_number,
-    format_p_value,
-    format_percent,
-    format_score,
-    join_names,
-)
 from nasproxy.reporting.page import page_html
-from nasproxy.reporting.points import pareto_front, points_of
+from nasproxy.reporting.printed import printed_figure, write_figure
 from nasproxy.reporting.records import without_folders
-from tests.reporting.comparisons import NOTHING, degenerate_comparison, difference, estimate, make_comparison
+from tests.reporting.comparisons import (
+    NOTHING,
+    degenerate_comparison,
+    difference,
+    estimate,
+    make_comparison,
+    partial_comparison,
+)
 
 DM, NASWOT, RANDOM, PARAMS = "cifar10-convnet720-dm-50", "naswot", "random-50", "params"
 
@@ -67,7 +70,7 @@ def with_ranking(comparison: Comparison, index: int, **changes: object) -> Compa
     return replace(comparison, rankings=tuple(rankings))
 
 
-def with_differences(comparison: Comparison, cells: dict[tuple[int, int], Difference]) -> Comparison:
+def with_differences(comparison: Comparison, cells: dict[tuple[int, int], Estimate]) -> Comparison:
     rows = [list(row) for row in comparison.differences]
     for (row, column), cell in cells.items():
         rows[row][column] = cell
@@ -83,31 +86,6 @@ def said(comparison: Comparison, word: str) -> str:
     """The one sentence with a word."""
     (sentence,) = [sentence for sentence in describe_findings(comparison) if word in sentence]
     return sentence
-
-
-# --- figures as text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (-0.004, "0.00"), (-0.05, "−0.05"), (1.0, "1.00"), (0.876, "0.88")]
-)
-def test_numbers_have_a_true_minus_and_no_negative_zero(value: float | None, text: str) -> None:
-    assert format_number(value) == text
-
-
-def test_an_estimate_without_interval_has_no_brackets() -> None:
-    assert format_estimate(Estimate(0.5, None, None, 9)) == "0.50"
-    assert format_estimate(Estimate(0.5, -0.1, 0.9, 9)) == "0.50 [−0.10, 0.90]"
-    assert format_estimate(NOTHING) == "–"
-
-
-def test_small_things_are_written_as_people_do() -> None:
-    assert [format_p_value(p) for p in (None, 0.0002, 0.0347)] == ["–", "< 0.001", "0.035"]
-    assert [format_duration(seconds) for seconds in (61, 600, 8000)] == ["61 s", "10.0 min", "2.2 h"]
-    assert [format_score(score) for score in (0.01234567, 152_370.2, -3e9)] == ["0.01235", "152,370", "−3e+09"]
-    assert [format_percent(share, 0) for share in (0.05, 0.996, 1.02)] == ["5\xa0%", "100\xa0%", "102\xa0%"]
-    assert format_percent(0.125) == "12.5\xa0%"
-    assert [join_names(list(names)) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +106,7 @@ def test_absolute_paths_keep_their_last_part_only(text: str, shown: str) -> None
     assert without_folders(text) == shown
 
 
-# --- points and marks
+# --- figures
 
 
 def test_no_two_proxies_look_alike() -> None:
@@ -138,12 +116,105 @@ def test_no_two_proxies_look_alike() -> None:
 
 
 def test_points_are_ranked_as_proxy_and_truth_do(comparison: Comparison) -> None:
-    points = points_of(comparison, 1)
-    assert [point.proxy_rank for point in points] == list(range(1, 41))
-    assert all(one.score >= other.score for one, other in pairwise(points))
-    for point in points:
-        assert point.true_rank == 1 + sum(other.true_accuracy > point.true_accuracy for other in points)
-    assert [point.is_top for point in points] == [True] * 8 + [False] * 32
+    panel = scatter_chart(comparison).panels[1]
+    rest, top = [mark for mark in panel.marks if isinstance(mark, Points)]
+    assert ([rest.is_filled, top.is_filled], [len(rest.x), len(top.x)]) == ([False, True], [32, 8])
+    scores, accuracies = top.x + rest.x, top.y + rest.y
+    for place, lines in enumerate(top.hover + rest.hover):
+        assert lines[-2].endswith(f"(rank {1 + sum(score > scores[place] for score in scores)} of 40)")
+        assert lines[-1].endswith(f"(rank {1 + sum(accuracy > accuracies[place] for accuracy in accuracies)} of 40)")
+    assert min(top.x) >= max(rest.x)
+
+
+def test_points_of_a_partial_truth_keep_their_rank_among_all() -> None:
+    partial = partial_comparison("some")
+    marks = [mark for mark in scatter_chart(partial).panels[0].marks if isinstance(mark, Points)]
+    hover = [lines for mark in marks for lines in mark.hover]
+    assert len(hover) == 20
+    ranks = dict(zip(partial.alignment.arch_ids, partial.alignment.proxies[0].ranks.tolist(), strict=True))
+    assert all(f"(rank {ranks[lines[0]]:.0f} of 40)" in lines[-2] for lines in hover)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (1, 40, ["1", "2", "5", "10", "20"]),
+        (9_000, 2_400_000, ["10k", "20k", "50k", "100k", "200k", "500k", "1M", "2M"]),
+        (3e5, 4e9, ["1M", "10M", "100M", "1G"]),
+        (6.25e6, 7.5e6, ["6.25M", "7.5M"]),
+        (800, 800, ["800"]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_round(low: float, high: float, texts: list[str]) -> None:
+    assert [text for _, text in round_ticks(low, high)] == texts
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_the_page_and_the_files_for_papers_show_the_same_numbers(comparison: Comparison, name: str) -> None:
+    chart = CHARTS[name](comparison)
+    assert chart.panels
+    for panel, axes in zip(chart.panels, printed_figure(chart).axes, strict=False):
+        figure = plotly_figure(panel)
+        traces = iter(figure["data"])
+        points, bars = iter(axes.collections), iter(axes.get_lines())
+        for mark in panel.marks:
+            if isinstance(mark, Band):
+                assert figure["layout"]["shapes"][1]["x0"] == mark.x == comparison.ceiling.value
+                np.testing.assert_array_equal(next(bars).get_xdata(), mark.x)
+                continue
+            trace = next(traces)
+            if isinstance(mark, Steps):
+                drawn = next(bars).get_xydata()
+            elif isinstance(mark, Points):
+                drawn = next(points).get_offsets()
+            else:
+                lines = next(points)
+                assert isinstance(lines, LineCollection)
+                ends = np.array([segment[:, 0] for segment in map(np.asarray, lines.get_segments())])
+                error = trace["error_x"]
+                np.testing.assert_allclose(ends[:, 0], np.subtract(trace["x"], error["arrayminus"]))
+                np.testing.assert_allclose(ends[:, 1], np.add(trace["x"], error["array"]))
+                drawn = next(points).get_offsets()
+            np.testing.assert_array_equal(drawn, np.stack([trace["x"], trace["y"]], axis=1))
+            assert len(trace["x"]) > 0
+        assert next(traces, None) is None
+        assert next(points, None) is None
+
+
+def test_a_chart_has_what_its_data_say(comparison: Comparison) -> None:
+    charts = {name: describe(comparison) for name, describe in CHARTS.items()}
+    (forest,), (regret,) = charts["forest"].panels, charts["regret"].panels
+    band, *rows = forest.marks
+    assert isinstance(band, Band)
+    for ranking, row in zip(comparison.rankings, rows, strict=True):
+        assert isinstance(row, Intervals)
+        assert (row.low, row.x, row.high) == (
+            (ranking.spearman.low,),
+            (ranking.spearman.value,),
+            (ranking.spearman.high,),
+        )
+    random, *curves = [mark for mark in regret.marks if isinstance(mark, Steps)]
+    np.testing.assert_allclose(random.y, 100 * np.array(comparison.random_regret_curve))
+    for ranking, curve in zip(comparison.rankings, curves, strict=True):
+        np.testing.assert_allclose(curve.y, 100 * np.array(ranking.regret_curve))
+    for panel in charts["costs"].panels:
+        others, steps, front = panel.marks
+        assert isinstance(others, Points)
+        assert isinstance(front, Points)
+        assert len(others.x) + len(front.x) == 40
+        assert (steps.x, steps.y) == (front.x, front.y)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["forest", "costs"])
+def test_files_of_a_figure_are_the_same_on_a_second_run(comparison: Comparison, name: str, tmp_path: Path) -> None:
+    chart: Chart = CHARTS[name](comparison)
+    for run in ("one", "two"):
+        (tmp_path / run).mkdir()
+        write_figure(chart, tmp_path / run, name, write_atomically)
+    for suffix in ("png", "svg", "pdf"):
+        content = (tmp_path / "one" / f"{name}.{suffix}").read_bytes()
+        assert content == (tmp_path / "two" / f"{name}.{suffix}").read_bytes()
+        assert not re.search(rb"(CreationDate|dc:date|\b20[0-9]{2}-[0-9]{2}-[0-9]{2})", content)
 
 
 def test_the_pareto_front_is_what_nothing_dominates() -> None:
@@ -180,7 +251,7 @@ def test_chance_is_beaten_only_with_the_whole_interval(comparison: Comparison, r
 
 
 def test_without_a_correlation_that_is_said() -> None:
-    assert describe_findings(degenerate_comparison())[0].endswith("full training: too few architectures.")
+    assert describe_findings(degenerate_comparison())[0].endswith("full training: all proxy scores are equal.")
 
 
 @pytest.mark.parametrize(
@@ -190,16 +261,16 @@ def test_without_a_correlation_that_is_said() -> None:
         (difference(-0.5, -0.01), "worse"),
         (difference(-0.01, 0.5), "open"),
         (difference(0.0, 0.5), "open"),
-        (Difference(None, None, None, 2, None), "unknown"),
-        (Difference(0.4, None, None, 2, None), "unknown"),
+        (Estimate(None, None, None, 2), "unknown"),
+        (Estimate(0.4, None, None, 2), "unknown"),
     ],
 )
-def test_a_verdict_needs_an_interval_without_zero(cell: Difference, verdict: str) -> None:
+def test_a_verdict_needs_an_interval_without_zero(cell: Estimate, verdict: str) -> None:
     assert verdict_of(cell) == verdict
 
 
 def test_rivals_are_beaten_or_cannot_be_told_apart(comparison: Comparison) -> None:
-    unknown = Difference(None, None, None, 0, None)
+    unknown = Estimate(None, None, None, 0)
     mixed = with_differences(comparison, {(0, 1): difference(-0.1, 0.3), (0, 2): difference(0.1, 0.3), (0, 3): unknown})
     assert said(mixed, "clearly beats") == (
         f"{DM} clearly beats {RANDOM}: the interval of the difference in ρ is above 0."
@@ -248,12 +319,13 @@ def test_a_missing_kind_of_proxy_is_said(comparison: Comparison, kept: list[int]
 
 
 def test_the_ceiling_and_the_share_of_it_that_is_reached(comparison: Comparison) -> None:
-    below = with_ranking(comparison, 0, spearman=estimate(0.485, 0.3, 0.6))
+    noisy = replace(comparison, ceiling=estimate(0.97, 0.95, 0.985))
+    below = with_ranking(noisy, 0, spearman=estimate(0.485, 0.3, 0.6))
     assert said(below, "Seed noise") == (
         "Seed noise of the truth limits what can be measured to about ρ = 0.97 [0.95, 0.98]; "
         f"{DM} is at 50\N{NO-BREAK SPACE}% of that."
     )
-    reached = with_ranking(comparison, 0, spearman=estimate(0.96, 0.9, 0.98))
+    reached = with_ranking(noisy, 0, spearman=estimate(0.96, 0.9, 0.98))
     assert said(reached, "Seed noise").endswith(
         f"{DM} is at 99\N{NO-BREAK SPACE}% of that, and its interval reaches it."
     )
@@ -305,8 +377,8 @@ def test_cautions_of_a_poor_comparison() -> None:
         "Few architectures (n = 3): below 20, the interval is as wide as the scale; give more of them a truth before "
         "believing an order.",
         "The truth was shortened to 3 epochs (100 epochs are full training): it is a proxy itself.",
-        "A shortened truth flatters proxies that train as it does, only shorter: stopped.",
-        "Only 3 of 24 architectures have a truth (a part): the figures are about these.",
+        "A shortened truth flatters proxies that train as it does, only shorter: early-stop.",
+        "Only 3 of 4 architectures have a truth (a part): all figures are of these alone.",
         "The truth has one seed: its noise, and with it the highest ρ that can be measured, is unknown.",
     ]
 
@@ -316,16 +388,18 @@ def test_a_truth_of_updates_is_shortened(comparison: Comparison) -> None:
     assert describe_cautions(short)[0].startswith("The truth was shortened to 4,000 updates")
 
 
-def test_a_truth_for_the_best_only_narrows_the_range(comparison: Comparison) -> None:
-    partial = replace(comparison, num_archs=720, truth_for="top:5%")
-    assert describe_cautions(partial) == [
-        "Only 40 of 720 architectures have a truth (chosen as top:5%): a proxy chose them, which narrows their range "
-        "and lowers every ρ."
+def test_a_truth_for_the_best_only_narrows_the_range() -> None:
+    assert describe_cautions(partial_comparison("top:50%")) == [
+        "Only 20 of 40 architectures have a truth (chosen as top:50%): all figures are of these alone, and a proxy "
+        "chose them, which narrows their range and lowers every ρ."
     ]
-    corrected = with_ranking(partial, 0, space_spearman=estimate(0.9, 0.8, 0.95, note="normal scores"))
-    assert said(corrected, "whole space") == (
-        f"Over the whole space, {DM} is estimated at ρ = 0.90 [0.80, 0.95] (normal scores)."
-    )
+
+
+def test_a_weighted_sample_says_what_is_of_the_whole_space() -> None:
+    assert describe_cautions(partial_comparison("sample:20", weights=2.0)) == [
+        "Only 20 of 40 architectures have a truth (chosen as sample:20): order, differences, precision and ceiling are "
+        "weighted to the whole space; regret and effects of factors are of these alone."
+    ]
 
 
 def test_missing_and_flagged_trials_are_named(comparison: Comparison) -> None:
@@ -339,17 +413,18 @@ def test_missing_and_flagged_trials_are_named(comparison: Comparison) -> None:
 # --- tables
 
 
-def test_the_markdown_table_has_a_row_a_proxy_and_footnotes(comparison: Comparison) -> None:
-    lines = table_markdown(comparison).splitlines()
+def test_the_markdown_table_has_a_row_per_proxy_and_footnotes(comparison: Comparison) -> None:
+    rho = replace(comparison.rankings[0].spearman, note="one score for all seeds")
+    lines = table_markdown(with_ranking(comparison, 0, spearman=rho)).splitlines()
     assert [line.split(" | ")[0] for line in lines[2:6]] == [f"| {name}" for name in (DM, NASWOT, RANDOM, PARAMS)]
-    assert {line.count(" | ") for line in lines[:6]} == {14}
-    assert lines[-1] == "1. one score for all seeds: no noise to correct for"
+    assert {line.count(" | ") for line in lines[:6]} == {12}
+    assert lines[-1] == "1. one score for all seeds"
 
 
 def test_a_combination_that_saw_the_truth_says_so(comparison: Comparison) -> None:
     assert not any("was fitted to the truth" in text for text in describe_findings(comparison))
     first = comparison.proxies[0]
-    fitted = replace(first, info=replace(first.info, recipe={"combination": "fitted"}))
+    fitted = replace(first, info=replace(first.info, is_fitted=True))
     told = describe_findings(replace(comparison, proxies=(fitted, *comparison.proxies[1:])))
     assert any(text.startswith(f"{comparison.rankings[0].label} was fitted to the truth") for text in told)
 
@@ -365,14 +440,14 @@ def test_the_latex_table_is_plain_ascii_booktabs(comparison: Comparison) -> None
     assert text.isascii()
     assert [text.count(rf"\{rule}") for rule in ("toprule", "midrule", "bottomrule")] == [1, 1, 1]
     rows = [line for line in text.splitlines() if line.endswith("\\\\")]
-    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {14}
+    assert {len(re.findall(r"(?<!\\)&", row)) for row in rows} == {12}
 
 
 @pytest.mark.parametrize("write", [table_markdown, table_latex, lambda c: page_text(page_html(c, [], title="t"))])
 def test_missing_values_are_dashes_with_a_note(write: Callable[[Comparison], str]) -> None:
     text = write(degenerate_comparison())
     assert not re.search(r"\b(nan|NaN|None|inf|Infinity)\b", text)
-    assert "too few architectures" in text
+    assert "all proxy scores are equal" in text
 
 
 # --- the page
@@ -427,16 +502,16 @@ def test_the_scatter_figure_has_every_architecture_with_its_ranks(comparison: Co
     traces = figures_in(page)["scatter"][PARAMS]["data"]
     texts = [text for trace in traces for text in trace["text"]]
     assert len(texts) == 40
-    best = max(comparison.truth, key=lambda trial: trial.test_accuracy)
+    best = max(comparison.truth, key=lambda trial: trial.evaluation_score)
     (text,) = [text for text in texts if f"<b>{best.arch_id}</b>" in text]
-    assert f"truth {100 * best.test_accuracy:.1f} % (rank 1)" in text
+    assert f"truth {100 * best.evaluation_score:.1f} % (rank 1 of 40)" in text
     assert f"norm {best.factors['norm']}" in text
 
 
 def test_effects_of_the_truth_are_standardised(comparison: Comparison, page: str) -> None:
     effect = comparison.factor_effects[0]
-    drawn = figures_in(page)["factors"][effect.factor]["data"][0]["x"]
-    accuracies = [trial.test_accuracy for trial in comparison.truth]
+    drawn = figures_in(page)["factor-effects"][effect.factor]["data"][0]["x"]
+    accuracies = [trial.evaluation_score for trial in comparison.truth]
     expected = [(item.value or math.nan) / np.std(accuracies) for item in effect.truth]
     np.testing.assert_allclose(drawn, expected)
 
@@ -447,7 +522,7 @@ def test_effects_of_the_truth_are_standardised(comparison: Comparison, page: str
 def test_a_report_is_the_same_for_the_same_comparison(comparison: Comparison, tmp_path: Path) -> None:
     pages = [write_report(comparison, [RECORD], tmp_path / name, title="t") for name in ("one", "two")]
     assert pages[0] == tmp_path / "one" / "report.html"
-    names = [f"figures/{name}.png" for name in ("factor-effects", "forest", "regret", "scatter")]
+    names = [f"figures/{name}.{suffix}" for name in sorted(CHARTS) for suffix in ("pdf", "png", "svg")]
     names += ["report.html", "table.md", "table.tex"]
     written = [path for path in pages[0].parent.rglob("*") if path.is_file()]
     assert sorted(path.relative_to(pages[0].parent).as_posix() for path in written) == names
@@ -461,7 +536,8 @@ def test_a_report_is_the_same_for_the_same_comparison(comparison: Comparison, tm
 def test_a_degenerate_comparison_has_a_report(tmp_path: Path) -> None:
     text = write_report(degenerate_comparison(), [], tmp_path, title="t").read_text(encoding="utf-8")
     assert "No factor varies among these architectures." in text
-    assert len(list((tmp_path / "figures").glob("*.png"))) == 4
+    drawn = [path.name for path in (tmp_path / "figures").glob("*.png")]
+    assert sorted(drawn) == ["costs.png", "forest.png", "regret.png", "scatter.png"]
 
 
 def test_a_picture_is_in_the_page(comparison: Comparison, tmp_path: Path) -> None:
@@ -469,7 +545,7 @@ def test_a_picture_is_in_the_page(comparison: Comparison, tmp_path: Path) -> Non
     record = RunRecord("dm", "condense", {}, {}, tmp_path / "proxy.png")
     page = page_html(comparison, [record], title="t")
     assert 'src="data:image/png;base64,iVBOR' in page
-    assert 'alt="Images of the proxy set dm, one row a class"' in page
+    assert 'alt="Images of the proxy set dm, one row per class"' in page
 
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(comparison: Comparison, tmp_path: Path) -> None:

@@ -1,0 +1,242 @@
+"""Every figure of the report, described once: the page and the files for papers are drawn from it."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nasproxy.alignment import Alignment, Indices
+from nasproxy.comparing import Comparison, FactorEffect
+from nasproxy.formatting import format_estimate, format_number, format_score
+from nasproxy.ranking import Estimate, count_of
+from nasproxy.reporting.chart import Axis, Band, Chart, Hover, Intervals, Panel, Points, Steps
+from nasproxy.reporting.marks import ARCHS, CEILING, FRONT, RANDOM, TRUTH, Mark, mark_of
+
+COSTS = {"num_params": "parameters", "flops": "FLOPs of a forward pass"}
+"""Field of an alignment -> title of its axis."""
+
+
+def scatter_chart(comparison: Comparison) -> Chart:
+    """Proxy score against true accuracy, one point per architecture; the proxy's top fraction is filled."""
+    return Chart(tuple(_scatter_panel(comparison, index) for index in range(len(comparison.rankings))))
+
+
+def _scatter_panel(comparison: Comparison, index: int) -> Panel:
+    ranking, has_accuracies = comparison.rankings[index], comparison.proxies[index].info.has_accuracies
+    alignment, order = comparison.alignment, comparison.alignment.order(index)
+    has_truth = alignment.truth.is_known
+    top, rest = np.split(order, [count_of(ranking.top_fraction, len(order))])
+    marks = [_archs(comparison, index, rows[has_truth[rows]], is_top) for is_top, rows in ((False, rest), (True, top))]
+    rho = "" if ranking.spearman.value is None else f"ρ = {format_number(ranking.spearman.value)}"
+    return Panel(
+        name=ranking.label,
+        x_axis=Axis("test accuracy on the proxy (%)" if has_accuracies else f"{ranking.metric} score"),
+        y_axis=Axis("test accuracy after full training (%)"),
+        marks=tuple(marks),
+        note=rho,
+    )
+
+
+def _archs(comparison: Comparison, index: int, rows: Indices, is_top: bool) -> Points:
+    """Some architectures, by what a proxy and the truth say of each."""
+    alignment, has_accuracies = comparison.alignment, comparison.proxies[index].info.has_accuracies
+    scores, ranks, true_ranks = (
+        alignment.proxies[index].evaluation_means,
+        alignment.proxies[index].ranks,
+        alignment.true_ranks,
+    )
+    num_scored, num_true = int(alignment.proxies[index].is_known.sum()), alignment.num_truths
+    true = alignment.truth.evaluation_means
+    hover = []
+    for row in rows.tolist():
+        score = f"{100 * scores[row]:.1f} %" if has_accuracies else format_score(scores[row])
+        hover.append((
+            *_describe_arch(alignment, row),
+            f"proxy {score} (rank {ranks[row]:.0f} of {num_scored})",
+            f"truth {100 * true[row]:.1f} % (rank {true_ranks[row]:.0f} of {num_true})",
+        ))  # fmt: skip
+    scale = 100 if has_accuracies else 1
+    x, y = scale * scores[rows], 100 * true[rows]
+    return Points(tuple(x.tolist()), tuple(y.tolist()), tuple(hover), mark_of(index), is_filled=is_top)
+
+
+def _describe_arch(alignment: Alignment, row: int) -> Hover:
+    return alignment.arch_ids[row], *(f"{factor} {values[row]}" for factor, values in alignment.factors.items())
+
+
+def regret_chart(comparison: Comparison) -> Chart:
+    """Accuracy lost against the number of architectures that are trained fully, all proxies and random picks."""
+    curves = [("random picks, expected", RANDOM, comparison.random_regret_curve)]
+    curves += [
+        (ranking.label, mark_of(index), ranking.regret_curve) for index, ranking in enumerate(comparison.rankings)
+    ]
+    longest = max(len(curve) for _, _, curve in curves)
+    panel = Panel(
+        name="regret",
+        x_axis=Axis(
+            "architectures trained fully", "log", (0.95, 1.05 * max(longest, 2)), round_ticks(1, max(longest, 2))
+        ),
+        y_axis=Axis("accuracy lost (percentage points)", starts_at_zero=True),
+        marks=tuple(_regret_steps(name, mark, curve) for name, mark, curve in curves),
+    )
+    return Chart((panel,), tuple((name, mark) for name, mark, _ in curves), has_lines=True)
+
+
+def _regret_steps(name: str, mark: Mark, curve: Sequence[float]) -> Steps:
+    lost = tuple(100 * regret for regret in curve)
+    hover = tuple((name, f"{count:,} trained: {loss:.2f} points lost") for count, loss in enumerate(lost, start=1))
+    return Steps(tuple(map(float, range(1, len(lost) + 1))), lost, hover, mark)
+
+
+def forest_chart(comparison: Comparison) -> Chart:
+    """ρ over all architectures with its interval, one row per proxy, best on top; the ceiling as a band."""
+    rankings, ceiling = comparison.rankings, comparison.ceiling
+    band = () if ceiling.value is None else (Band(ceiling.value, ceiling.low, ceiling.high, CEILING),)
+    rows = [
+        _intervals(
+            [ranking.spearman], [index], [(ranking.label, f"ρ = {format_estimate(ranking.spearman)}")], mark_of(index)
+        )
+        for index, ranking in enumerate(rankings)
+        if ranking.spearman.value is not None
+    ]
+    panel = Panel(
+        name="forest",
+        x_axis=Axis("Spearman’s ρ with full training", limits=(-1.05, 1.05), has_zero_line=True,
+                    ticks=tuple((value, f"{value:g}".replace("-", "−")) for value in (-1.0, -0.5, 0.0, 0.5, 1.0))),
+        y_axis=_rows([ranking.label for ranking in rankings], margin=0.6),
+        marks=(*band, *rows),
+    )  # fmt: skip
+    return Chart((panel,))
+
+
+def factor_chart(comparison: Comparison) -> Chart:
+    """What each value of a factor does to the score, in standard deviations: truth on top, proxies below it."""
+    names = ["truth", *(ranking.label for ranking in comparison.rankings)]
+    marks = [TRUTH, *(mark_of(index) for index in range(len(comparison.rankings)))]
+    deviation = _true_deviation(comparison.alignment)
+    panels = tuple(_factor_panel(effect, names, marks, deviation) for effect in comparison.factor_effects)
+    return Chart(panels, tuple(zip(names, marks, strict=True)))
+
+
+def _factor_panel(effect: FactorEffect, names: Sequence[str], marks: Sequence[Mark], deviation: float) -> Panel:
+    lanes = []
+    for lane, (name, mark, estimates) in enumerate(zip(names, marks, (effect.truth, *effect.proxies), strict=True)):
+        scale = 1 / deviation if lane == 0 and deviation else float(lane > 0)
+        known = [(row, estimate) for row, estimate in enumerate(estimates) if estimate.value is not None]
+        hover = [
+            (name, f"{effect.factor} {effect.values[row]}: {format_estimate(estimate, scale=scale)} sd")
+            for row, estimate in known
+        ]
+        offset = 0.72 * ((lane + 0.5) / len(names) - 0.5)  # a row is 1 high
+        lanes.append(
+            _intervals([estimate for _, estimate in known], [row + offset for row, _ in known], hover, mark, scale)
+        )
+    return Panel(
+        name=effect.factor,
+        x_axis=Axis("effect (standard deviations)", has_zero_line=True),
+        y_axis=_rows([str(value) for value in effect.values], margin=0.5),
+        marks=tuple(lanes),
+        num_lanes=len(names),
+    )
+
+
+def _true_deviation(alignment: Alignment) -> float:
+    """Standard deviation (n) of true accuracies over the architectures that effects of factors are about."""
+    return float(alignment.truth.evaluation_means[alignment.common(*range(len(alignment.proxies)))].std())
+
+
+def _intervals(
+    estimates: Sequence[Estimate], rows: Sequence[float], hover: Sequence[Hover], mark: Mark, scale: float = 1
+) -> Intervals:
+    """Estimates that have a value; one without an interval is a point."""
+    values = [estimate.value or 0.0 for estimate in estimates]
+    lows = [value if estimate.low is None else estimate.low for value, estimate in zip(values, estimates, strict=True)]
+    highs = [
+        value if estimate.high is None else estimate.high for value, estimate in zip(values, estimates, strict=True)
+    ]
+    x, low, high = (tuple(scale * end for end in ends) for ends in (values, lows, highs))
+    return Intervals(x, low, high, tuple(map(float, rows)), tuple(hover), mark)
+
+
+def _rows(labels: Sequence[str], *, margin: float) -> Axis:
+    return Axis(
+        "", "rows", (len(labels) - 1 + margin, -margin), tuple((float(row), label) for row, label in enumerate(labels))
+    )
+
+
+def cost_chart(comparison: Comparison) -> Chart:
+    """True accuracy against size and work, the Pareto front as steps; a cost that nobody knows has no panel."""
+    panels = (_cost_panel(comparison.alignment, cost) for cost in COSTS)
+    return Chart(tuple(panel for panel in panels if panel is not None))
+
+
+def _cost_panel(alignment: Alignment, cost: str) -> Panel | None:
+    costs = getattr(alignment, cost)
+    rows = [row for row in np.flatnonzero(alignment.truth.is_known).tolist() if costs[row]]
+    if not rows:
+        return None
+    x = [float(costs[row]) for row in rows]
+    y = [100 * accuracy for accuracy in alignment.truth.evaluation_means[rows].tolist()]
+    front = pareto_front(x, y)
+    others = [place for place in range(len(rows)) if place not in front]
+    marks = [
+        Points(
+            tuple(x[place] for place in places),
+            tuple(y[place] for place in places),
+            tuple(_describe_cost(alignment, rows[place]) for place in places),
+            mark,
+            is_filled,
+        )
+        for places, mark, is_filled in ((others, ARCHS, False), (front, FRONT, True))
+    ]
+    steps = Steps(marks[1].x, marks[1].y, (), FRONT)
+    return Panel(
+        name=COSTS[cost],
+        x_axis=Axis(COSTS[cost], "log", (min(x) / 1.15, max(x) * 1.15), round_ticks(min(x), max(x))),
+        y_axis=Axis("true test accuracy (%)"),
+        marks=(marks[0], steps, marks[1]),
+    )
+
+
+def _describe_cost(alignment: Alignment, row: int) -> Hover:
+    costs = {title: getattr(alignment, cost)[row] for cost, title in COSTS.items()}
+    return (
+        *_describe_arch(alignment, row),
+        *(f"{title}: {format_score(cost)}" for title, cost in costs.items() if cost),
+        f"truth {format_number(100 * float(alignment.truth.evaluation_means[row]), 1)} %",
+    )
+
+
+def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """Indices of the points that no other one beats at the same cost or less, cheapest first."""
+    front: list[int] = []
+    best = -math.inf
+    for index in sorted(range(len(costs)), key=lambda index: (costs[index], -accuracies[index])):
+        if accuracies[index] > best:
+            best = accuracies[index]
+            front.append(index)
+    return front
+
+
+def round_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """1, 2, 5, 10, … from low to high, or powers of ten if those are many; both ends, if there are fewer than two."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high <= 1000 * low else (1,)
+    ticks = [value for power in powers for step in steps if low <= (value := float(step * 10.0**power)) <= high]
+    return tuple((tick, format_size(tick)) for tick in (ticks if len(ticks) > 1 else sorted({low, high})))
+
+
+def format_size(count: float) -> str:
+    """Three significant digits with k, M, G or T."""
+    power = min(int(math.log10(count) // 3), 4) if count >= 1 else 0
+    return f"{count / 1000**power:.3g}{('', 'k', 'M', 'G', 'T')[power]}"
+
+
+CHARTS: dict[str, Callable[[Comparison], Chart]] = {
+    "scatter": scatter_chart,
+    "regret": regret_chart,
+    "forest": forest_chart,
+    "factor-effects": factor_chart,
+    "costs": cost_chart,
+}
+"""Name of a figure, also that of its files -> what describes it."""
