@@ -22,7 +22,7 @@ def dashboard(
         bool, options.run_option("--snapshot", help="One search as it is now, with a note on every trial.")
     ] = False,
     allow_changes: Annotated[
-        bool, options.run_option("--allow-changes", help="Let the browser change and delete what it shows.")
+        bool, options.run_option("--allow-changes", help="Let the page add notes, rename and delete.")
     ] = False,
     runs_dir: options.RunsDir = options.RUNS_DIR,
 ) -> None:

@@ -13,6 +13,7 @@ from nasproxy.config import (
     RankConfig,
     SearchConfig,
     Settings,
+    Tree,
     changed_settings,
     dump_config,
     evaluation_recipe,
@@ -296,7 +297,7 @@ def test_changed_settings_names_another_storage() -> None:
 def test_what_was_asked_for_is_one_tree_in_which_later_sources_win(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text('command = "condense"\n[condense]\nsteps = 1\nseed = 1\nimages_per_class = 1\n', encoding="utf-8")
-    flags = {"condense": {"seed": 2, "images_per_class": 2, "init": None}, "machine": {"device": None}}
+    flags: Tree = {"condense": {"seed": 2, "images_per_class": 2, "init": None}, "machine": {"device": None}}
     given = gather_settings(CondenseConfig, path, flags, ["seed=3"])
     assert given == {"condense": {"steps": 1, "images_per_class": 2, "seed": 3}, "machine": {}}
     assert gather_settings(CondenseConfig) == {}
