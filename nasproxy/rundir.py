@@ -34,6 +34,8 @@ from nasproxy.files import write_text
 
 LAYOUT = 2
 """Number of the form that run folders are written in; a run of another one is listed, but not read."""
+KEPT = "keep"
+"""Stands for the command of a run that only keeps what was made in memory; nobody types it."""
 LAST = "@last"
 """What stands for the newest run wherever a run is named."""
 
@@ -231,7 +233,7 @@ def find_run(reference: str, root: Path, *commands: str) -> RunDir:
     if reference == LAST:
         runs = [run for run in list_runs(root) if not commands or run.command in commands]
         if not runs:
-            kind = f"{' or '.join(commands)} run" if commands else "run"
+            kind = f"{' or '.join(name for name in commands if name != KEPT)} run" if commands else "run"
             raise RunNotFoundError(f"@last: no {kind} in {root}; start one, or name a path")
         reference = str(runs[-1].path)
     for path in (root / reference, Path(reference).expanduser()):
@@ -243,7 +245,7 @@ def find_run(reference: str, root: Path, *commands: str) -> RunDir:
         raise RunNotFoundError(f"no run {reference!r} in {root}; runs there: {known}")
     made_by = run.command
     if commands and made_by not in commands:
-        wanted = " or ".join(f"'nasproxy {command}'" for command in commands)
+        wanted = " or ".join(f"'nasproxy {command}'" for command in commands if command != KEPT)
         raise RunError(f"run {reference!r} was made by 'nasproxy {made_by}', not by {wanted}; name another run")
     if commands and not _is_readable(run.meta):
         raise RunError(

@@ -8,9 +8,8 @@ from nasproxy.config import CombineConfig, dump_config
 from nasproxy.files import write_text
 from nasproxy.images import save_picture_grid
 from nasproxy.proxyset import ProxySet
-from nasproxy.rundir import RunDir, create_run
+from nasproxy.rundir import KEPT, RunDir, create_run
 from nasproxy.runs.listener import Place
-from nasproxy.runs.references import KEPT
 from nasproxy.store import create_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
 from nasproxy.trials import SearchInfo, Trials

@@ -19,11 +19,11 @@ from nasproxy.files import write_text
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
-from nasproxy.rundir import LAST, RunDir, create_run, find_run
+from nasproxy.rundir import KEPT, LAST, RunDir, create_run, find_run
 from nasproxy.runs.estimating import Speed
 from nasproxy.runs.listener import Place
 from nasproxy.runs.pieces import WHOLE, Condensing, Piece, RunIndex, Searching, Task
-from nasproxy.runs.references import KEPT, SCORED, find_search_run, load_trials, load_truth, read_arch_ids
+from nasproxy.runs.references import SCORED, find_search_run, load_trials, load_truth, read_arch_ids
 from nasproxy.runs.reporting import Parts, judge, keep_parts, write_comparison, write_weights
 from nasproxy.searching import RaySession
 from nasproxy.space import SearchSpace, load_space

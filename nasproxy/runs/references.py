@@ -7,13 +7,11 @@ from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, m
 from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
-from nasproxy.rundir import LAST, RunDir, find_run
+from nasproxy.rundir import KEPT, LAST, RunDir, find_run
 from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_truth
 from nasproxy.trials import Trials
 
-KEPT = "keep"
-"""Command of a run that only keeps what was made in memory."""
 SCORED = ("search", "combine", KEPT)
 """Commands whose runs may hold trials."""
 
