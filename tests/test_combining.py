@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from nasproxy.study import State, Trial, Trials
 from scipy import stats
 
-from nasproxy.combining import METRIC, combine_trials
+from nasproxy.combining import SCORE_NAME, combine_trials
 from nasproxy.comparing import rank
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import count_of
 from nasproxy.space import load_space
+from nasproxy.trials import ProxyKind, State, Trial, Trials
 from tests.reporting.comparisons import make_info, make_trials
 
 ARCHS = load_space("convnet720").archs()[::12]
@@ -31,25 +31,27 @@ def test_an_average_is_the_mean_of_ranks_seed_by_seed() -> None:
     combined = combine_trials([first, second], "average")
     for seed in range(2):
         ranks = [
-            stats.rankdata([trial.val_accuracies[seed] for trial in trials]) / len(ARCHS) for trials in (first, second)
+            stats.rankdata([trial.selection_scores[seed] for trial in trials]) / len(ARCHS)
+            for trials in (first, second)
         ]
         expected = (ranks[0] + ranks[1]) / 2
-        scores = {trial.arch_id: trial.scores[seed] for trial in combined}
+        scores = {trial.arch_id: trial.selection_scores[seed] for trial in combined}
         order = np.argsort([scores[trial.arch_id] for trial in first])
         np.testing.assert_array_equal(stats.rankdata(expected[order]), stats.rankdata(sorted(scores.values())))
-    assert {len(trial.scores) for trial in combined} == {2}
+    assert {trial.num_seeds for trial in combined} == {2}
     assert combined.info.num_seeds == 2
 
 
 def test_a_combination_adds_up_what_its_parts_cost() -> None:
     first, second = simulate("one", 0.8), simulate("other", 0.8)
-    first = replace(first, info=replace(first.info, condense_seconds=30.0))
+    first = replace(first, info=replace(first.info, cost=replace(first.info.cost, condense_seconds=30.0)))
     combined = combine_trials([first, second], "average", name="both")
     assert combined.info.name == "both"
     assert combined.info.proxy == "average of one, other"
-    assert combined.info.metric == METRIC
-    assert combined.info.condense_seconds == 30.0
-    assert combined.info.num_stored_images == 200
+    assert (combined.info.kind, combined.info.score_name) == (ProxyKind.COMBINATION, SCORE_NAME)
+    assert (combined.info.parts, combined.info.is_fitted) == (("one", "other"), False)
+    assert (combined.cost.condense_seconds, combined.cost.num_stored_images) == (30.0, 200)
+    assert combined.cost.search_seconds == first.cost.search_seconds + second.cost.search_seconds
     assert {trial.train_seconds for trial in combined} == {25.0}
     assert combined[0].num_params == first[0].num_params
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from nasproxy.study import Trial, Trials
 
 from nasproxy.comparing import Ranking, compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
@@ -20,6 +19,7 @@ from nasproxy.tables import (
     trials_frame,
     write_table,
 )
+from nasproxy.trials import ProxyKind, Rung, Trial, Trials
 from tests.records import (
     INFO,
     TRUTH_INFO,
@@ -168,7 +168,8 @@ def test_ranking_row_is_flat_and_plain_json(ranking: Ranking) -> None:
     assert all(value is None or type(value) in (str, int, float) for value in row.values())
     assert json.loads(json.dumps(row, allow_nan=False)) == row
     assert row["spearman_value"] == ranking.spearman.value
-    assert (row["top_kendall_value"], row["top_kendall_num_archs"]) == (None, 1)
+    assert (row["top_kendall_value"], row["top_num_archs"]) == (None, 1)
+    assert (row["num_stored_images"], row["search_seconds"]) == (500, 5 * 1.5 + 0.25)
     assert row["top_kendall_note"] == "1 architecture(s): too few, at least 3"
 
 
@@ -178,15 +179,16 @@ def write_csv(path: Path, *lines: str) -> Path:
 
 
 def test_an_exported_truth_is_read_back_seed_by_seed(truth: Trials, tmp_path: Path) -> None:
-    two = tuple(replace(trial, test_accuracies=(0.5, 0.25)) if trial.arch_id == "b" else trial for trial in truth)
+    seeds = (Rung((0.6, 0.7), (0.5, 0.25)),)
+    two = tuple(replace(trial, rungs=seeds) if trial.arch_id == "b" else trial for trial in truth)
     seeded = replace(truth, items=two)
     write_table(trials_frame(seeded), tmp_path / "truth.csv")
     again = read_truth(tmp_path / "truth.csv")
-    assert (again.info.name, again.info.proxy, again.info.num_seeds) == ("truth", "whole", 2)
-    assert [(trial.arch_id, trial.test_accuracies) for trial in again] == [("b", (0.5, 0.25))]
+    assert (again.info.name, again.info.kind, again.info.num_seeds) == ("truth", ProxyKind.TABLE, 2)
+    assert [(trial.arch_id, trial.evaluation_scores) for trial in again] == [("b", (0.5, 0.25))]
     write_table(trials_frame(truth), tmp_path / "one.csv")
-    read = {trial.arch_id: trial.test_accuracies for trial in read_truth(tmp_path / "one.csv")}
-    assert read == {trial.arch_id: trial.test_accuracies for trial in truth if trial.is_ranked}
+    read = {trial.arch_id: trial.evaluation_scores for trial in read_truth(tmp_path / "one.csv")}
+    assert read == {trial.arch_id: trial.evaluation_scores for trial in truth if trial.is_ranked}
 
 
 def test_a_truth_from_a_file_judges_like_the_run_it_came_from(proxy: Trials, truth: Trials, tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_a_truth_from_a_file_judges_like_the_run_it_came_from(proxy: Trials, tru
 
 def test_a_table_from_elsewhere_needs_ids_and_accuracies_only(proxy: Trials, tmp_path: Path) -> None:
     table = read_truth(write_csv(tmp_path / "bench.csv", "note,test_accuracy,arch_id", "x,0.9,a", ",,b", "y,0.7,c"))
-    assert {trial.arch_id: trial.test_accuracy for trial in table} == {"a": 0.9, "c": 0.7}
+    assert {trial.arch_id: trial.evaluation_score for trial in table} == {"a": 0.9, "c": 0.7}
     assert [trial.arch_id for trial in table.ranked()] == ["a", "c"]
     frame = trials_frame(proxy, table).set_index("arch_id")
     assert frame.loc["a", "truth_rank"] == 1
@@ -211,7 +213,7 @@ def test_a_table_from_elsewhere_needs_ids_and_accuracies_only(proxy: Trials, tmp
     [
         (["arch,test_accuracy", "a,0.5"], "has no column 'arch_id', only arch, test_accuracy; name it so"),
         (["arch_id,accuracy", "a,0.5"], "has no column 'test_accuracy' or 'test_accuracy_1'"),
-        (["arch_id,test_accuracy", "a,0.5", "a,0.6"], "has architecture 'a' twice; keep one row an architecture"),
+        (["arch_id,test_accuracy", "a,0.5", "a,0.6"], "has architecture 'a' twice; keep one row per architecture"),
         (["arch_id,test_accuracy", "a,85.3"], r"test_accuracy of a is 85.3, no fraction .* write 0.853 for 85.3 %"),
         (["arch_id,test_accuracy_1,test_accuracy_2", "a,0.5,-1"], "test_accuracy_2 of a is -1, no fraction"),
         (["arch_id,test_accuracy", "a,high"], "test_accuracy of a is high, no fraction"),

@@ -2,11 +2,11 @@ from collections.abc import Iterable
 from random import Random
 
 import pytest
-from nasproxy.study import State, Trial
 
 from nasproxy.errors import SettingsError
 from nasproxy.searching.schedule import Schedule, Signal, make_schedule
 from nasproxy.space import Arch, SearchSpace
+from nasproxy.trials import Rung, State, Trial
 
 
 def _score(arch: Arch, round: int) -> Trial:
@@ -14,7 +14,7 @@ def _score(arch: Arch, round: int) -> Trial:
     if (arch.factors["activation"], arch.factors["pooling"]) == ("sigmoid", "max"):
         return Trial(arch.id, arch.factors, State.FAILED, round=round)
     accuracy = Random(arch.id).random()
-    return Trial(arch.id, arch.factors, State.COMPLETE, (accuracy,), (accuracy,), round=round)
+    return Trial(arch.id, arch.factors, State.COMPLETE, (Rung((accuracy,), (accuracy,)),), round=round)
 
 
 def _size(arch: Arch) -> float:
@@ -151,7 +151,7 @@ def test_failures_are_given_out_again_only_when_asked_and_nothing_else_is(
     )  # fmt: skip
     again: list[Trial] = []
     while isinstance(answer := schedule.next(), Arch):
-        again.append(Trial(answer.id, answer.factors, State.COMPLETE, (0.9,), (0.9,), round=schedule.round))
+        again.append(Trial(answer.id, answer.factors, State.COMPLETE, (Rung((0.9,), (0.9,)),), round=schedule.round))
         schedule.finish(again[-1])
     assert answer is Signal.END
     assert set(_ids(again)) == failed
@@ -160,7 +160,7 @@ def test_failures_are_given_out_again_only_when_asked_and_nothing_else_is(
 
 def test_a_trial_without_a_finite_score_is_not_retried(mini_space: SearchSpace) -> None:
     arch = mini_space.archs()[0]
-    done = [Trial(arch.id, arch.factors, State.NOT_FINITE, scores=(float("nan"),))]
+    done = [Trial(arch.id, arch.factors, State.NOT_FINITE, (Rung((float("nan"),), (float("nan"),)),))]
     schedule = make_schedule(
         "grid", mini_space, [arch], num_archs=1, size_of=_size, seed=0, round_size=1, done=done, retry_failed=True
     )

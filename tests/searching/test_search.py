@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import ray
-from nasproxy.study import State, Trial, Trials, create_store, sqlite_url
 
 from nasproxy.condensing import condense
 from nasproxy.config import RECIPES, MachineSettings, SearchConfig, SearchSettings
@@ -20,6 +19,8 @@ from nasproxy.searching import plan_search, run_plan, search
 from nasproxy.searching.cluster import plan_workforce
 from nasproxy.searching.plan import config_from_overrides
 from nasproxy.space import SearchSpace, build, load_space
+from nasproxy.store import create_store, sqlite_url
+from nasproxy.trials import ProxyKind, State, Trial, Trials
 
 QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "threads_per_worker": 1}
 
@@ -39,7 +40,7 @@ def proxy(digits: ImageData) -> ProxySet:
 
 def scores(trials: Trials) -> dict[str, tuple[object, ...]]:
     """What must not depend on who computed it."""
-    return {t.arch_id: (t.state, t.val_accuracies, t.test_accuracies, t.scores) for t in trials}
+    return {t.arch_id: (t.state, t.rungs) for t in trials}
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -65,9 +66,10 @@ def test_every_named_proxy_that_trains_scores_archs_on_the_whole_set(
 ) -> None:
     archs = ["w32-d1-none-relu-avg"]
     trials = search(mini_space, name, digits, archs=archs, seeds=1, steps=12)
-    assert trials.info.num_stored_images == len(digits.train)
+    assert trials.info.cost.num_stored_images == len(digits.train)
     assert trials.top(1) == archs
-    assert trials[0].val_accuracy > 0.3
+    assert trials[0].selection_score > 0.3
+    assert [rung.num_steps for rung in trials[0].rungs] == [12]
 
 
 def test_proxies_train_or_are_training_free() -> None:
@@ -85,19 +87,19 @@ def test_training_free_proxies_score_archs_the_same_for_any_number_of_workers(
     settings: dict[str, Any] = {"seeds": 2, "num_archs": 4, "threads_per_worker": 1}
     one, two = (search(mini_space, name, digits, **settings, workers=workers) for workers in (1, 2))
     assert scores(one) == scores(two)
-    assert (one.info.proxy, one.info.metric, one.info.num_stored_images) == (name, name, num_images)
+    assert (one.info.proxy, one.info.score_name, one.info.cost.num_stored_images) == (name, name, num_images)
+    assert one.info.kind is ProxyKind.FORMULA
     for trial in one:
         assert trial.state is State.COMPLETE
-        assert len(trial.scores) == 2
-        assert trial.val_accuracies == trial.test_accuracies == ()
+        assert trial.num_seeds == 2
+        assert trial.selection_scores == trial.evaluation_scores
         assert trial.started
         assert trial.ended
         assert 0 < trial.train_seconds < (trial.ended - trial.started).total_seconds()
         if name == "params":
             arch = mini_space.pick([trial.arch_id])[0]
-            assert trial.score == measure_costs(arch, digits.image_shape, digits.num_classes).num_params
-    best = max(trial.score for trial in one)
-    assert one.ranked()[0].score == best
+            assert trial.selection_score == measure_costs(arch, digits.image_shape, digits.num_classes).num_params
+    assert one.ranked()[0].selection_score == max(trial.selection_score for trial in one)
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -106,9 +108,9 @@ def test_a_training_free_search_goes_on_where_its_study_ends(
 ) -> None:
     settings: dict[str, Any] = {"seeds": 1, "num_archs": 4}
     whole = search(mini_space, "snip", digits, **settings)
-    store = create_store(whole.info, sqlite_url(tmp_path / "study.db"))
+    store = create_store(whole.info, mini_space.factors, sqlite_url(tmp_path / "study.db"))
     for trial in whole.items[:2]:
-        store.add(trial, mini_space)
+        store.add(trial)
     plan = plan_search(mini_space, "snip", digits, config_from_overrides("snip", settings))
     assert scores(run_plan(plan, store)) == scores(whole)
 
@@ -167,9 +169,9 @@ def test_a_search_goes_on_where_its_study_ends(
     mini_space: SearchSpace, proxy: ProxySet, digits: ImageData, tmp_path: Path
 ) -> None:
     whole = search(mini_space, proxy, digits, **QUICK, num_archs=5)
-    store = create_store(whole.info, sqlite_url(tmp_path / "study.db"))
+    store = create_store(whole.info, mini_space.factors, sqlite_url(tmp_path / "study.db"))
     for trial in whole.items[:2]:
-        store.add(trial, mini_space)
+        store.add(trial)
     trained: list[Trial] = []
     plan = plan_search(mini_space, proxy, digits, config_from_overrides(proxy, {**QUICK, "num_archs": 5}))
     resumed = run_plan(plan, store, on_trial=trained.append)
@@ -211,14 +213,15 @@ def test_failures_are_rows_and_the_rest_goes_on(
 ) -> None:
     log_path = tmp_path / "log.txt"
     plan = plan_search(broken_space, proxy, digits, config_from_overrides(proxy, {**QUICK, "workers": 1}))
-    assert plan.left_out == {"misfit": "misfit: too deep for the image; use larger images"}
-    store = create_store(plan.describe("broken"), None)
+    assert plan.costs.left_out == {"misfit": "misfit: too deep for the image; use larger images"}
+    store = create_store(plan.describe("broken"), broken_space.factors, None)
     trials = {trial.arch_id: trial for trial in run_plan(plan, store, log_path=log_path)}
     assert set(trials) == {"raises", "dies", "fine"}
     assert trials["fine"].is_ranked
     assert trials["raises"].state is State.FAILED
     assert trials["raises"].reason == "ValueError: two lines"
-    assert "worker process lost" in str(trials["dies"].reason)
+    assert trials["dies"].state is State.LOST
+    assert str(trials["dies"].reason).startswith("worker process lost 3 time(s), the last time: ")
     assert 'raise ValueError("two\\nlines")' in log_path.read_text()
 
 
@@ -229,9 +232,9 @@ def test_failed_archs_are_trained_again_only_when_asked(
     first = search(broken_space, proxy, digits, **QUICK, archs=["raises", "fine"])
     for retry_failed, expected in ((False, []), (True, ["raises"])):
         plan = plan_search(broken_space, proxy, digits, config_from_overrides(proxy, QUICK), ["raises", "fine"])
-        store = create_store(first.info, None)
+        store = create_store(first.info, broken_space.factors, None)
         for trial in first:
-            store.add(trial, broken_space)
+            store.add(trial)
         again: list[Trial] = []
         run_plan(plan, store, retry_failed=retry_failed, on_trial=again.append)
         assert [trial.arch_id for trial in again] == expected

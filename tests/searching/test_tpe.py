@@ -1,0 +1,52 @@
+import math
+
+from nasproxy.searching.tpe import propose_tpe
+from nasproxy.space import Arch, SearchSpace
+from nasproxy.trials import Rung, State, Trial
+
+
+def _trial(arch: Arch, score: float = 0.5, state: State = State.COMPLETE) -> Trial:
+    return Trial(arch.id, arch.factors, state, () if state is State.FAILED else (Rung((score,), (score,)),))
+
+
+def test_tpe_is_deterministic_and_independent_of_the_order_of_history(mini_space: SearchSpace) -> None:
+    archs = mini_space.archs()
+    history = [_trial(arch, number / 24) for number, arch in enumerate(archs[:14])]
+    history[3] = _trial(archs[3], state=State.FAILED)
+    first = propose_tpe(mini_space, archs, history, 4, seed=1)
+    assert first == propose_tpe(mini_space, archs, history, 4, seed=1)
+    assert first == propose_tpe(mini_space, archs, history[::-1], 4, seed=1)
+    assert len(first) == 4
+
+
+def test_tpe_depends_on_its_seed(mini_space: SearchSpace) -> None:
+    archs = mini_space.archs()
+    assert propose_tpe(mini_space, archs, [], 6, seed=1) != propose_tpe(mini_space, archs, [], 6, seed=2)
+
+
+def test_tpe_learns_from_history(mini_space: SearchSpace) -> None:
+    """Where relu is always better than sigmoid, relu nets are proposed first, whatever the seed."""
+    archs = mini_space.archs()
+    history = [_trial(arch, 0.9 if arch.factors["activation"] == "relu" else 0.1) for arch in archs[:12]]
+    proposed = [arch for seed in range(5) for arch in propose_tpe(mini_space, archs, history, 2, seed=seed)]
+    assert sum(arch.factors["activation"] == "relu" for arch in proposed) >= 8
+
+
+def test_tpe_learns_from_training_free_scores_and_skips_what_has_none(mini_space: SearchSpace) -> None:
+    archs = mini_space.archs()
+    history = [_trial(arch, 100.0 if arch.factors["activation"] == "relu" else -100.0) for arch in archs[:12]]
+    history[0] = _trial(archs[0], math.nan, State.NOT_FINITE)
+    proposed = [arch for seed in range(5) for arch in propose_tpe(mini_space, archs, history, 2, seed=seed)]
+    assert sum(arch.factors["activation"] == "relu" for arch in proposed) >= 8
+    assert archs[0] not in proposed
+
+
+def test_tpe_proposes_only_untried_candidates_until_none_is_left(mini_space: SearchSpace) -> None:
+    candidates = mini_space.shuffled(3)[:11]
+    history: list[Trial] = []
+    while proposed := propose_tpe(mini_space, candidates, history, 3, seed=len(history)):
+        ids = [arch.id for arch in proposed]
+        assert len(ids) == len(set(ids)) == min(3, 11 - len(history))
+        assert not set(ids) & {trial.arch_id for trial in history}
+        history += [_trial(arch, len(arch.id) / 100) for arch in proposed]
+    assert sorted(trial.arch_id for trial in history) == sorted(arch.id for arch in candidates)
