@@ -42,7 +42,10 @@ if TYPE_CHECKING:
     from nasproxy.ranking import Estimate, correlate
     from nasproxy.reporting import write_report
     from nasproxy.rundir import LAST, RunDir
-    from nasproxy.runs import PlanStep, Runs, catalog
+    from nasproxy.runs.catalog import catalog
+    from nasproxy.runs.comparing import ComparisonPlan, PlanStep
+    from nasproxy.runs.listener import Listener
+    from nasproxy.runs.runs import Runs
     from nasproxy.scoring import Costs, measure_costs
     from nasproxy.searching import STRATEGIES, search
     from nasproxy.space import Arch, SearchSpace, build, load_space
@@ -76,7 +79,10 @@ _HOMES = {
     "ranking": ("Estimate", "correlate"),
     "reporting": ("write_report",),
     "rundir": ("LAST", "RunDir"),
-    "runs": ("PlanStep", "Runs", "catalog"),
+    "runs.catalog": ("catalog",),
+    "runs.comparing": ("ComparisonPlan", "PlanStep"),
+    "runs.listener": ("Listener",),
+    "runs.runs": ("Runs",),
     "scoring": ("Costs", "measure_costs"),
     "searching": ("STRATEGIES", "search"),
     "space": ("Arch", "SearchSpace", "build", "load_space"),
@@ -98,6 +104,7 @@ __all__ = [
     "CommandConfig",
     "CompareConfig",
     "Comparison",
+    "ComparisonPlan",
     "CondenseConfig",
     "Costs",
     "Dashboard",
@@ -106,6 +113,7 @@ __all__ = [
     "Evaluation",
     "ImageData",
     "ImageSet",
+    "Listener",
     "NasproxyError",
     "PlanStep",
     "ProxyCost",

@@ -36,12 +36,14 @@ class Scores:
     @property
     def selection_means(self) -> Array:
         """(A,) over seeds."""
-        return self.selection.mean(axis=1)
+        means: Array = self.selection.mean(axis=1)
+        return means
 
     @property
     def evaluation_means(self) -> Array:
         """(A,) over seeds."""
-        return self.evaluation.mean(axis=1)
+        means: Array = self.evaluation.mean(axis=1)
+        return means
 
     @property
     def ranks(self) -> Array:
@@ -208,8 +210,8 @@ def _check_overlap(alignment: Alignment, truth: str) -> None:
 def _scores(trials: Trials, arch_ids: Sequence[str]) -> Scores:
     found = [trials.by_id.get(arch_id) for arch_id in arch_ids]
     rows = [trial if trial is not None and trial.is_ranked else None for trial in found]
-    selection = _by_seed([trial and trial.selection_scores for trial in rows])
-    evaluation = _by_seed([trial and trial.evaluation_scores for trial in rows])
+    selection = _by_seed([trial.selection_scores if trial else None for trial in rows])
+    evaluation = _by_seed([trial.evaluation_scores if trial else None for trial in rows])
     return Scores(trials.name, np.array([trial is not None for trial in rows], dtype=bool), selection, evaluation)
 
 

@@ -63,6 +63,11 @@ class ProxySet:
         """Memory in images of this size, rounded up."""
         return math.ceil(self.num_stored_numbers / math.prod(self.images.image_shape))
 
+    @cached_property
+    def content_hash(self) -> str:
+        """32 hex digits that depend on every image, label and class name."""
+        return self.images.content_hash()
+
     @property
     def cost(self) -> ProxyCost:
         """What it costs, before any net is trained on it."""

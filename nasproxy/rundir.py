@@ -97,6 +97,16 @@ class RunDir:
         return str(self.meta["command"])
 
     @property
+    def study_name(self) -> str:
+        """Name of its Optuna study: the folder's own when it was made, whatever that is called now."""
+        return str(self.meta["name"])
+
+    @property
+    def has_study(self) -> bool:
+        """Whether it got as far as to make its study."""
+        return bool(self.meta.get("has_study", False))
+
+    @property
     def is_done(self) -> bool:
         """Whether its work came to its end."""
         return bool(self.meta["status"] == "done")

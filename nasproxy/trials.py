@@ -280,7 +280,7 @@ class Trials(Sequence[Trial]):
         wanted = set(arch_ids)
         return replace(self, items=tuple(trial for trial in self.items if trial.arch_id in wanted))
 
-    def count(self, *states: State) -> int:  # type: ignore[override]  # a sequence counts equal items, we count states
+    def count(self, *states: State) -> int:  # not of equal items, as sequences do
         """How many trials ended so."""
         counts = Counter(trial.state for trial in self.items)
         return sum(counts[state] for state in states)

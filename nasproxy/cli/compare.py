@@ -26,16 +26,16 @@ def compare(
     What earlier runs hold with the same settings and data is read from them. Prints the plan with its times first.
     """
     with Talk() as talk:
-        runs = nap.Runs(runs_dir, listener=talk)
+        plan = nap.Runs(runs_dir, listener=talk).plan(settings=given, preset=preset, resume=resume)
         if dry_run or resume is None:
-            steps = runs.plan(settings=given, preset=preset, resume=resume)
+            steps = plan.steps()
             if dry_run and json:
                 print_json([asdict(step) for step in steps])
             else:
                 print_plan(steps, to_stderr=not dry_run)
         if dry_run:
             return
-        comparison = runs.compare(settings=given, preset=preset, name=name, resume=resume)
+        comparison = plan.perform(name)
     if json:
         print_json([nap.ranking_row(ranking) for ranking in comparison.rankings])
         return
@@ -46,7 +46,7 @@ def compare(
 
 
 def print_comparison(comparison: "nap.Comparison") -> None:
-    """One row a proxy, the best first."""
+    """One row per proxy, the best first."""
     top = nap.format_percent(comparison.rankings[0].top_fraction)
     rows = [
         [

@@ -31,7 +31,7 @@ def ls(
 ) -> None:
     """List runs, or the names that options take: methods, datasets, spaces, nets, proxies, strategies and so on."""
     if what is What.RUNS:
-        metas = [run.meta for run in nap.Runs(runs_dir).list()]
+        metas = [run.meta for run in nap.Runs(runs_dir).all()]
         rows = [{key: str(meta.get(key, "")) for key in ("name", "command", "status", "created")} for meta in metas]
     else:
         rows = [{"name": name, "summary": summary} for name, summary in nap.catalog(what.value).items()]

@@ -33,7 +33,7 @@ def search(
         runs = nap.Runs(runs_dir, listener=talk)
         trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed)
     run = run_of(trials)
-    failed = trials.count(nap.State.FAILED)
+    failed = trials.count(nap.State.FAILED, nap.State.LOST)
     best = trials.ranked()[0]
     result = {
         "run": run.name,

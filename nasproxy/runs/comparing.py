@@ -5,27 +5,29 @@ goes on: a comparison is resumed by starting it again.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nasproxy.alignment import align
 from nasproxy.combining import COMBINATIONS, common_rows
 from nasproxy.comparing import Comparison
 from nasproxy.condensing import METHODS
-from nasproxy.config import CompareConfig, Tree, dump_config, make_config
+from nasproxy.config import CompareConfig, Tree, dump_config, make_config, parse_share
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.files import write_text
-from nasproxy.images import load_images
+from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, create_run, find_run
 from nasproxy.runs.estimating import Speed
-from nasproxy.runs.listener import Listener
-from nasproxy.runs.pieces import WHOLE, Condensing, Piece, Searching, Task, is_done
-from nasproxy.runs.references import SCORED, find_search_run, load_trials, load_truth, parse_fraction, read_arch_ids
-from nasproxy.runs.reporting import Parts, keep_parts, make_comparison, write_comparison, write_weights
-from nasproxy.space import load_space
-from nasproxy.study import Trials
+from nasproxy.runs.listener import Place
+from nasproxy.runs.pieces import WHOLE, Condensing, Piece, RunIndex, Searching, Task
+from nasproxy.runs.references import KEPT, SCORED, find_search_run, load_trials, load_truth, read_arch_ids
+from nasproxy.runs.reporting import Parts, judge, keep_parts, write_comparison, write_weights
+from nasproxy.searching import RaySession
+from nasproxy.space import SearchSpace, load_space
+from nasproxy.trials import Trials
 
 TRAIN = "train"
 """The truth that is made here."""
@@ -34,8 +36,8 @@ TRUTH_ARCHS = "truth_archs.csv"
 
 
 @dataclass(frozen=True)
-class Step:
-    """A line of the plan."""
+class PlanStep:
+    """A line of the plan of a comparison."""
 
     what: str
     run: str | None
@@ -61,122 +63,144 @@ def settings_of_compare(given: Tree, root: Path) -> CompareConfig:
     return config.model_copy(update={"compare": settings.model_copy(update={"proxies": proxies, "truth": truth})})
 
 
-def plan_compare(config: CompareConfig, *, root: Path, listener: Listener) -> list[Step]:
-    """What a comparison will do, in order, and how long each piece takes on this machine.
-
-    Raises:
-        NasproxyError: see `run_compare`.
-    """
-    work = _Work.of(config, root, listener)
-    pieces = [(piece, 1.0) for piece in work.pieces]
-    if config.compare.truth == TRAIN:
-        pieces.append((Searching(work.task, WHOLE), work.truth_share()))
-    found = [piece.find() for piece, _ in pieces]
-    if all(is_done(run) for run in found):
-        return [Step(piece.what, run.name, True, 0.0) for (piece, _), run in zip(pieces, found, strict=True) if run]
-    listener.say("timing some steps of training and condensing for the plan")
-    speed = Speed.measure(work.task)
-    return [
-        Step(piece.what, run.name if run else None, is_done(run), 0.0 if is_done(run) else share * speed.of(piece))
-        for (piece, share), run in zip(pieces, found, strict=True)
-    ]
-
-
-def run_compare(
-    config: CompareConfig, *, root: Path, name: str | None, resume: RunDir | None, listener: Listener
-) -> tuple[RunDir, Comparison]:
-    """The whole experiment, in a run folder: `report.html`, `comparison.csv`, `architectures.csv`, `figures/`.
-
-    Args:
-        config: all settings; those of the run where one is resumed.
-        root: folder of all runs.
-        name: of the comparison; None: after data and space.
-        resume: the comparison to go on with.
-        listener: told about progress.
-
-    Raises:
-        SettingsError: an unknown proxy, method, combination, or `truth_for`.
-        NasproxyError: see `run_condense`, `run_search`, `make_comparison`.
-    """
-    work = _Work.of(config, root, listener)
-    task = work.task
-    parents = task.parents | {"space": task.space.content_hash()}
-    run = resume or create_run(
-        root,
-        name,
-        f"{task.data.name}-{task.space.name}-comparison",
-        command=config.command,
-        config_text=dump_config(config),
-        parents=parents,
-    )
-    run.check_parents(parents)
-    with run.running():
-        parts = work.perform(run, listener)
-        keep_parts(run, parts)
-        listener.say("comparing")
-        comparison = make_comparison(parts, root, run)
-        write_comparison(comparison, parts, root, run.path, title=run.name, dashboard=run.name)
-        run.log(f"done: {len(comparison.rankings)} proxies")
-    return run, comparison
-
-
 @dataclass(frozen=True)
-class _Work:
-    """All pieces of a comparison."""
+class ComparisonPlan:
+    """All pieces of a comparison, checked before anything is started. Made by `Runs.plan`."""
 
     task: Task
     pieces: tuple[Piece, ...]
     """Without the truth, which may depend on them."""
-    scored: tuple[str, ...]
-    """Earlier runs with trials that are compared as they are."""
+    scored: Mapping[str, Trials]
+    """Trials that are compared as they are, by the name of their run."""
+    truth: Trials | None
+    """The truth, where it is there."""
+    resume: RunDir | None
+    """The comparison that goes on."""
 
     @classmethod
-    def of(cls, config: CompareConfig, root: Path, listener: Listener) -> "_Work":
-        """Checks all that can be checked before anything is started."""
-        settings = config.compare
+    def make(
+        cls,
+        place: Place,
+        config: CompareConfig,
+        *,
+        data: ImageData | None = None,
+        space: SearchSpace | None = None,
+        trials: Mapping[str, Trials] | None = None,
+        truth: Trials | None = None,
+        resume: RunDir | None = None,
+    ) -> "ComparisonPlan":
+        """Checks all that can be checked before anything is started.
+
+        Args:
+            place: where runs lie, and who is told about progress.
+            config: all settings; those of the run where one is resumed.
+            data: the images, where they are loaded already.
+            space: the search space, where it is loaded already.
+            trials: searches among the proxies that are in memory already, by the name of their run.
+            truth: the truth, where it is in memory already.
+            resume: the comparison to go on with.
+
+        Raises:
+            SettingsError: an unknown proxy, method, combination, or `truth_for`.
+            NasproxyError: see `load_space`, `load_images`, `load_truth`, `find_run`.
+        """
+        settings, known = config.compare, dict(trials or {})
         _check(config)
-        space = load_space(settings.space)
-        data = load_images(settings=config.images, progress=listener.progress)
-        arch_ids = read_arch_ids(settings.archs, root)
-        task = Task(config, data, space, root, None if arch_ids is None else tuple(arch_ids))
+        space = space or load_space(settings.space)
+        data = data or load_images(settings=config.images, progress=place.listener.progress)
+        arch_ids = read_arch_ids(settings.archs, place.root)
+        task = Task(place, config, data, space, RunIndex.of(place), None if arch_ids is None else tuple(arch_ids))
         space.pick(arch_ids or ())
         pieces: list[Piece] = []
-        scored: list[str] = []
+        scored: dict[str, Trials] = {}
         for proxy in settings.proxies:
             if proxy in METHODS:
                 condensing = Condensing(task, proxy)
                 condensing.config  # noqa: B018  # refuses wrong settings
                 pieces += [condensing, Searching(task, proxy, condensing)]
-            elif proxy in PROXIES or Path(proxy).suffix == ".safetensors" or _is_condensed(proxy, root):
+            elif proxy in PROXIES or Path(proxy).suffix == ".safetensors" or _is_proxy_set(proxy, place.root):
                 pieces.append(Searching(task, proxy))
             else:
-                scored.append(proxy)
+                run = find_search_run(proxy, place.root)
+                scored[run.name] = known[proxy] if proxy in known else load_trials(run)
         if settings.truth != TRAIN:
-            load_truth(settings.truth, root)
-        return cls(task, tuple(pieces), tuple(scored))
+            truth = truth or load_truth(settings.truth, place.root)
+        return cls(task, tuple(pieces), scored, truth, resume)
 
-    def perform(self, run: RunDir, listener: Listener) -> Parts:
+    def steps(self) -> list[PlanStep]:
+        """What will be done, in order, and how long each piece takes on this machine: some steps are timed."""
+        pieces = [(piece, 1.0) for piece in self.pieces]
+        if self.truth is None:
+            pieces.append((Searching(self.task, WHOLE), self._truth_share()))
+        found = [piece.find() for piece, _ in pieces]
+        left = [not (run and run.is_done) for run in found]
+        speed = None
+        if any(left):
+            self.task.place.listener.say("timing some steps of training and condensing for the plan")
+            speed = Speed.measure(self.task)
+        return [
+            PlanStep(
+                piece.what, run.name if run else None, not is_left, share * speed.of(piece) if is_left and speed else 0
+            )
+            for (piece, share), run, is_left in zip(pieces, found, left, strict=True)
+        ]
+
+    def perform(self, name: str | None = None) -> Comparison:
+        """The whole experiment, in a run folder: `report.html`, `comparison.csv`, `architectures.csv`, `figures/`.
+
+        Args:
+            name: of the comparison; None: after data and space.
+
+        Raises:
+            NasproxyError: see `run_condense`, `run_search`, `compare_trials`.
+        """
+        task, config = self.task, self.task.config
+        parents = task.parents | {"space": task.space_hash}
+        run = self.resume or create_run(
+            task.place.root,
+            name,
+            f"{task.data.name}-{task.space.name}-comparison",
+            command=config.command,
+            config_text=dump_config(config),
+            parents=parents,
+        )
+        run.check_parents(parents)
+        with run.running():
+            parts, proxies, truth, weights = self._perform_pieces(run)
+            keep_parts(run, parts)
+            task.place.listener.say("comparing")
+            comparison = replace(judge(parts, proxies, truth, weights), run=run)
+            write_comparison(comparison, parts, task.place.root, run.path, title=run.name, dashboard=run.name)
+            run.log(f"done: {len(comparison.rankings)} proxies")
+        return comparison
+
+    def _perform_pieces(self, run: RunDir) -> tuple[Parts, list[Trials], Trials, dict[str, float] | None]:
         """Does every piece, the truth last."""
-        settings = self.task.config.compare
-        total = len(self.pieces) + (settings.truth == TRAIN)
+        settings, task = self.task.config.compare, self.task
+        total = len(self.pieces) + (self.truth is None)
         condensed: list[str] = []
-        searched: list[str] = []
-        for number, piece in enumerate(self.pieces, start=1):
-            listener.say(f"{number}/{total} {_describe(piece)}")
-            done = piece.perform(listener)
-            (condensed if isinstance(piece, Condensing) else searched).append(done.name)
-        proxies = (*searched, *self.scored)
-        truth, chosen = settings.truth, None
-        if truth == TRAIN:
-            chosen = self._choose([self._load(name) for name in proxies], run)
-            piece = self._truth_for(run, chosen)
-            listener.say(f"{total}/{total} {_describe(piece)}")
-            truth = piece.perform(listener).name
-        if self.task.arch_ids is not None:
-            write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in self.task.arch_ids))
-        return Parts(
-            proxies=proxies,
-            truth=truth,
+        searched: dict[str, Trials] = {}
+        truth, truth_name, chosen = self.truth, settings.truth, None
+        with RaySession(task.config.machine, run.log_path) as ray:
+            for number, piece in enumerate(self.pieces, start=1):
+                task.place.listener.say(f"{number}/{total} {_describe(piece)}")
+                made = piece.perform(ray)
+                if isinstance(piece, Searching):
+                    searched[made.name] = piece.trials.of(task.arch_ids)
+                else:
+                    condensed.append(made.name)
+            proxies = searched | {name: trials.of(task.arch_ids) for name, trials in self.scored.items()}
+            if truth is None:
+                chosen = self._choose(list(proxies.values()), run)
+                last = self._truth_for(run, chosen)
+                task.place.listener.say(f"{total}/{total} {_describe(last)}")
+                truth_name = last.perform(ray).name
+                truth = last.trials
+        if task.arch_ids is not None:
+            write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in task.arch_ids))
+        parts = Parts(
+            proxies=tuple(proxies),
+            truth=truth_name,
             condensed=tuple(condensed),
             combine=settings.combine,
             truth_for=settings.truth_for if chosen else None,
@@ -184,10 +208,7 @@ class _Work:
             top=settings.top,
             seed=settings.seed,
         )
-
-    def _load(self, name: str) -> Trials:
-        """Trials of the architectures that are compared; a run that is read from may have more."""
-        return load_trials(find_search_run(name, self.task.root)).of(self.task.arch_ids)
+        return parts, list(proxies.values()), truth.of(task.arch_ids if chosen is None else chosen), chosen
 
     def _choose(self, proxies: Sequence[Trials], run: RunDir) -> dict[str, float] | None:
         """Architectures for the truth, and how many each one stands for; None: all. Chosen once, then kept."""
@@ -195,7 +216,7 @@ class _Work:
         if kind == "all":
             return None
         if kind == "top":
-            weights = choose_top(proxies, parse_fraction(amount))
+            weights = choose_top(proxies, parse_share(amount))
         else:
             weights = choose_sample(proxies, int(amount), seed=self.task.config.compare.seed)
         write_weights(run.path / TRUTH_ARCHS, weights)
@@ -206,12 +227,12 @@ class _Work:
             return Searching(self.task, WHOLE)
         return Searching(self.task, WHOLE, arch_ids=tuple(chosen), archs=str((run.path / TRUTH_ARCHS).resolve()))
 
-    def truth_share(self) -> float:
+    def _truth_share(self) -> float:
         """Share of the architectures that the truth will be made for; of 'top' at most."""
         kind, _, amount = self.task.config.compare.truth_for.partition(":")
         num_proxies = len(self.task.config.compare.proxies)
         if kind == "top":
-            return min(parse_fraction(amount) * num_proxies, 1.0)
+            return min(parse_share(amount) * num_proxies, 1.0)
         return min(int(amount) / len(self.task.archs), 1.0) if kind == "sample" else 1.0
 
 
@@ -222,22 +243,24 @@ def choose_top(proxies: Sequence[Trials], fraction: float) -> dict[str, float]:
 
 def choose_sample(proxies: Sequence[Trials], count: int, *, seed: int) -> dict[str, float]:
     """Architectures of all fifths of the proxies' average rank, and how many of their fifth each one stands for."""
-    rows = common_rows(proxies)
-    ranks = average_ranks([[trial.score for trial in row] for row in rows])
+    alignment = align(proxies)
+    rows = common_rows(alignment)
+    ranks = average_ranks([scores.selection_means[rows] for scores in alignment.proxies])
     chosen, weights = sample_stratified(ranks, count, seed=seed)
-    return {rows[0][index].arch_id: float(weight) for index, weight in zip(chosen, weights, strict=True)}
+    return {alignment.arch_ids[rows[at]]: float(weight) for at, weight in zip(chosen, weights, strict=True)}
 
 
 def _describe(piece: Piece) -> str:
     found = piece.find()
     if found is None:
         return piece.what
-    return f"{piece.what}: {'read from' if is_done(found) else 'going on with'} {found.name}"
+    return f"{piece.what}: {'read from' if found.is_done else 'going on with'} {found.name}"
 
 
-def _is_condensed(reference: str, root: Path) -> bool:
-    """Whether a run is a condense run; else it has trials."""
-    return bool(find_run(reference, root, "condense", *SCORED).meta["command"] == "condense")
+def _is_proxy_set(reference: str, root: Path) -> bool:
+    """Whether a run holds a proxy set; else it has trials."""
+    run = find_run(reference, root, "condense", *SCORED)
+    return run.command == "condense" or (run.command == KEPT and run.proxy_path.is_file())
 
 
 def _check(config: CompareConfig) -> None:
@@ -253,7 +276,7 @@ def _check(config: CompareConfig) -> None:
         raise SettingsError(f"{settings.proxies[0]!r} alone is no combination; compare two proxies or more")
     kind, colon, amount = settings.truth_for.partition(":")
     if kind == "top" and colon:
-        parse_fraction(amount)
+        parse_share(amount)
     elif not (settings.truth_for == "all" or (kind == "sample" and amount.isdigit() and int(amount) > 0)):
         raise SettingsError(f"truth_for={settings.truth_for!r}; write all, top:5% or sample:36")
     if settings.truth != TRAIN and settings.truth_for != "all":

@@ -1,7 +1,7 @@
 """The work of `nasproxy condense`."""
 
 import json
-from pathlib import Path
+from dataclasses import replace
 
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import complete_settings, describe_method
@@ -10,32 +10,37 @@ from nasproxy.config import CondenseConfig, dump_config
 from nasproxy.device import describe_device, find_device, holds
 from nasproxy.errors import RunError
 from nasproxy.files import write_text
-from nasproxy.images import load_images, save_picture_grid
+from nasproxy.images import ImageData, load_images, save_picture_grid
 from nasproxy.proxies import PROXIES
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir, create_run
-from nasproxy.runs.listener import Listener
+from nasproxy.runs.listener import Place
 
 
 def run_condense(
-    config: CondenseConfig, *, root: Path, name: str | None, resume: RunDir | None, listener: Listener
-) -> tuple[RunDir, ProxySet]:
+    place: Place,
+    config: CondenseConfig,
+    *,
+    data: ImageData | None = None,
+    name: str | None = None,
+    resume: RunDir | None = None,
+) -> ProxySet:
     """Makes a proxy set in a run folder: `proxy.safetensors`, `proxy.png`, `metrics.jsonl`.
 
     Args:
+        place: where runs lie, and who is told about progress.
         config: all settings; those of the run where one is resumed.
-        root: folder of all runs.
+        data: the images, where they are loaded already.
         name: of the run; None: after data and method.
         resume: the run to go on with.
-        listener: told about progress.
 
     Raises:
         NasproxyError: see `load_images`, `condense`, `create_run`.
     """
-    if resume is not None and resume.meta["status"] == "done":
+    if resume is not None and resume.is_done:
         raise RunError(f"run {resume.name} is finished; nothing is left to resume")
     device = find_device(config.machine.device)
-    data = load_images(settings=config.images, progress=listener.progress)
+    data = data or load_images(settings=config.images, progress=place.listener.progress)
     settings = complete_settings(config.condense, data.train)
     config = config.model_copy(update={"condense": settings})
     if holds(device, data.train.num_bytes):
@@ -44,7 +49,7 @@ def run_condense(
         raise RunError(f"run name {name!r} means a proxy of its own in 'search --proxy'; choose another --name")
     parents = {"data": data.data_hash, "split": data.split_hash}
     run = resume or create_run(
-        root,
+        place.root,
         name,
         f"{data.name}-{describe_method(settings, data.train)}-{settings.images_per_class}",
         command=config.command,
@@ -59,11 +64,11 @@ def run_condense(
             f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",
         )
         metrics, num_steps = _Metrics(run, state), METHODS[settings.method].num_steps(settings)
-        listener.progress("condensing", state.step if state else 0, num_steps)
+        place.listener.progress("condensing", state.step if state else 0, num_steps)
 
         def on_step(step: int, loss: float) -> None:
             metrics.add(step, loss)
-            listener.progress("condensing", step, num_steps, f"loss {loss:.4g}")
+            place.listener.progress("condensing", step, num_steps, f"loss {loss:.4g}")
 
         def on_checkpoint(state: CondenseState) -> None:
             state.save(run.checkpoint_path)
@@ -86,7 +91,7 @@ def run_condense(
         save_picture_grid(proxy.images, run.picture_path)
         run.checkpoint_path.unlink(missing_ok=True)
         run.log(f"done: {proxy.num_stored_images} images in {proxy.seconds:.1f} s")
-    return run, proxy
+    return replace(proxy, run=run)
 
 
 class _Metrics:

@@ -1,9 +1,7 @@
 """How long a search or a condensation will take here: a few steps are timed, the rest is multiplication."""
 
-import contextlib
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Self
 
 import numpy as np
@@ -11,8 +9,7 @@ import torch
 
 from nasproxy.condensing import METHODS, condense
 from nasproxy.config import CondenseSettings, RecipeSettings
-from nasproxy.errors import ArchError
-from nasproxy.images import ImageData, ImageSet
+from nasproxy.images import ImageSet
 from nasproxy.nets.zoo import parse_net
 from nasproxy.proxies import PROXIES
 from nasproxy.runs.pieces import Condensing, Piece, Searching, Task
@@ -43,8 +40,8 @@ class Speed:
     def measure(cls, task: Task) -> Self:
         """Trains a small, a middling and a large one of the architectures for some steps."""
         workforce = plan_workforce(task.config.machine)
-        archs, data, recipe = _fitting(task), task.data, task.config.recipe
-        by_size = sorted(archs, key=lambda arch: _flops(arch, data))
+        sizes, data, recipe = _flops_of(task), task.data, task.config.recipe
+        by_size = sorted(sizes, key=lambda arch: sizes[arch])
         chosen = dict.fromkeys(by_size[round(quantile * (len(by_size) - 1))] for quantile in QUANTILES)
         index = torch.arange(min(PROBE_BATCH, len(data.train)), device=data.train.device)
         probe = recipe.model_copy(update={"steps": PROBE_STEPS, "batch_size": PROBE_BATCH})
@@ -52,7 +49,7 @@ class Speed:
         threads = torch.get_num_threads()
         torch.set_num_threads(workforce.threads_per_worker)
         try:
-            points = {_flops(arch, data): _seconds_per_image(arch, images, probe) for arch in chosen}
+            points = {sizes[arch]: _seconds_per_image(arch, images, probe) for arch in chosen}
         finally:
             torch.set_num_threads(threads)
         return cls(tuple(points), tuple(points.values()), task, workforce.num_workers or 1)
@@ -62,9 +59,8 @@ class Speed:
         if isinstance(piece, Condensing):
             return self.of_condensing(piece.config.condense)
         assert isinstance(piece, Searching)
-        search = piece.config(piece.proxy).search
         per_seed = self.of_scoring(SCORES[piece.proxy]) if piece.proxy in SCORES else self.of_training(piece)
-        return per_seed * search.seeds / self.num_workers
+        return per_seed * piece.num_seeds / self.num_workers
 
     def seconds_per_image(self, flops: float) -> float:
         """Between the measured sizes on a straight line of logarithms, beyond them in proportion to the FLOPs."""
@@ -85,15 +81,18 @@ class Speed:
         return 0.0 if score.is_counted else self._of_images(score.batch_size * max(score.num_batches, 1))
 
     def _of_images(self, num_images: float) -> float:
-        archs = _fitting(self.task)
-        return num_images * sum(self.seconds_per_image(_flops(arch, self.task.data)) for arch in archs)
+        return num_images * sum(map(self.seconds_per_image, _flops_of(self.task).values()))
 
     def of_condensing(self, settings: CondenseSettings) -> float:
         """Seconds to make a proxy set, without the speed-up that a long condensation measures for itself."""
         data, num_steps = self.task.data, METHODS[settings.method].num_steps(settings)
         if settings.steps is None:  # selected images: the default net is trained on all of them
             embedding_net = parse_net(settings.embedding_net, data.image_shape)
-            return num_steps * len(data.train) * self.seconds_per_image(_flops(embedding_net, data))
+            return (
+                num_steps
+                * len(data.train)
+                * self.seconds_per_image(measure_costs(embedding_net, data.image_shape, data.num_classes).flops)
+            )
         few = [1, 3] if num_steps > 3 else [0, num_steps]
         quick = {"engine": "eager-float32-64", "embedding_weights": "random"}
         short, longer = (
@@ -103,7 +102,7 @@ class Speed:
 
 
 def _seconds_per_image(arch: Arch, images: ImageSet, recipe: RecipeSettings) -> float:
-    """Of the second of two short trainings: the first one warms up."""
+    """Seconds per image; the first run is warm-up."""
     times = [
         train_seeds(arch, images, recipe, val=None, test=images, num_seeds=1, seed=seed).train_seconds
         for seed in range(2)
@@ -111,21 +110,6 @@ def _seconds_per_image(arch: Arch, images: ImageSet, recipe: RecipeSettings) -> 
     return times[-1] / (PROBE_STEPS * len(images))
 
 
-def _fitting(task: Task) -> list[Arch]:
-    """The architectures that can take the images."""
-    fitting = []
-    for arch in task.archs:
-        with contextlib.suppress(ArchError):
-            _flops(arch, task.data)
-            fitting.append(arch)
-    return fitting
-
-
-def _flops(arch: Arch, data: ImageData) -> int:
-    return _flops_on(arch, data.image_shape, data.num_classes)
-
-
-@cache
-def _flops_on(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> int:
-    """Counted once a process: a plan asks for all architectures at every piece of work."""
-    return measure_costs(arch, image_shape, num_classes).flops
+def _flops_of(task: Task) -> dict[Arch, int]:
+    """FLOPs of a forward pass of the architectures that take the images, where they can be counted."""
+    return {arch: costs.flops for arch in task.archs if (costs := task.costs.of.get(arch.id)) is not None}

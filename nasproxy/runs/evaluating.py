@@ -1,7 +1,6 @@
 """The work of `nasproxy evaluate`."""
 
 import json
-from pathlib import Path
 
 import torch
 
@@ -9,27 +8,34 @@ from nasproxy.config import EvaluateConfig
 from nasproxy.device import describe_device, find_device
 from nasproxy.errors import SettingsError
 from nasproxy.evaluating import Evaluation, evaluate
-from nasproxy.images import load_images
+from nasproxy.images import ImageData, load_images
 from nasproxy.proxyset import ProxySet
-from nasproxy.rundir import find_run, versions
-from nasproxy.runs.listener import Listener
+from nasproxy.rundir import versions
+from nasproxy.runs.listener import Place
 from nasproxy.runs.references import find_proxy
 
 
-def run_evaluate(config: EvaluateConfig, *, root: Path, listener: Listener) -> list[Evaluation]:
+def run_evaluate(
+    place: Place, config: EvaluateConfig, *, proxy: ProxySet | None = None, data: ImageData | None = None
+) -> list[Evaluation]:
     """Test accuracy of nets trained on a proxy set; a condense run keeps the figures in its `evaluations.jsonl`.
+
+    Args:
+        place: where runs lie, and who is told about progress.
+        config: all settings.
+        proxy: the proxy set, where it is in memory already.
+        data: the images, where they are loaded already.
 
     Raises:
         NasproxyError: see `find_proxy`, `load_images`, `evaluate`.
     """
-    settings = config.evaluate
+    settings, listener = config.evaluate, place.listener
     device = find_device(config.machine.device)
-    proxy = find_proxy(settings.proxy, root)
-    if not isinstance(proxy, ProxySet):
+    found = proxy or find_proxy(settings.proxy, place.root)
+    if not isinstance(found, ProxySet):
         raise SettingsError(f"{settings.proxy!r} is no proxy set; name a condense run or a .safetensors file")
-    data = load_images(settings=config.images, progress=listener.progress).to(device)
-    is_run = Path(settings.proxy).suffix != ".safetensors"
-    record_path = find_run(settings.proxy, root).path / "evaluations.jsonl" if is_run else None
+    data = (data or load_images(settings=config.images, progress=listener.progress)).to(device)
+    record_path = found.run.path / "evaluations.jsonl" if found.run else None
 
     def keep(evaluation: Evaluation) -> None:
         if record_path is not None:
@@ -37,7 +43,7 @@ def run_evaluate(config: EvaluateConfig, *, root: Path, listener: Listener) -> l
                 file.write(json.dumps(_record(evaluation, config, device)) + "\n")
 
     return evaluate(
-        proxy,
+        found,
         data,
         config,
         on_progress=lambda net, done, total, work: listener.progress("training nets", done, total, net, work=work),

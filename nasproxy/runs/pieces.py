@@ -1,14 +1,14 @@
 """The pieces of work of a comparison: each is an ordinary run, read from an earlier one where there is an equal."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 from nasproxy.condensing.condense import complete_settings
 from nasproxy.config import (
     RECIPES,
+    CommandConfig,
     CompareConfig,
     CondenseConfig,
     RecipeSettings,
@@ -22,36 +22,122 @@ from nasproxy.files import read_lines
 from nasproxy.images import ImageData
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet
-from nasproxy.rundir import RunDir, list_runs
+from nasproxy.rundir import LAYOUT, RunDir, list_runs
 from nasproxy.runs.condensing import run_condense
-from nasproxy.runs.listener import Listener
-from nasproxy.runs.references import find_proxy
-from nasproxy.runs.searching import run_search
+from nasproxy.runs.listener import Place
+from nasproxy.runs.references import find_proxy, load_trials
+from nasproxy.runs.searching import SearchInput, run_search
 from nasproxy.scoring import SCORES
+from nasproxy.searching import RaySession, SpaceCosts, measure_space
 from nasproxy.space import Arch, SearchSpace
+from nasproxy.trials import Trials
 
 WHOLE = "whole"
-BY_CONTENT = {"search.proxy": "proxy_set", "search.archs": "space"}
+BY_CONTENT = {"search.proxy": "proxy_set", "search.archs": "space", "search.space": "space", "images.dataset": "data"}
 """Settings that name a run or file, and the parent without which the name is all there is: what counts is what they
 name, which a run's parents and ids tell."""
 
 
+@dataclass
+class RunIndex:
+    """Settings and parents of the runs there are, read once."""
+
+    entries: list[tuple[RunDir, CommandConfig, Mapping[str, str]]]
+    """Oldest first: run, settings, role -> hash of what it was made from."""
+
+    @classmethod
+    def of(cls, place: Place) -> "RunIndex":
+        """All condense runs and searches under the root that this version can read."""
+        index = cls([])
+        for run in list_runs(place.root):
+            index.add(run)
+        return index
+
+    def add(self, run: RunDir) -> None:
+        """Takes a run up."""
+        meta = run.meta
+        kinds: dict[str, type[CondenseConfig] | type[SearchConfig]] = {
+            kind.command: kind for kind in (CondenseConfig, SearchConfig)
+        }
+        kind = kinds.get(meta["command"])
+        if kind is None or meta.get("layout") != LAYOUT:
+            return
+        try:
+            self.entries.append((run, read_config(kind, run.config_path), meta["parents"]))
+        except NasproxyError:  # settings that somebody has edited
+            return
+
+    def find_equal(
+        self, config: CommandConfig, parents: Mapping[str, str], arch_ids: Sequence[str] | None = None
+    ) -> RunDir | None:
+        """The newest run with these settings and parents: a finished one, else one that can go on; None: there is none.
+
+        Where it runs ([machine]) makes no difference. A finished search may cover more architectures than asked for.
+
+        Args:
+            config: all settings of the work.
+            parents: role -> hash of what it is made from, as in `meta.json`.
+            arch_ids: of a search: the only architectures to score; None: all of the space.
+        """
+        equal = [
+            run
+            for run, stored, made_from in reversed(self.entries)
+            if made_from == dict(parents) and _is_equal(run, stored, config, parents, arch_ids)
+        ]
+        return next((run for run in equal if run.is_done), next(iter(equal), None))
+
+
+def _is_equal(
+    run: RunDir,
+    stored: CommandConfig,
+    config: CommandConfig,
+    parents: Mapping[str, str],
+    arch_ids: Sequence[str] | None,
+) -> bool:
+    if type(stored) is not type(config):
+        return False
+    changed = {change.partition(":")[0] for change in changed_settings(stored, config)}
+    by_content = {setting for setting, parent in BY_CONTENT.items() if parent in parents}
+    return changed <= by_content and (not isinstance(stored, SearchConfig) or _covers(run, stored, arch_ids))
+
+
+def _covers(run: RunDir, stored: SearchConfig, arch_ids: Sequence[str] | None) -> bool:
+    """Whether a search was asked for these architectures: all of them, and while it is not finished no others."""
+    if not run.archs_path.is_file():
+        return stored.search.archs == "all" and (arch_ids is None or run.is_done)
+    if arch_ids is None:
+        return False
+    scored, wanted = set(read_lines(run.archs_path)), set(arch_ids)
+    return scored == wanted or (scored > wanted and run.is_done)
+
+
 @dataclass(frozen=True)
 class Task:
-    """What all pieces of a comparison share."""
+    """What all pieces of a comparison share; images, costs and run folders are read once."""
 
+    place: Place
     config: CompareConfig
     data: ImageData
     space: SearchSpace
-    root: Path
-    """Folder of all runs."""
+    index: RunIndex
     arch_ids: tuple[str, ...] | None = None
     """The only architectures that are compared; None: the whole space."""
+    proxy_sets: dict[str, ProxySet] = field(default_factory=dict)
+    """Those in memory, by the name of their run or file."""
 
-    @property
+    @cached_property
     def archs(self) -> list[Arch]:
         """What is compared."""
         return self.space.archs() if self.arch_ids is None else self.space.pick(self.arch_ids)
+
+    @cached_property
+    def costs(self) -> SpaceCosts:
+        """Of all architectures that are compared."""
+        return measure_space(self.archs, self.data)
+
+    @cached_property
+    def space_hash(self) -> str:
+        return self.space.content_hash()
 
     @property
     def num_proxy_images(self) -> int:
@@ -62,6 +148,15 @@ class Task:
     def parents(self) -> dict[str, str]:
         """What every piece is made from: role -> hash."""
         return {"data": self.data.data_hash, "split": self.data.split_hash}
+
+    def find_proxy(self, reference: str) -> ProxySet | str:
+        """What a name of a proxy means; a proxy set is read once."""
+        if reference in self.proxy_sets:
+            return self.proxy_sets[reference]
+        found = find_proxy(reference, self.place.root)
+        if isinstance(found, ProxySet):
+            self.proxy_sets[reference] = found
+        return found
 
 
 class Piece(Protocol):
@@ -74,7 +169,7 @@ class Piece(Protocol):
     def find(self) -> RunDir | None:
         """The earlier run that holds it, or that goes on; None: it is to be done."""
 
-    def perform(self, listener: Listener) -> RunDir:
+    def perform(self, ray: RaySession) -> RunDir:
         """Does it, or what is left of it."""
 
 
@@ -103,13 +198,18 @@ class Condensing:
         return made.model_copy(update={"condense": complete_settings(made.condense, self.task.data.train)})
 
     def find(self) -> RunDir | None:
-        return find_equal_run(self.config, self.task.parents, self.task.root)
+        return self.task.index.find_equal(self.config, self.task.parents)
 
-    def perform(self, listener: Listener) -> RunDir:
+    def perform(self, ray: RaySession) -> RunDir:
         found = self.find()
-        if is_done(found):
+        if found is not None and found.is_done:
             return found
-        return run_condense(self.config, root=self.task.root, name=None, resume=found, listener=listener)[0]
+        proxy = run_condense(self.task.place, self.config, data=self.task.data, resume=found)
+        assert proxy.run is not None
+        self.task.proxy_sets[proxy.run.name] = proxy
+        if found is None:
+            self.task.index.add(proxy.run)
+        return proxy.run
 
 
 @dataclass(frozen=True)
@@ -125,6 +225,8 @@ class Searching:
     """The only architectures to score; None: all that are compared."""
     archs: str | None = None
     """File of those."""
+    done: list[Trials] = field(default_factory=list, compare=False)
+    """The trials, once they are in memory."""
 
     @property
     def what(self) -> str:
@@ -145,15 +247,25 @@ class Searching:
         early = RECIPES["early-stop"]
         return config.recipe.model_copy(update={"steps": steps, "epochs": early.epochs})
 
+    @property
+    def num_seeds(self) -> int:
+        """Nets for each architecture."""
+        settings = self.task.config.compare
+        return (self.proxy == WHOLE and settings.truth_seeds) or settings.seeds
+
+    @property
+    def trials(self) -> Trials:
+        """What it found out, after `perform`; an earlier run is read once."""
+        return self.done[0]
+
     def config(self, proxy: str) -> SearchConfig:
         """Settings of the run, of the proxy set where one is made."""
         settings, machine = self.task.config.compare, self.task.config.machine
-        is_truth = self.proxy == WHOLE
         search = {
             "proxy": proxy,
             "space": settings.space,
             "archs": self.archs or settings.archs,
-            "seeds": (is_truth and settings.truth_seeds) or settings.seeds,
+            "seeds": self.num_seeds,
             "seed": settings.seed,
             "storage": settings.storage,
         }
@@ -164,74 +276,33 @@ class Searching:
         proxy = self._find_proxy()
         return None if proxy is None else self._find(proxy)
 
-    def perform(self, listener: Listener) -> RunDir:
+    def perform(self, ray: RaySession) -> RunDir:
         proxy = self._find_proxy() or self.proxy
         found = self._find(proxy)
-        if is_done(found):
+        if found is not None and found.is_done:
+            self.done[:] = [load_trials(found)]
             return found
-        config = self.config(proxy)
-        run, _ = run_search(config, root=self.task.root, name=None, resume=found, retry_failed=False, listener=listener)
-        return run
+        if not (proxy in SCORES and SCORES[proxy].is_counted):
+            ray.start()
+        task, chosen = self.task, self.task.find_proxy(proxy)
+        arch_ids = self.arch_ids or task.arch_ids
+        given = SearchInput(task.data, task.space, chosen, arch_ids, task.costs)
+        trials = run_search(task.place, self.config(proxy), given, resume=found)
+        assert trials.run is not None
+        if found is None:
+            task.index.add(trials.run)
+        self.done[:] = [trials]
+        return trials.run
 
     def _find_proxy(self) -> str | None:
         """What the search is told as its proxy; None while the proxy set is not made."""
         if self.condensing is None:
             return self.proxy
         made = self.condensing.find()
-        return made.name if is_done(made) else None
+        return made.name if made is not None and made.is_done else None
 
     def _find(self, proxy: str) -> RunDir | None:
-        parents = self.task.parents | {"space": self.task.space.content_hash()}
-        if isinstance(found := find_proxy(proxy, self.task.root), ProxySet):
-            parents["proxy_set"] = found.images.content_hash()
-        return find_equal_run(self.config(proxy), parents, self.task.root, arch_ids=self.arch_ids or self.task.arch_ids)
-
-
-def is_done(run: RunDir | None) -> TypeGuard[RunDir]:
-    """Whether there is a run and it is finished."""
-    return run is not None and run.meta["status"] == "done"
-
-
-def find_equal_run(
-    config: CondenseConfig | SearchConfig,
-    parents: Mapping[str, str],
-    root: Path,
-    *,
-    arch_ids: Sequence[str] | None = None,
-) -> RunDir | None:
-    """The newest run with these settings and parents: a finished one, else one that can go on; None: there is none.
-
-    Where it runs ([machine]) makes no difference. A finished search may cover more architectures than asked for.
-
-    Args:
-        config: all settings of the work.
-        parents: role -> hash of what it is made from, as in `meta.json`.
-        root: folder of all runs.
-        arch_ids: of a search: the only architectures to score; None: all of the space.
-    """
-    equal = [run for run in reversed(list_runs(root)) if _is_equal(run, config, parents, arch_ids)]
-    return next((run for run in equal if is_done(run)), next(iter(equal), None))
-
-
-def _is_equal(
-    run: RunDir, config: CondenseConfig | SearchConfig, parents: Mapping[str, str], arch_ids: Sequence[str] | None
-) -> bool:
-    if run.meta["command"] != config.command or run.meta["parents"] != dict(parents):
-        return False
-    try:
-        stored = read_config(type(config), run.config_path)
-    except NasproxyError:  # written by a version with other settings
-        return False
-    changed = {change.partition(":")[0] for change in changed_settings(stored, config)}
-    by_content = {setting for setting, parent in BY_CONTENT.items() if parent in parents}
-    return changed <= by_content and (isinstance(stored, CondenseConfig) or _covers(run, stored, arch_ids))
-
-
-def _covers(run: RunDir, stored: SearchConfig, arch_ids: Sequence[str] | None) -> bool:
-    """Whether a search was asked for these architectures: all of them, and while it is not finished no others."""
-    if not run.archs_path.is_file():
-        return stored.search.archs == "all" and (arch_ids is None or is_done(run))
-    if arch_ids is None:
-        return False
-    scored, wanted = set(read_lines(run.archs_path)), set(arch_ids)
-    return scored == wanted or (scored > wanted and is_done(run))
+        parents = self.task.parents | {"space": self.task.space_hash}
+        if isinstance(found := self.task.find_proxy(proxy), ProxySet):
+            parents["proxy_set"] = found.content_hash
+        return self.task.index.find_equal(self.config(proxy), parents, self.arch_ids or self.task.arch_ids)

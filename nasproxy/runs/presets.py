@@ -1,46 +1,62 @@
 """Comparisons by name: settings to start from."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from nasproxy.config import Tree
 from nasproxy.errors import unknown_name
 
-PRESETS: Mapping[str, Tree] = {
-    # Zhao & Bilen, WACV 2023, Table 5: one GPU, days for the truth
-    "table5": {
-        "images": {"dataset": "cifar10"},
-        "compare": {"proxies": ["random", "dsa", "dm", "early-stop"], "space": "convnet720"},
-        "condense": {"images_per_class": 50},
-    },
-    # the same question in ninety minutes of two CPU cores: narrow nets, 10 images a class, the truth cut to an epoch
-    "two-cores": {
-        "images": {"dataset": "fashion-mnist"},
-        "compare": {
-            "proxies": ["dm", "dsa", "random", "herding", "early-stop", "params", "flops", "synflow", "naswot"],
-            "space": "convnet-narrow",
-            "seeds": 2,
-            "top": 0.2,
-            "combine": ["average", "fitted"],
-            "per_method": {"dm": {"steps": 1500}, "dsa": {"steps": 250}},
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings to start from."""
+
+    summary: str
+    settings: Tree
+
+
+PRESETS: Mapping[str, Preset] = {
+    "table5": Preset(
+        "Zhao & Bilen, WACV 2023, Table 5: one GPU, days for the truth",
+        {
+            "images": {"dataset": "cifar10"},
+            "compare": {"proxies": ["random", "dsa", "dm", "early-stop"], "space": "convnet720"},
+            "condense": {"images_per_class": 50},
         },
-        "condense": {"images_per_class": 10, "embedding_net": "w32-d3-instance-relu-avg"},
-        "recipe": {"epochs": 100},
-        "truth_recipe": {"epochs": 1},
-    },
-    # `nasproxy demo`: the built-in digits, three minutes
-    "demo": {
-        "images": {"dataset": "digits"},
-        "compare": {
-            "proxies": ["dm", "random", "params", "naswot"],
-            "space": "convnet-mini",
-            "seeds": 2,
-            "top": 0.25,
-            "per_method": {"dm": {"steps": 200, "real_batch_size": 64}},
+    ),
+    "two-cores": Preset(
+        "the same question in ninety minutes of two CPU cores: narrow nets, 10 images per class, a truth of one epoch",
+        {
+            "images": {"dataset": "fashion-mnist"},
+            "compare": {
+                "proxies": ["dm", "dsa", "random", "herding", "early-stop", "params", "flops", "synflow", "naswot"],
+                "space": "convnet-narrow",
+                "seeds": 2,
+                "top": 0.2,
+                "combine": ["average", "fitted"],
+                "per_method": {"dm": {"steps": 1500}, "dsa": {"steps": 250}},
+            },
+            "condense": {"images_per_class": 10, "embedding_net": "w32-d3-instance-relu-avg"},
+            "recipe": {"epochs": 100},
+            "truth_recipe": {"epochs": 1},
         },
-        "condense": {"images_per_class": 10, "embedding_net": "w64-d2-instance-relu-avg"},
-        "recipe": {"epochs": 100},
-        "truth_recipe": {"epochs": 20},
-    },
+    ),
+    "demo": Preset(
+        "what `nasproxy demo` does: the built-in digits, three minutes",
+        {
+            "images": {"dataset": "digits"},
+            "compare": {
+                "proxies": ["dm", "random", "params", "naswot"],
+                "space": "convnet-mini",
+                "seeds": 2,
+                "top": 0.25,
+                "per_method": {"dm": {"steps": 200, "real_batch_size": 64}},
+            },
+            "condense": {"images_per_class": 10, "embedding_net": "w64-d2-instance-relu-avg"},
+            "recipe": {"epochs": 100},
+            "truth_recipe": {"epochs": 20},
+        },
+    ),
 }
 """Presets of `nasproxy compare`; what is asked for beside one wins over it."""
 
@@ -53,4 +69,4 @@ def find_preset(name: str) -> Tree:
     """
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
-    return PRESETS[name]
+    return PRESETS[name].settings

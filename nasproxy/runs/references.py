@@ -1,17 +1,21 @@
-"""What people write on the command line, and what it means: runs, proxies, architectures, amounts."""
+"""What names mean: runs, proxies, truths, architectures, amounts."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, read_config
-from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError
+from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, parse_share, read_config
+from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import LAST, RunDir, find_run
-from nasproxy.study import Trials, open_store, sqlite_url
+from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_truth
+from nasproxy.trials import Trials
 
-SCORED = ("search", "combine")
-"""Commands whose runs hold trials."""
+KEPT = "keep"
+"""Command of a run that only keeps what was made in memory."""
+SCORED = ("search", "combine", KEPT)
+"""Commands whose runs may hold trials."""
 
 
 def find_proxy(reference: str, root: Path) -> ProxySet | str:
@@ -26,18 +30,43 @@ def find_proxy(reference: str, root: Path) -> ProxySet | str:
         return reference
     if Path(reference).suffix == ".safetensors":
         return load_proxy_set(Path(reference).expanduser())
-    run = _find_condense_run(reference, root)
+    run = find_condense_run(reference, root)
     if not run.proxy_path.is_file():
         raise RunError(f"run {run.name} has no proxy set yet; finish it with 'nasproxy condense --resume {run.name}'")
-    return load_proxy_set(run.proxy_path)
+    return replace(load_proxy_set(run.proxy_path), run=run)
 
 
-def proxy_defaults(proxy: str, root: Path) -> Tree:
+def find_condense_run(reference: str, root: Path) -> RunDir:
+    """The run of a proxy set that a name, a path or @last refers to.
+
+    Raises:
+        RunNotFoundError: no such run; proxies that need none are named.
+        RunError: a run that made none.
+    """
+    try:
+        return find_run(reference, root, "condense", KEPT)
+    except RunNotFoundError as error:
+        raise RunNotFoundError(f"{error}; proxies that need no run: {', '.join(PROXIES)}") from None
+
+
+def find_search_run(reference: str, root: Path) -> RunDir:
+    """The run of a proxy's trials that a name, a path or @last refers to.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: a run without trials.
+    """
+    return find_run(reference, root, *SCORED)
+
+
+def images_of(proxy: str, root: Path) -> Tree:
     """The images of the condense run that `--proxy` names, as settings to start from; none where it names no run."""
     if proxy in PROXIES or Path(proxy).suffix == ".safetensors":
         return {}
-    config = read_config(CondenseConfig, _find_condense_run(proxy, root).config_path)
-    return {"images": config.images.model_dump()}
+    run = find_condense_run(proxy, root)
+    if run.command == KEPT:
+        return {}
+    return {"images": read_config(CondenseConfig, run.config_path).images.model_dump()}
 
 
 def settings_of_search(given: Tree, root: Path) -> SearchConfig:
@@ -63,30 +92,23 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
         reference, amount = _split_top(archs)
         run = find_search_run(reference, root)
         named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
-        config = search_behind(run, root)
-        defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
-    defaults |= {"recipe": default_recipe(proxy).model_dump()} | proxy_defaults(proxy, root)
+        if config := search_behind(run, root):
+            defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
+    defaults |= {"recipe": default_recipe(proxy).model_dump()} | images_of(proxy, root)
     return make_config(SearchConfig, defaults, given, named)
 
 
-def search_behind(run: RunDir, root: Path) -> SearchConfig:
-    """Settings of a search; of a combination's first one."""
-    while run.meta["command"] == CombineConfig.command:
+def search_behind(run: RunDir, root: Path) -> SearchConfig | None:
+    """Settings of a search; of a combination's first one; None where nobody knows."""
+    while run.command == CombineConfig.command:
         run = find_search_run(read_config(CombineConfig, run.config_path).combine.runs[0], root)
-    return read_config(SearchConfig, run.config_path)
-
-
-def _find_condense_run(reference: str, root: Path) -> RunDir:
-    try:
-        return find_run(reference, root, "condense")
-    except RunNotFoundError as error:
-        raise RunNotFoundError(f"{error}; proxies that need no run: {', '.join(PROXIES)}") from None
+    return None if run.command == KEPT else read_config(SearchConfig, run.config_path)
 
 
 def read_arch_ids(reference: str, root: Path) -> list[str] | None:
     """Ids that `--archs` names: None for 'all', the best of a search for top:RUN:5% or top:RUN:36, else a file's.
 
-    A file has one id a line, or is a CSV with a column `arch_id`.
+    A file has one id per line, or is a CSV with a column `arch_id`.
 
     Raises:
         SettingsError: top:RUN:AMOUNT of another form.
@@ -127,25 +149,10 @@ def parse_amount(text: str) -> int | float:
         SettingsError: neither a percentage in (0, 100] nor a whole number above 0.
     """
     if text.endswith("%"):
-        return parse_fraction(text)
+        return parse_share(text)
     if not text.isdigit() or int(text) == 0:
         raise SettingsError(f"{text!r} is no amount; write a percentage like 5% or a whole number like 36")
     return int(text)
-
-
-def parse_fraction(text: str) -> float:
-    """'5%' or '0.05' -> 0.05.
-
-    Raises:
-        SettingsError: nothing in (0, 1].
-    """
-    try:
-        fraction = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        fraction = 0.0
-    if not 0 < fraction <= 1:
-        raise SettingsError(f"{text!r} is no share; write a percentage like 5%, up to 100%")
-    return fraction
 
 
 def load_trials(run: RunDir) -> Trials:
@@ -154,17 +161,8 @@ def load_trials(run: RunDir) -> Trials:
     Raises:
         InputError: the study cannot be read.
     """
-    return open_store(run.name, storage_url(run)).trials()
-
-
-def find_search_run(reference: str, root: Path) -> RunDir:
-    """The run of a proxy's trials that a name, a path or @last refers to.
-
-    Raises:
-        RunNotFoundError: no such run.
-        RunError: a run without trials.
-    """
-    return find_run(reference, root, *SCORED)
+    trials = open_store(run.study_name, storage_url(run)).trials()
+    return replace(trials, info=replace(trials.info, name=run.name), run=run)
 
 
 def load_truth(reference: str, root: Path) -> Trials:
@@ -184,10 +182,16 @@ def storage_url(run: RunDir) -> str:
     """The Optuna storage of a run with trials.
 
     Raises:
-        InputError: the run keeps its study in a file that is not there.
+        StudyNotFoundError: the run keeps its study in a file that is not there.
     """
-    is_search = run.meta["command"] == SearchConfig.command
+    is_search = run.command == SearchConfig.command
     url = read_config(SearchConfig, run.config_path).search.storage if is_search else None
     if url is None and not run.study_path.is_file():
-        raise InputError(f"run {run.name} has no {run.study_path.name} yet; continue it with --resume {run.name}")
+        raise StudyNotFoundError(f"run {run.name} has no {run.study_path.name}: {_why_no_study(run)}")
     return url or sqlite_url(run.study_path)
+
+
+def _why_no_study(run: RunDir) -> str:
+    if run.has_study:
+        return "put the file back, or search again under another --name"
+    return f"it has not begun; continue it with --resume {run.name}"

@@ -1,20 +1,20 @@
 """From runs to a comparison and its report: what `compare`, `report`, `export` and `dashboard` show of one."""
 
 import csv
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nasproxy.combining import combine_trials
 from nasproxy.comparing import Comparison, compare_trials
-from nasproxy.config import read_toml
 from nasproxy.errors import RunError
 from nasproxy.files import read_lines, write_text
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.references import find_search_run, load_trials, load_truth
 from nasproxy.tables import comparison_frame, rankings_frame, write_table
+from nasproxy.trials import Trials
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,24 @@ class Parts:
     seed: int = 0
 
 
-def make_comparison(parts: Parts, root: Path, run: RunDir | None = None) -> Comparison:
-    """Judges the proxies; `run` is that of the comparison, which knows what architectures it is about.
+def judge(
+    parts: Parts, proxies: Sequence[Trials], truth: Trials, weights: Mapping[str, float] | None = None
+) -> Comparison:
+    """Judges proxies and their combinations.
+
+    Args:
+        parts: how they are compared.
+        proxies: trials of each.
+        truth: of the architectures that have one.
+        weights: how many architectures each of those stands for, where they are a sample.
 
     Raises:
-        NasproxyError: see `find_search_run`, `load_truth`, `combine_trials`, `compare_trials`.
+        NasproxyError: see `combine_trials`, `compare_trials`.
     """
-    asked = read_lines(run.archs_path) if run and run.archs_path.is_file() else None
-    weights = read_weights(run.path / parts.truth_archs) if run and parts.truth_archs else None
-    proxies = [load_trials(find_search_run(name, root)).of(asked) for name in parts.proxies]
-    truth = load_truth(parts.truth, root).of(asked if weights is None else weights)
-    proxies += [combine_trials(proxies, how, truth, name=how, seed=parts.seed) for how in parts.combine]
+    combined = [combine_trials(proxies, how, truth, name=how, seed=parts.seed) for how in parts.combine]
     is_sample = (parts.truth_for or "").startswith("sample")
     return compare_trials(
-        proxies,
+        [*proxies, *combined],
         truth,
         top=parts.top,
         seed=parts.seed,
@@ -64,18 +68,22 @@ def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
 
     Raises:
         RunError: it is not finished.
-        NasproxyError: see `make_comparison`; one of its runs is gone.
+        NasproxyError: see `judge`; one of its runs is gone.
     """
     if "parts" not in run.meta:
         raise RunError(f"comparison {run.name} is not finished; go on with 'nasproxy compare --resume {run.name}'")
     parts = Parts(**run.meta["parts"])
-    return make_comparison(parts, root, run), parts
+    asked = read_lines(run.archs_path) if run.archs_path.is_file() else None
+    weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
+    proxies = [load_trials(find_search_run(name, root)).of(asked) for name in parts.proxies]
+    truth = load_truth(parts.truth, root).of(asked if weights is None else weights)
+    return replace(judge(parts, proxies, truth, weights), run=run), parts
 
 
 def write_comparison(
     comparison: Comparison, parts: Parts, root: Path, folder: Path, *, title: str, dashboard: str | None = None
 ) -> Path:
-    """Writes `report.html` with its figures and tables, `comparison.csv` (a row a proxy) and `architectures.csv`.
+    """Writes `report.html` with its figures and tables, `comparison.csv` (one row per proxy) and `architectures.csv`.
 
     `dashboard` is the run that `nasproxy dashboard` opens on the comparison.
 
@@ -84,35 +92,33 @@ def write_comparison(
     """
     write_table(rankings_frame(list(comparison.rankings)), folder / "comparison.csv")
     write_table(comparison_frame(comparison), folder / "architectures.csv")
-    return write_report(comparison, find_records(parts, root), folder, title=title, dashboard=dashboard)
+    return write_report(comparison, find_records(comparison, parts, root), folder, title=title, dashboard=dashboard)
 
 
-def find_records(parts: Parts, root: Path) -> list[RunRecord]:
+def find_records(comparison: Comparison, parts: Parts, root: Path) -> list[RunRecord]:
     """What the report says about each run."""
     records = [_record(find_run(name, root), "condense") for name in parts.condensed]
-    records += [_record(find_run(name, root), "proxy") for name in parts.proxies]
-    if Path(parts.truth).suffix != ".csv":
-        records.append(_record(find_run(parts.truth, root), "truth"))
-    return records
+    records += [_record(trials.run, "proxy") for trials in comparison.proxies if trials.run]
+    return records + ([_record(comparison.truth.run, "truth")] if comparison.truth.run else [])
 
 
 def _record(run: RunDir, role: str) -> RunRecord:
     settings: Mapping[str, Any] = {
-        section: values for section, values in read_toml(run.config_path).items() if isinstance(values, dict)
+        section: values for section, values in run.read_config().items() if isinstance(values, dict)
     }
     picture = run.picture_path if run.picture_path.is_file() else None
     return RunRecord(name=run.name, role=role, settings=settings, meta=run.meta, picture=picture)
 
 
-def find_pictures(parts: Parts, root: Path) -> dict[str, Path]:
+def find_pictures(comparison: Comparison, parts: Parts, root: Path) -> dict[str, Path]:
     """Pictures of the proxy sets, by the search that trained on each."""
-    pictures = {}
     condensed = {name: find_run(name, root) for name in parts.condensed}
-    for name in parts.proxies:
-        search = read_toml(find_search_run(name, root).config_path).get("search", {})
+    pictures = {}
+    for trials in comparison.proxies:
+        search = trials.run.read_config().get("search", {}) if trials.run else {}
         made = condensed.get(search.get("proxy", ""))
         if made is not None and made.picture_path.is_file():
-            pictures[name] = made.picture_path
+            pictures[trials.name] = made.picture_path
     return pictures
 
 
@@ -123,7 +129,7 @@ def keep_parts(run: RunDir, parts: Parts) -> None:
 
 def write_weights(path: Path, weights: Mapping[str, float]) -> None:
     """The architectures that a truth is made for, and how many of the space each one stands for."""
-    write_text(path, "".join(["arch_id,weight\n", *(f"{arch_id},{weight:g}\n" for arch_id, weight in weights.items())]))
+    write_text(path, "".join(["arch_id,weight\n", *(f"{arch_id},{weight!r}\n" for arch_id, weight in weights.items())]))
 
 
 def read_weights(path: Path) -> dict[str, float]:

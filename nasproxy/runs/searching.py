@@ -3,58 +3,72 @@
 import contextlib
 import math
 import shutil
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from nasproxy.config import SearchConfig, dump_config
 from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
-from nasproxy.files import write_text
-from nasproxy.images import load_images
+from nasproxy.files import read_lines, write_text
+from nasproxy.images import ImageData, load_images
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir, create_run
-from nasproxy.runs.listener import Listener
+from nasproxy.runs.listener import Listener, Place
 from nasproxy.runs.references import find_proxy, read_arch_ids
-from nasproxy.searching import Plan, plan_search, run_plan
-from nasproxy.space import load_space
-from nasproxy.study import State, StudyInfo, Trial, Trials, TrialStore, create_store, open_store, sqlite_url
+from nasproxy.searching import Plan, SpaceCosts, plan_search, run_plan
+from nasproxy.space import SearchSpace, load_space
+from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
+from nasproxy.trials import State, Trial, Trials
+
+
+@dataclass(frozen=True)
+class SearchInput:
+    """What a search is about, as far as it is in memory already; None: it is loaded by what the settings say."""
+
+    data: ImageData | None = None
+    space: SearchSpace | None = None
+    proxy: ProxySet | str | None = None
+    arch_ids: Sequence[str] | None = None
+    costs: SpaceCosts | None = None
+    """Of all its architectures."""
 
 
 def run_search(
+    place: Place,
     config: SearchConfig,
+    given: SearchInput = SearchInput(),
     *,
-    root: Path,
-    name: str | None,
-    resume: RunDir | None,
-    retry_failed: bool,
-    listener: Listener,
-) -> tuple[RunDir, Trials]:
+    name: str | None = None,
+    resume: RunDir | None = None,
+    retry_failed: bool = False,
+) -> Trials:
     """Scores architectures in a run folder: `study.db` (or the storage asked for) and `trials.csv`.
 
     Args:
+        place: where runs lie, and who is told about progress.
         config: all settings; those of the run where one is resumed.
-        root: folder of all runs.
+        given: what is in memory already.
         name: of the run and of its study; None: after data, space and proxy.
         resume: the run to go on with: what its study holds is not scored again.
-        retry_failed: failed architectures of the resumed run are tried again.
-        listener: told about progress.
+        retry_failed: failed architectures of the resumed run are tried again, not only lost ones.
 
     Raises:
+        StudyNotFoundError: the run to go on with has lost its study.
         NasproxyError: see `load_images`, `find_proxy`, `plan_search`, `run_plan`, `create_run`.
     """
     settings = config.search
-    space = load_space(settings.space)
-    data = load_images(settings=config.images, progress=listener.progress)
-    proxy = find_proxy(settings.proxy, root)
-    arch_ids = read_arch_ids(_archs_of(resume) or settings.archs, root)
-    plan = plan_search(space, proxy, data, config, arch_ids)
-    for arch_id, reason in list(plan.left_out.items())[:1]:
-        listener.say(f"{len(plan.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
+    space = given.space or load_space(settings.space)
+    data = given.data or load_images(settings=config.images, progress=place.listener.progress)
+    proxy = given.proxy or find_proxy(settings.proxy, place.root)
+    arch_ids = _arch_ids_of(resume) or given.arch_ids or read_arch_ids(settings.archs, place.root)
+    plan = plan_search(space, proxy, data, config, arch_ids, given.costs)
+    for arch_id, reason in list(plan.costs.left_out.items())[:1]:
+        place.listener.say(f"{len(plan.costs.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
     parents = {"data": data.data_hash, "split": data.split_hash, "space": space.content_hash()}
     if isinstance(proxy, ProxySet):
-        parents["proxy_set"] = proxy.images.content_hash()
+        parents["proxy_set"] = proxy.content_hash
     run = resume or create_run(
-        root,
+        place.root,
         name,
         f"{data.name}-{space.name}-{plan.proxy.name}",
         command=config.command,
@@ -62,32 +76,36 @@ def run_search(
         parents=parents,
     )
     run.check_parents(parents)
-    store = _open_store(run, settings.storage, plan.describe(run.name), is_new=resume is None)
+    store = _open_store(run, plan, settings.storage, is_new=resume is None)
+    done = store.trials()
     try:
         with run.running():
             workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
-            run.update_meta(device=plan.workforce.device_name, workforce=workforce, left_out=plan.left_out)
+            left_out = dict(plan.costs.left_out)
+            run.update_meta(has_study=True, device=plan.workforce.device_name, workforce=workforce, left_out=left_out)
             if arch_ids is not None:  # the run that they were the best of may go on
                 write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in arch_ids))
-            tally = _Tally(list(store.trials()), plan, listener)
-            run.log(
-                f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(tally.trials)} done before"
+            run.log(f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(done)} done before")
+            tally = _Tally(dict(done.by_id), plan, place.listener)
+            trials = run_plan(
+                plan, store, done=done, retry_failed=retry_failed, log_path=run.log_path, on_trial=tally.add
             )
-            trials = run_plan(plan, store, retry_failed=retry_failed, log_path=run.log_path, on_trial=tally.add)
+            trials = replace(trials, info=replace(trials.info, name=run.name), run=run)
             write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
             run.log(f"done: {len(trials)} trials")
     except UsageError:  # found only when Ray was asked, before any training
         if resume is None and len(store.trials()) == 0:
             shutil.rmtree(run.path)
         raise
-    return run, trials
+    return trials
 
 
 @dataclass
 class _Tally:
     """Counts trials for the progress line."""
 
-    trials: list[Trial]
+    trials: dict[str, Trial]
+    """By architecture id."""
     plan: Plan
     listener: Listener
 
@@ -95,16 +113,16 @@ class _Tally:
         self._show()
 
     def add(self, trial: Trial) -> None:
-        self.trials = [*(t for t in self.trials if t.arch_id != trial.arch_id), trial]
+        self.trials[trial.arch_id] = trial
         if not trial.is_ranked:
             self.listener.say(f"{trial.state}: {trial.arch_id}: {trial.reason}")
         self._show()
 
     def _show(self) -> None:
-        scored = [trial for trial in self.trials if trial.is_ranked]
-        best = max(scored, key=lambda trial: trial.score, default=None)
-        note = f"best {_show_score(best)} {best.arch_id}, " if best else ""
-        num_failed = sum(trial.state is State.FAILED for trial in self.trials)
+        ranked = [trial for trial in self.trials.values() if trial.is_ranked]
+        best = max(ranked, key=lambda trial: trial.selection_score, default=None)
+        note = f"best {self._show_score(best)} {best.arch_id}, " if best else ""
+        num_failed = sum(trial.state in (State.FAILED, State.LOST) for trial in self.trials.values())
         self.listener.progress(
             "searching",
             len(self.trials),
@@ -113,35 +131,45 @@ class _Tally:
             work=self._work_done(),
         )
 
+    def _show_score(self, trial: Trial) -> str:
+        is_score = isinstance(self.plan.proxy.scored_by, str)
+        return f"{trial.selection_score:.4g}" if is_score else f"{trial.selection_score:.1%}"
+
     def _work_done(self) -> float | None:
         """By FLOPs, where it is known which architectures will be tried, and what each costs."""
         sizes = {arch.id: self.plan.size_of(arch) for arch in self.plan.archs}
         total = sum(sizes.values())
         if self.plan.num_trials < len(sizes) or math.isinf(total):
             return None
-        return sum(sizes[trial.arch_id] for trial in self.trials if trial.arch_id in sizes) / total
+        return sum(sizes[arch_id] for arch_id in self.trials if arch_id in sizes) / total
 
 
-def _show_score(trial: Trial) -> str:
-    return f"{trial.score:.4g}" if trial.scores else f"{trial.score:.1%}"
+def _arch_ids_of(run: RunDir | None) -> list[str] | None:
+    """Ids that a resumed run was asked for."""
+    return read_lines(run.archs_path) if run and run.archs_path.is_file() else None
 
 
-def _archs_of(run: RunDir | None) -> str | None:
-    """The file of ids that a resumed run was asked for."""
-    return str(run.archs_path) if run and run.archs_path.is_file() else None
-
-
-def _open_store(run: RunDir, url: str | None, info: StudyInfo, *, is_new: bool) -> TrialStore:
+def _open_store(run: RunDir, plan: Plan, url: str | None, *, is_new: bool) -> TrialStore:
     """A new run's new study; a resumed run's own, or a new one where it was stopped before it had one.
 
     A new run whose study cannot be made leaves no folder.
+
+    Raises:
+        StudyNotFoundError: the resumed run had a study, and has lost it.
     """
-    url = url or sqlite_url(run.study_path)
-    if not is_new:
+    info, url = plan.describe(run.study_name), url or sqlite_url(run.study_path)
+    if run.has_study:
+        if url == sqlite_url(run.study_path) and not run.study_path.is_file():
+            raise StudyNotFoundError(
+                f"run {run.name} has lost its {run.study_path.name}, and with it all trials: put the file back, or "
+                "search again under another --name"
+            )
+        return open_store(run.study_name, url, expected=info)
+    if not is_new:  # stopped between making the study and saying so
         with contextlib.suppress(StudyNotFoundError):
-            return open_store(run.name, url, expected=info)
+            return open_store(run.study_name, url, expected=info)
     try:
-        return create_store(info, url)
+        return create_store(info, plan.space.factors, url)
     except NasproxyError:
         if is_new:
             shutil.rmtree(run.path)

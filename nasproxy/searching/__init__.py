@@ -4,9 +4,19 @@
 scores, and `search` brings them together.
 """
 
-from nasproxy.searching.cluster import plan_workforce
-from nasproxy.searching.plan import Plan, plan_search
+from nasproxy.searching.cluster import RaySession, plan_workforce
+from nasproxy.searching.plan import Plan, SpaceCosts, measure_space, plan_search
 from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.searching.search import run_plan, search
 
-__all__ = ["STRATEGIES", "Plan", "plan_search", "plan_workforce", "run_plan", "search"]
+__all__ = [
+    "STRATEGIES",
+    "Plan",
+    "RaySession",
+    "SpaceCosts",
+    "measure_space",
+    "plan_search",
+    "plan_workforce",
+    "run_plan",
+    "search",
+]

@@ -118,6 +118,25 @@ def running_ray(workforce: Workforce) -> Iterator[dict[str, float]]:
             ray.shutdown()
 
 
+class RaySession(contextlib.ExitStack):
+    """One Ray for several searches: started when the first of them asks, ended with the context."""
+
+    def __init__(self, machine: MachineSettings, log_path: Path) -> None:
+        super().__init__()
+        self._machine, self._log_path, self._is_started = machine, log_path, False
+
+    def start(self) -> None:
+        """Starts Ray, unless that was done.
+
+        Raises:
+            SettingsError: see `running_ray`.
+        """
+        if not self._is_started:
+            with ray_output_to(self._log_path):
+                self.enter_context(running_ray(plan_workforce(self._machine)))
+            self._is_started = True
+
+
 @contextlib.contextmanager
 def ray_output_to(path: Path | None) -> Iterator[TextIO]:
     """Sends what Ray prints and logs in this process to a file; None drops it."""

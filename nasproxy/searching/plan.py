@@ -109,8 +109,11 @@ def plan_search(
     fitting = tuple(arch for arch in wanted if arch.id in costs.of)
     if not fitting:
         raise SettingsError(f"no architecture of {space.name} fits these images: {next(iter(costs.left_out.values()))}")
+    left_out = {arch.id: costs.left_out[arch.id] for arch in wanted if arch.id in costs.left_out}
     limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy == "tpe" else len(fitting))
-    return Plan(space, chosen, data, config, fitting, costs, min(limit, len(fitting)), workforce)
+    return Plan(
+        space, chosen, data, config, fitting, SpaceCosts(costs.of, left_out), min(limit, len(fitting)), workforce
+    )
 
 
 def config_from_overrides(proxy: ProxySet | str, overrides: dict[str, Any]) -> SearchConfig:

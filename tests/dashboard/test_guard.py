@@ -12,6 +12,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from nasproxy.study import State, Trial, Trials, create_store, find_study, sqlite_url
 from PIL import Image
 
 from nasproxy.cli.dashboard import open_dashboard
@@ -20,7 +21,6 @@ from nasproxy.dashboard import Dashboard
 from nasproxy.dashboard.guard import find_refusal
 from nasproxy.rundir import create_run
 from nasproxy.space import SearchSpace
-from nasproxy.study import State, Trial, Trials, create_store, find_study, sqlite_url
 from tests import records
 
 NAME = records.INFO.name

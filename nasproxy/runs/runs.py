@@ -1,0 +1,575 @@
+"""`Runs`: everything that nasproxy does, each piece of work in a run folder that can be resumed, shown and compared."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasproxy.config import (
+    EVALUATION_RECIPES,
+    CombineConfig,
+    CommandConfig,
+    CompareConfig,
+    CondenseConfig,
+    EvaluateConfig,
+    RankConfig,
+    SearchConfig,
+    Tree,
+    make_config,
+    merge_layers,
+    nest_settings,
+    resumed_config,
+)
+from nasproxy.errors import SettingsError
+from nasproxy.images import ImageData
+from nasproxy.proxyset import ProxySet
+from nasproxy.rundir import LAST, RunDir, find_run, list_runs
+from nasproxy.runs.listener import Listener, Place, Silence
+from nasproxy.runs.references import (
+    SCORED,
+    find_search_run,
+    images_of,
+    load_trials,
+    load_truth,
+    settings_of_search,
+    storage_url,
+)
+from nasproxy.space import SearchSpace
+from nasproxy.trials import Trials
+
+# Each job is imported by the method that needs it: condensing starts without Ray, Optuna and pandas.
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasproxy.comparing import Comparison
+    from nasproxy.dashboard import Dashboard
+    from nasproxy.evaluating import Evaluation
+    from nasproxy.runs.comparing import ComparisonPlan
+    from nasproxy.runs.reporting import Parts
+
+COMPARE = CompareConfig.command
+_OWN_TRUTH = "{name} is a comparison with its own proxies and truth; name nothing beside it"
+
+Run = str | Path | RunDir
+"""A run: its name under the root, a path, or '@last'."""
+Scored = Run | Trials
+"""A run with trials, or trials in memory."""
+
+
+class Runs:
+    """The run folders under a root, and the work that makes them.
+
+    Arguments that name something take a name, a path, or the object itself where it is in memory. Settings are given as
+    keywords, under the names that flags have (`epochs=20, device="cpu"`), or as a tree {section: {key: value}}. What a
+    method returns has its run folder as `.run`.
+
+        runs = nap.Runs("runs")
+        proxy = runs.condense("digits", "dm", images_per_class=10)
+        trials = runs.search("convnet-mini", proxy, seeds=2)
+        truth = runs.search("convnet-mini", "whole", epochs=20, seeds=2)
+        print(runs.rank([trials], truth).rankings[0].spearman)
+    """
+
+    def __init__(self, root: str | Path = "runs", *, listener: Listener | None = None) -> None:
+        """Keeps runs under `root`, which is made when the first one is; tells `listener` about progress."""
+        self._place = Place(Path(root), listener or Silence())
+
+    @property
+    def root(self) -> Path:
+        """Folder of all runs."""
+        return self._place.root
+
+    def all(self) -> list[RunDir]:
+        """All runs, oldest first."""
+        return list_runs(self.root)
+
+    def find(self, run: Run = LAST, *commands: str) -> RunDir:
+        """A run, made by one of `commands` where any are given.
+
+        Raises:
+            RunNotFoundError: no such run.
+            RunError: it was made by another command, or by a version whose folders this one cannot read.
+        """
+        return run if isinstance(run, RunDir) else find_run(str(run), self.root, *commands)
+
+    def condense(
+        self,
+        data: str | Path | ImageData | None = None,
+        method: str | None = None,
+        *,
+        name: str | None = None,
+        resume: Run | None = None,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> ProxySet:
+        """Makes a proxy set: `proxy.safetensors`, `proxy.png`, `metrics.jsonl`.
+
+        Args:
+            data: a data set by name, an image folder, or loaded images.
+            method: a key of `METHODS`.
+            name: of the run; None: after data and method.
+            resume: the run to go on with.
+            settings: what is asked for, as a tree.
+            overrides: what is asked for, as keywords.
+
+        Raises:
+            NasproxyError: a wrong setting, images that cannot be read, a loss that is not finite.
+        """
+        from nasproxy.runs.condensing import run_condense
+
+        given = self._ask(CondenseConfig, settings, {"method": method, **overrides}, data=data)
+        run = self._resumed(resume, "condense")
+        config = resumed_config(CondenseConfig, run.config_path, given) if run else make_config(CondenseConfig, given)
+        return run_condense(self._place, config, data=_loaded(data), name=name, resume=run)
+
+    def evaluate(
+        self,
+        proxy: Run | ProxySet | None = None,
+        data: str | Path | ImageData | None = None,
+        *,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> "list[Evaluation]":
+        """Test accuracy of nets trained on a proxy set; its run keeps the figures in `evaluations.jsonl`.
+
+        Args:
+            proxy: a condense run, a `.safetensors` file, or a proxy set.
+            data: as for `condense`; None: that of the condense run.
+            settings: as for `condense`.
+            overrides: as for `condense`.
+
+        Raises:
+            NasproxyError: as for `condense`.
+        """
+        from nasproxy.runs.evaluating import run_evaluate
+
+        kept = self._keep_proxy(proxy)
+        given = self._ask(EvaluateConfig, settings, {"proxy": _name_of(kept), **overrides}, data=data)
+        asked = given["evaluate"].get("proxy")
+        if asked is None:
+            raise SettingsError("no proxy set: name a condense run (e.g. @last) or a .safetensors file")
+        if asked == LAST:
+            asked = given["evaluate"]["proxy"] = self.find(LAST, "condense").name
+        defaults = {"recipe": EVALUATION_RECIPES["dm"].model_dump()} | images_of(asked, self.root)
+        config = make_config(EvaluateConfig, defaults, given)
+        in_memory = kept if isinstance(kept, ProxySet) else None
+        return run_evaluate(self._place, config, proxy=in_memory, data=_loaded(data))
+
+    def search(
+        self,
+        space: str | Path | SearchSpace | None = None,
+        proxy: Run | ProxySet | None = None,
+        data: str | Path | ImageData | None = None,
+        *,
+        archs: str | Path | Sequence[str] | None = None,
+        name: str | None = None,
+        resume: Run | None = None,
+        retry_failed: bool = False,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> Trials:
+        """Scores architectures by a proxy: `study.db` (or the storage asked for) and `trials.csv`.
+
+        Args:
+            space: a space by name, its TOML file, or a loaded one.
+            proxy: a condense run, a `.safetensors` file, a proxy set, or a name of `PROXIES`.
+            data: as for `condense`; None: that of the condense run.
+            archs: ids of the only architectures to score, a file of them, or top:RUN:5%; None: the whole space.
+            name: of the run and of its study; None: after data, space and proxy.
+            resume: the run to go on with: what its study holds is not scored again, but for architectures that were
+                lost with their process.
+            retry_failed: architectures that failed are tried again as well.
+            settings: as for `condense`.
+            overrides: as for `condense`.
+
+        Raises:
+            NasproxyError: a wrong setting, something that cannot be read, a storage that cannot be written.
+        """
+        from nasproxy.runs.searching import SearchInput, run_search
+
+        kept = self._keep_proxy(proxy)
+        ids = None if archs is None or isinstance(archs, str | Path) else list(archs)
+        named = {
+            "proxy": _name_of(kept),
+            "archs": str(archs) if archs is not None and ids is None else None,
+            **overrides,
+        }
+        given = self._ask(SearchConfig, settings, named, data=data, space=space)
+        run = self._resumed(resume, "search")
+        config = resumed_config(SearchConfig, run.config_path, given) if run else settings_of_search(given, self.root)
+        in_memory = SearchInput(
+            _loaded(data),
+            space if isinstance(space, SearchSpace) else None,
+            kept if isinstance(kept, ProxySet) else None,
+            ids,
+        )
+        return run_search(self._place, config, in_memory, name=name, resume=run, retry_failed=retry_failed)
+
+    def combine(
+        self,
+        proxies: Sequence[Scored] | None = None,
+        how: str | None = None,
+        truth: Scored | None = None,
+        *,
+        name: str | None = None,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> Trials:
+        """Several searches as one proxy, in a run like that of a search.
+
+        Args:
+            proxies: two searches or more.
+            how: a key of `COMBINATIONS`; None: 'average'.
+            truth: for 'fitted': a search by 'whole', or a CSV file of true accuracies.
+            name: of the run; None: after data, space and kind.
+            settings: as for `condense`.
+            overrides: as for `condense`.
+
+        Raises:
+            NasproxyError: as for `search`.
+        """
+        from nasproxy.runs.combining import run_combine
+
+        searches = [self._keep(trials) for trials in proxies or ()]
+        true = self._keep(truth) if truth is not None else None
+        named = {"runs": [_name_of(trials) for trials in searches] or None, "truth": _name_of(true), "how": how}
+        config = make_config(CombineConfig, self._ask(CombineConfig, settings, {**named, **overrides}))
+        asked = config.combine
+        loaded = [self._load(trials) for trials in searches or asked.runs]
+        known = self._load_truth(found) if (found := true or asked.truth) else None
+        config = config.model_copy(
+            update={"combine": asked.model_copy(update={"runs": tuple(trials.name for trials in loaded)})}
+        )
+        return run_combine(self._place, config, loaded, known, name=name)
+
+    def plan(
+        self,
+        data: str | Path | ImageData | None = None,
+        proxies: Sequence[Scored | ProxySet] | None = None,
+        space: str | Path | SearchSpace | None = None,
+        truth: Scored | None = None,
+        *,
+        preset: str | None = None,
+        resume: Run | None = None,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> "ComparisonPlan":
+        """What `compare` will do, checked; `steps()` says how long it takes here, `perform()` does it.
+
+        Args:
+            data: as for `compare`.
+            proxies: as for `compare`.
+            space: as for `compare`.
+            truth: as for `compare`.
+            preset: as for `compare`.
+            resume: as for `compare`.
+            settings: as for `compare`.
+            overrides: as for `compare`.
+
+        Raises:
+            NasproxyError: as for `compare`.
+        """
+        from nasproxy.runs.comparing import ComparisonPlan, settings_of_compare
+        from nasproxy.runs.presets import find_preset
+
+        kept = [
+            self._keep_proxy(proxy) if isinstance(proxy, ProxySet) else self._keep(proxy) for proxy in proxies or ()
+        ]
+        true = self._keep(truth) if truth is not None else None
+        named = {"proxies": [_name_of(proxy) for proxy in kept] or None, "truth": _name_of(true), **overrides}
+        given = self._ask(CompareConfig, settings, named, data=data, space=space)
+        run = self._resumed(resume, COMPARE)
+        if run:
+            config = resumed_config(CompareConfig, run.config_path, given)
+        else:
+            config = settings_of_compare(merge_layers(find_preset(preset) if preset else {}, given), self.root)
+        return ComparisonPlan.make(
+            self._place,
+            config,
+            data=_loaded(data),
+            space=space if isinstance(space, SearchSpace) else None,
+            trials={trials.name: trials for trials in kept if isinstance(trials, Trials)},
+            truth=true if isinstance(true, Trials) else None,
+            resume=run,
+        )
+
+    def compare(
+        self,
+        data: str | Path | ImageData | None = None,
+        proxies: Sequence[Scored | ProxySet] | None = None,
+        space: str | Path | SearchSpace | None = None,
+        truth: Scored | None = None,
+        *,
+        name: str | None = None,
+        preset: str | None = None,
+        resume: Run | None = None,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> "Comparison":
+        """The whole experiment: condense, search with every proxy, train the truth, compare, report.
+
+        What earlier runs with the same settings and data hold is read from them.
+
+        Args:
+            data: as for `condense`.
+            proxies: condensation methods, names of `PROXIES`, condense runs, proxy sets, or searches.
+            space: as for `search`.
+            truth: a search by 'whole', or a CSV file of true accuracies; None: it is trained here.
+            name: of the comparison; None: after data and space.
+            preset: settings to start from, a key of `PRESETS`.
+            resume: the comparison to go on with.
+            settings: as for `condense`.
+            overrides: as for `condense`.
+
+        Raises:
+            NasproxyError: as for `condense` and `search`.
+        """
+        plan = self.plan(data, proxies, space, truth, preset=preset, resume=resume, settings=settings, **overrides)
+        return plan.perform(name)
+
+    def rank(
+        self,
+        proxies: Sequence[Scored],
+        truth: Scored | None = None,
+        *,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> "Comparison":
+        """Searches judged by a truth; the run of each gets a `ranking.csv`.
+
+        Args:
+            proxies: searches.
+            truth: a search by 'whole', or a CSV file of true accuracies.
+            settings: as for `condense`.
+            overrides: fields of `RankSettings`.
+
+        Raises:
+            NasproxyError: as for `search`.
+        """
+        from nasproxy.tables import rankings_frame, write_table
+
+        comparison, _ = self._judge(proxies, truth, settings, overrides)
+        for trials, ranking in zip(comparison.proxies, comparison.rankings, strict=True):
+            if trials.run:
+                write_table(rankings_frame([ranking]), trials.run.path / "ranking.csv")
+        return comparison
+
+    def report(
+        self,
+        what: "Scored | Comparison | Sequence[Scored]",
+        truth: Scored | None = None,
+        *,
+        folder: str | Path | None = None,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> Path:
+        """Writes the report of a comparison, or of searches and a truth.
+
+        Args:
+            what: a comparison, or searches.
+            truth: of searches: a search by 'whole', or a CSV file of true accuracies.
+            folder: where the page and its figures go; None: the comparison's own, or `report-RUN` under the root.
+            settings: as for `condense`.
+            overrides: fields of `RankSettings`.
+
+        Returns:
+            Path of `report.html`.
+
+        Raises:
+            NasproxyError: as for `search`; something that cannot be written.
+        """
+        from nasproxy.comparing import Comparison
+        from nasproxy.runs.reporting import Parts, load_comparison, write_comparison
+
+        run = self._comparison_run(what)
+        if run is not None:
+            if truth is not None or (settings or {}).get("rank", {}).get("truth") is not None:
+                raise SettingsError(
+                    f"{run.name} is a comparison with its own proxies and truth; name nothing beside it"
+                )
+            comparison, parts = load_comparison(run, self.root)
+            place = Path(folder) if folder else run.path
+            return write_comparison(comparison, parts, self.root, place, title=run.name, dashboard=run.name)
+        if isinstance(what, Comparison):
+            comparison, parts = what, Parts((), "")
+        else:
+            searches = [what] if isinstance(what, str | Path | RunDir | Trials) else what
+            comparison, parts = self._judge(searches, truth, settings, overrides)
+        place = Path(folder) if folder else self.root / f"report-{comparison.proxies[0].name}"
+        title = ", ".join(parts.proxies) or ", ".join(trials.name for trials in comparison.proxies)
+        return write_comparison(comparison, parts, self.root, place, title=title)
+
+    def export(
+        self, what: "Scored | Comparison", path: str | Path | None = None, truth: Scored | None = None
+    ) -> "pd.DataFrame":
+        """Ranked architectures as a table: of a search or combination, or of a comparison with every proxy.
+
+        Args:
+            what: the run, trials or comparison.
+            path: .csv, .parquet or .json to write; None: nothing is written.
+            truth: of a search: a search by 'whole', or a CSV file, whose accuracies and ranks become columns.
+
+        Raises:
+            NasproxyError: as for `search`; a table that cannot be written.
+        """
+        from nasproxy.comparing import Comparison
+        from nasproxy.runs.reporting import load_comparison
+        from nasproxy.tables import comparison_frame, trials_frame, write_table
+
+        run = self._comparison_run(what)
+        if isinstance(what, Comparison) or run is not None:
+            if truth is not None:
+                name = run.name if run else "the comparison"
+                raise SettingsError(f"{name} is a comparison with a truth of its own; leave --truth out")
+            comparison = what if isinstance(what, Comparison) else load_comparison(run or self.find(), self.root)[0]
+            frame = comparison_frame(comparison)
+        else:
+            frame = trials_frame(self._load(what), self._load_truth(truth) if truth is not None else None)
+        if path is not None:
+            write_table(frame, Path(path).expanduser())
+        return frame
+
+    def dashboard(
+        self, what: Sequence[Run] = (LAST,), *, port: int = 0, snapshot: bool = False, allow_changes: bool = False
+    ) -> "Dashboard":
+        """The Optuna dashboard: live on the record of one search; a snapshot of a comparison or of several searches.
+
+        Args:
+            what: one comparison, or searches.
+            port: where to listen; any free port if it is taken, or 0.
+            snapshot: one search, too, is shown as it is now, with a note on every trial.
+            allow_changes: whether the browser may change and delete what it shows.
+
+        Raises:
+            NasproxyError: as for `search`.
+        """
+        from nasproxy.dashboard import Dashboard
+        from nasproxy.runs.reporting import find_pictures, load_comparison
+
+        runs = [self.find(run, *SCORED, COMPARE) for run in what]
+        is_comparison = [run.command == COMPARE for run in runs]
+        if any(is_comparison) and len(runs) > 1:
+            raise SettingsError("a comparison is shown alone; name one comparison, or searches")
+        if len(runs) == 1 and not snapshot and not is_comparison[0]:
+            return Dashboard.of_search(runs[0].study_name, storage_url(runs[0]), port, allow_changes=allow_changes)
+        self._place.listener.say("a snapshot: trials and notes that come later are not in it or not kept")
+        if is_comparison[0]:
+            comparison, parts = load_comparison(runs[0], self.root)
+            pictures = find_pictures(comparison, parts, self.root)
+            return Dashboard.of_comparison(runs[0].name, comparison, pictures, port, allow_changes=allow_changes)
+        return Dashboard.of_searches([load_trials(run) for run in runs], port, allow_changes=allow_changes)
+
+    def _ask(
+        self,
+        kind: type[CommandConfig],
+        settings: Tree | None,
+        overrides: Mapping[str, Any],
+        *,
+        data: str | Path | ImageData | None = None,
+        space: str | Path | SearchSpace | None = None,
+    ) -> Tree:
+        """What is asked for in one tree: settings, then keywords, then objects; paths of what exists are absolute."""
+        sources: Tree = {section: {} for section in kind.model_fields}
+        if isinstance(data, ImageData):
+            sources["images"] = data.settings.model_dump() if data.settings else {"dataset": data.name}
+        elif data is not None:
+            sources["images"] = {"dataset": str(data)}
+        if space is not None:
+            source = (space.source or space.name) if isinstance(space, SearchSpace) else str(space)
+            sources[kind.command] = {"space": source}
+        return _with_absolute_paths(merge_layers(settings or {}, nest_settings(kind, overrides), sources))
+
+    def _resumed(self, resume: Run | None, command: str) -> RunDir | None:
+        return self.find(resume, command) if resume is not None else None
+
+    def _comparison_run(self, what: Any) -> RunDir | None:
+        """The run of a comparison, where that is what was named; None: it is something else."""
+        from nasproxy.comparing import Comparison
+
+        if isinstance(what, Comparison):
+            return what.run
+        names = [what] if isinstance(what, str | Path | RunDir) else list(what) if not isinstance(what, Trials) else []
+        found = [self.find(run, *SCORED, COMPARE) for run in names if not isinstance(run, Trials)]
+        comparisons = [run for run in found if run.command == COMPARE]
+        if comparisons and len(names) > 1:
+            raise SettingsError(_OWN_TRUTH.format(name=comparisons[0].name))
+        return comparisons[0] if comparisons else None
+
+    def _keep(self, what: Scored) -> str | Trials:
+        """A name, or trials with a run."""
+        if isinstance(what, Trials):
+            from nasproxy.runs.combining import keep_trials
+
+            return what if what.run else keep_trials(self._place, what)
+        return str(what.path) if isinstance(what, RunDir) else str(what)
+
+    def _keep_proxy(self, proxy: Run | ProxySet | None) -> str | ProxySet | None:
+        """A name, or a proxy set with a run."""
+        if isinstance(proxy, ProxySet):
+            from nasproxy.runs.combining import keep_proxy_set
+
+            return proxy if proxy.run else keep_proxy_set(self._place, proxy)
+        return str(proxy.path) if isinstance(proxy, RunDir) else None if proxy is None else str(proxy)
+
+    def _load(self, what: Scored) -> Trials:
+        return what if isinstance(what, Trials) else load_trials(self._search_run(what))
+
+    def _search_run(self, run: Run) -> RunDir:
+        return run if isinstance(run, RunDir) else find_search_run(str(run), self.root)
+
+    def _load_truth(self, what: Scored) -> Trials:
+        if isinstance(what, Trials):
+            return what
+        return load_truth(str(what.path) if isinstance(what, RunDir) else str(what), self.root)
+
+    def _judge(
+        self, proxies: Sequence[Scored], truth: Scored | None, settings: Tree | None, overrides: Mapping[str, Any]
+    ) -> "tuple[Comparison, Parts]":
+        from nasproxy.comparing import compare_trials
+        from nasproxy.runs.reporting import Parts
+
+        given = self._ask(RankConfig, settings, overrides)
+        asked = make_config(RankConfig, given).rank
+        true = truth if truth is not None else asked.truth
+        if true is None:
+            raise SettingsError("no truth to compare with: give --truth a search made with --proxy whole, or a CSV")
+        loaded = [self._load(trials) for trials in proxies]
+        comparison = compare_trials(loaded, self._load_truth(true), top=asked.top, seed=asked.seed)
+        names = tuple(trials.name for trials in loaded)
+        return comparison, Parts(names, _name_of(self._keep(true)) or "", top=asked.top, seed=asked.seed)
+
+
+def _loaded(data: str | Path | ImageData | None) -> ImageData | None:
+    return data if isinstance(data, ImageData) else None
+
+
+def _name_of(what: str | Trials | ProxySet | None) -> str | None:
+    """What settings call it."""
+    if what is None or isinstance(what, str):
+        return what
+    assert what.run is not None
+    return what.run.name
+
+
+_PATHS = {
+    "images": ("dataset",),
+    "search": ("proxy", "space", "archs"),
+    "evaluate": ("proxy",),
+    "compare": ("space", "archs", "truth"),
+    "combine": ("truth",),
+    "rank": ("truth",),
+}
+"""Settings that may be the path of a file or folder."""
+
+
+def _with_absolute_paths(tree: Tree) -> Tree:
+    """The tree with paths of what exists made absolute, so that a run can be resumed from anywhere."""
+    for section, keys in _PATHS.items():
+        values = tree.get(section, {})
+        for key in keys:
+            path = Path(str(values[key])).expanduser() if values.get(key) is not None else None
+            is_there = path is not None and (path.is_dir() if key == "dataset" else path.is_file())
+            if path is not None and is_there:
+                values[key] = str(path.resolve())
+    if (data_dir := tree.get("images", {}).get("data_dir")) is not None:
+        tree["images"]["data_dir"] = Path(data_dir).expanduser().resolve()
+    return tree
