@@ -101,7 +101,7 @@ def ranking_row(ranking: Ranking) -> dict[str, Any]:
         elif isinstance(value, dict):
             row |= {f"{name}_{part}": content for part, content in value.items() if part != "num_archs"}
         elif name != "regret_curve":
-            row[name] = value
+            row[name] = str(value) if isinstance(value, ProxyKind) else value
     row["top_num_archs"] = ranking.top_spearman.num_archs
     return row
 

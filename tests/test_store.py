@@ -87,7 +87,7 @@ def test_the_study_says_what_it_is_ranked_by(
 def test_a_study_of_an_earlier_version_is_refused_by_one_line(mini_space: SearchSpace, tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "study.db")
     optuna.create_study(study_name="old", storage=url).set_user_attr("nasproxy", {"name": "old", "metric": "naswot"})
-    with pytest.raises(RunError, match="study 'old' in .* was not written by this version; search again"):
+    with pytest.raises(RunError, match=r"study 'old' in .* was not written by this version; search again"):
         open_store("old", url)
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from nasproxy.dashboard.columns import Column
+from nasproxy.dashboard.sides import Side
+from nasproxy.formatting import MISSING, PERCENT, format_duration, format_estimate, format_number
 from nasproxy.ranking import Estimate
-from nasproxy.study import State, StudyInfo, Trial, Trials
+from nasproxy.trials import SearchInfo, State, Trial, Trials
 
 READING_A_SEARCH = """\
 **How to read it**
@@ -31,74 +32,74 @@ READING_SEARCHES = """\
 
 def search_facts(trials: Trials) -> dict[str, str]:
     """What was run."""
-    info, states = trials.info, [trial.state for trial in trials]
-    counts = ", ".join(f"{states.count(state)} {state}" for state in State if state in states)
+    info, cost = trials.info, trials.cost
+    counts = ", ".join(f"{count} {state}" for state in State if (count := trials.count(state)))
     return {
         "proxy": info.proxy,
-        "proxy made in": f"{info.condense_seconds:,.1f} s",
-        "ranked by": info.metric,
-        "data": f"{info.dataset}; {info.num_images:,} images, {info.num_stored_images:,} stored",
+        "proxy made in": format_duration(cost.condense_seconds),
+        "ranked by": info.selection_metric,
+        "data": f"{info.dataset}; {cost.num_images:,} images, {cost.num_stored_images:,} stored",
         "space": info.space,
         "architectures": f"{len(trials):,}: {counts}" if trials else "none yet",
-        "seeds": f"{info.num_seeds} an architecture",
+        "seeds": f"{info.num_seeds} per architecture",
         "recipe": _recipe(info),
-        "device": info.device or "–",
+        "device": info.device or MISSING,
     }
 
 
 def spearman_facts(spearman: Mapping[str, Estimate]) -> dict[str, str]:
     """How proxies rank, by the names of their searches."""
-    return {f"{name}: Spearman ρ with the truth": _interval(estimate) for name, estimate in spearman.items()}
+    return {f"{name}: Spearman ρ with the truth": _estimate(estimate) for name, estimate in spearman.items()}
 
 
 def search_note(trials: Trials, picture_urls: Iterable[str]) -> str:
     """What was run, and how to read its study."""
     pictures = [f"![{trials.info.proxy}]({url})" for url in picture_urls]
     facts = _table(["", ""], search_facts(trials).items())
-    return _paragraphs(f"## {trials.info.name}", facts, *pictures, READING_A_SEARCH)
+    return _paragraphs(f"## {trials.name}", facts, *pictures, READING_A_SEARCH)
 
 
-def trial_note(trial: Trial, column: Column) -> str:
+def trial_note(trial: Trial, side: Side) -> str:
     """All that a search measured of an architecture, seed by seed."""
+    info = side.trials.info
     measured = {
-        column.measure: (trial.score, trial.scores),
-        "validation accuracy": (trial.val_accuracy, trial.val_accuracies),
-        "test accuracy": (trial.test_accuracy, trial.test_accuracies),
+        info.selection_metric: (trial.selection_score, trial.selection_scores),
+        info.evaluation_metric: (trial.evaluation_score, trial.evaluation_scores),
     }
     rows = [
-        [name, *(_figure(value, name) for value in (mean, *values))]
+        [name, *(_score(value, side) for value in (mean, *values))]
         for name, (mean, values) in measured.items()
         if values
     ]
     seeds = [f"seed {number}" for number in range(1, len(rows[0]) - 1)] if rows else []
     return _paragraphs(
         f"## {trial.arch_id}",
-        f"{trial.state}; rank {_rank(trial.arch_id, column)}; {_costs(trial)}; {trial.train_seconds:,.1f} s",
+        f"{trial.state}; rank {_rank(trial.arch_id, side)}; {_costs(trial)}; {format_duration(trial.train_seconds)}",
         _table(["", "mean", *seeds], rows) if rows else "",
         _reason(trial),
     )
 
 
-def searches_note(name: str, columns: Sequence[Column], num_objectives: int, spearman: Mapping[str, Estimate]) -> str:
+def searches_note(name: str, sides: Sequence[Side], num_objectives: int, spearman: Mapping[str, Estimate]) -> str:
     """What stands side by side, and how to read it.
 
     Args:
         name: of the study.
-        columns: the searches, the first being what trials are sorted by.
+        sides: the searches, the first being what trials are sorted by.
         num_objectives: how many of them are objectives.
         spearman: of proxies with the truth, by name of the search; none where there is no truth.
     """
     rows = [
         [
-            column.label,
-            column.trials.info.proxy,
-            column.measure,
-            f"{len(column.values):,}",
-            _interval(spearman[column.label]) if column.label in spearman else "",
+            side.label,
+            side.trials.info.proxy,
+            side.measure,
+            f"{len(side.values):,}",
+            _estimate(spearman[side.label]) if side.label in spearman else "",
         ]
-        for column in columns
+        for side in sides
     ]
-    left_out = ", ".join(column.label for column in columns[num_objectives:])
+    left_out = ", ".join(side.label for side in sides[num_objectives:])
     return _paragraphs(
         f"## {name}",
         _table(["", "proxy", "value", "architectures", "Spearman ρ with the truth [95 %]"], rows),
@@ -107,12 +108,11 @@ def searches_note(name: str, columns: Sequence[Column], num_objectives: int, spe
     )
 
 
-def arch_note(arch_id: str, columns: Sequence[Column]) -> str:
+def arch_note(arch_id: str, sides: Sequence[Side]) -> str:
     """What each search says of an architecture."""
-    found = [(column, column.by_id[arch_id]) for column in columns if arch_id in column.by_id]
+    found = [(side, side.trials.by_id[arch_id]) for side in sides if arch_id in side.trials.by_id]
     rows = [
-        [column.label, _rank(arch_id, column), _figure(column.values.get(arch_id), column.measure), trial.state]
-        for column, trial in found
+        [side.label, _rank(arch_id, side), _score(side.values.get(arch_id), side), trial.state] for side, trial in found
     ]
     return _paragraphs(
         f"## {arch_id}",
@@ -122,37 +122,35 @@ def arch_note(arch_id: str, columns: Sequence[Column]) -> str:
     )
 
 
-def _rank(arch_id: str, column: Column) -> str:
-    rank = column.ranks.get(arch_id)
-    return "none" if rank is None else f"{rank} of {len(column.ranks)}"
+def _rank(arch_id: str, side: Side) -> str:
+    rank = side.ranks.get(arch_id)
+    return "none" if rank is None else f"{rank} of {len(side.ranks)}"
 
 
-def _recipe(info: StudyInfo) -> str:
+def _recipe(info: SearchInfo) -> str:
     ignored = "epochs" if info.recipe.get("steps") else "steps"
-    return ", ".join(f"{name} {value}" for name, value in info.recipe.items() if name != ignored) or "–"
+    return ", ".join(f"{name} {value}" for name, value in info.recipe.items() if name != ignored) or MISSING
 
 
 def _costs(trial: Trial) -> str:
     if trial.num_params is None or trial.flops is None:
         return "size not known"
-    return f"{trial.num_params:,} parameters; {trial.flops:,} FLOPs an image"
+    return f"{trial.num_params:,} parameters; {trial.flops:,} FLOPs per image"
 
 
 def _reason(trial: Trial) -> str:
     return f"Reason: `{trial.reason.replace('`', '')}`" if trial.reason else ""
 
 
-def _figure(value: float | None, measure: str) -> str:
+def _score(value: float | None, side: Side) -> str:
     if value is None:
-        return "–"
-    return f"{100 * value:.2f} %" if measure.endswith("accuracy") else f"{value:.5g}"
+        return MISSING
+    return f"{format_number(100 * value)}{PERCENT}" if side.is_accuracy else f"{value:.5g}"
 
 
-def _interval(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return f"– ({estimate.note})"
-    ends = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
-    return f"{estimate.value:.2f}{ends}, n = {estimate.num_archs}"
+def _estimate(estimate: Estimate) -> str:
+    text = format_estimate(estimate)
+    return text if estimate.value is None else f"{text}, n = {estimate.num_archs}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

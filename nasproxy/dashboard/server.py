@@ -20,7 +20,8 @@ from nasproxy.comparing import Comparison
 from nasproxy.dashboard.guard import Guard
 from nasproxy.dashboard.snapshot import Snapshot
 from nasproxy.errors import StudyNotFoundError
-from nasproxy.study import Trials, find_study
+from nasproxy.store import find_study
+from nasproxy.trials import Trials
 
 
 class Dashboard:

@@ -14,19 +14,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_dashboard import save_note
 from optuna_dashboard.artifact import get_artifact_path
 
+from nasproxy.alignment import align
 from nasproxy.comparing import Comparison
-from nasproxy.dashboard.columns import (
-    Column,
-    archs_in_order,
-    check_side_by_side,
-    factors_of,
-    score_column,
-    truth_column,
-)
 from nasproxy.dashboard.notes import arch_note, search_facts, search_note, searches_note, spearman_facts, trial_note
+from nasproxy.dashboard.sides import Side, check_names, in_order, selection_side, truth_side
 from nasproxy.errors import InputError
 from nasproxy.ranking import Estimate
-from nasproxy.study import Factors, Trials, make_distributions, set_times, to_optuna
+from nasproxy.store import make_distributions, set_times, to_optuna
+from nasproxy.trials import Factors, Trials, factors_of
 
 MAX_OBJECTIVES = 5
 """Of a study of several searches. Of many objectives nearly every architecture is on the Pareto front, and the
@@ -46,19 +41,22 @@ class Snapshot:
         """A study with all searches side by side, if there are several, then one of each.
 
         Raises:
-            InputError: the searches are in different spaces.
+            InputError: the searches are in different spaces, or of different data.
             SettingsError: two searches have one name.
         """
-        check_side_by_side(searches)
+        check_names(searches)
         factors = factors_of(trial for trials in searches for trial in trials)
         if len(searches) > 1:
-            name = f"{len(searches)} searches side by side"
-            self._add_side_by_side(name, [score_column(trials) for trials in searches], factors, {})
+            alignment = align(searches)
+            sides = [selection_side(alignment, index, trials) for index, trials in enumerate(searches)]
+            self._add_side_by_side(f"{len(searches)} searches side by side", sides, searches, factors, {})
         for trials in searches:
             self._add_search(trials, factors)
 
     def add_comparison(self, name: str, comparison: Comparison, pictures: Mapping[str, Path]) -> None:
         """A study 'NAME: proxies beside the truth', then one of the truth and one of each proxy.
+
+        Architectures that only the truth has are in its own study.
 
         Args:
             name: of the comparison.
@@ -66,39 +64,46 @@ class Snapshot:
             pictures: image files of proxy sets, by the name of the search that trained on them.
 
         Raises:
-            InputError: a picture cannot be read, or searches are in different spaces.
+            InputError: a picture cannot be read.
             SettingsError: two searches have one name.
         """
-        searches = [comparison.truth, *comparison.proxies]
-        check_side_by_side(searches)
+        searches, alignment = [comparison.truth, *comparison.proxies], comparison.alignment
+        check_names(searches)
         factors = factors_of(trial for trials in searches for trial in trials)
-        columns = [truth_column(comparison.truth), *map(score_column, comparison.proxies)]
+        sides = [selection_side(alignment, index, trials) for index, trials in enumerate(comparison.proxies)]
+        sides.insert(0, truth_side(alignment, comparison.truth))
         spearman = {ranking.name: ranking.spearman for ranking in comparison.rankings}
-        study = self._add_side_by_side(f"{name}: proxies beside the truth", columns, factors, spearman)
+        title = f"{name}: proxies beside the truth"
+        study = self._add_side_by_side(title, sides, comparison.proxies, factors, spearman)
         for picture_name, path in pictures.items():
             self._attach(study, picture_name, path)
         for trials in searches:
-            self._add_search(trials, factors, pictures.get(trials.info.name))
+            self._add_search(trials, factors, pictures.get(trials.name))
 
     def _add_search(self, trials: Trials, factors: Factors, picture: Path | None = None) -> None:
         """A copy of a search's own study; its picture as an artifact and in its note."""
-        study = self._create(trials.info.name, [trials.info.metric], search_facts(trials))
+        study = self._create(trials.name, [trials.info.selection_metric], search_facts(trials))
         study.add_trials([to_optuna(trial, factors) for trial in trials])
-        urls = [self._attach(study, trials.info.name, picture)] if picture else []
+        urls = [self._attach(study, trials.name, picture)] if picture else []
         save_note(study, search_note(trials, urls))
-        column = score_column(trials)
-        _save_notes(study, (trial_note(trial, column) for trial in trials))
+        side = selection_side(align([trials]), 0, trials)
+        _save_notes(study, (trial_note(trial, side) for trial in trials))
 
     def _add_side_by_side(
-        self, name: str, columns: Sequence[Column], factors: Factors, spearman: Mapping[str, Estimate]
+        self,
+        name: str,
+        sides: Sequence[Side],
+        searches: Sequence[Trials],
+        factors: Factors,
+        spearman: Mapping[str, Estimate],
     ) -> optuna.Study:
-        """One trial an architecture, the best of the first search first; one objective each of the first searches."""
-        objectives = columns[:MAX_OBJECTIVES]
-        study = self._create(name, [column.label for column in objectives], spearman_facts(spearman))
-        arch_ids = archs_in_order(columns)
-        study.add_trials([_side_by_side(arch_id, columns, objectives, factors) for arch_id in arch_ids])
-        save_note(study, searches_note(name, columns, len(objectives), spearman))
-        _save_notes(study, (arch_note(arch_id, columns) for arch_id in arch_ids))
+        """One trial per architecture of `searches`, best of the first side first; the first sides are objectives."""
+        objectives = sides[:MAX_OBJECTIVES]
+        study = self._create(name, [side.label for side in objectives], spearman_facts(spearman))
+        arch_ids = in_order({trial.arch_id for trials in searches for trial in trials}, sides)
+        study.add_trials([_side_by_side(arch_id, sides, objectives, factors) for arch_id in arch_ids])
+        save_note(study, searches_note(name, sides, len(objectives), spearman))
+        _save_notes(study, (arch_note(arch_id, sides) for arch_id in arch_ids))
         return study
 
     def _create(self, name: str, metrics: Sequence[str], facts: Mapping[str, str]) -> optuna.Study:
@@ -134,22 +139,20 @@ def _save_notes(study: optuna.Study, notes: Iterable[str]) -> None:
         save_note(optuna.Trial(study, frozen._trial_id), note)
 
 
-def _side_by_side(
-    arch_id: str, columns: Sequence[Column], objectives: Sequence[Column], factors: Factors
-) -> FrozenTrial:
+def _side_by_side(arch_id: str, sides: Sequence[Side], objectives: Sequence[Side], factors: Factors) -> FrozenTrial:
     """What searches say of an architecture: complete where it has all objectives.
 
     Else it is pruned, if some search lacks it, or failed, if a search has it without a finite value.
     """
-    found = [column.by_id[arch_id] for column in columns if arch_id in column.by_id]
+    found = [side.trials.by_id[arch_id] for side in sides if arch_id in side.trials.by_id]
     attributes: dict[str, Any] = {"arch_id": arch_id}
     if found[0].num_params is not None:  # the dashboard sorts by an attribute only if all of its values are numbers
         attributes |= {"num_params": found[0].num_params, "flops": found[0].flops}
-    for column in columns:
-        if arch_id in column.values:
-            attributes[f"{column.label}: rank"] = column.ranks[arch_id]
-            attributes[f"{column.label}: value"] = column.values[arch_id]
-    values = [column.values[arch_id] for column in objectives if arch_id in column.values]
+    for side in sides:
+        if arch_id in side.values:
+            attributes[f"{side.label}: rank"] = side.ranks[arch_id]
+            attributes[f"{side.label}: value"] = side.values[arch_id]
+    values = [side.values[arch_id] for side in objectives if arch_id in side.values]
     is_complete = len(values) == len(objectives)
     frozen = create_trial(
         params=dict(found[0].factors),
@@ -162,6 +165,6 @@ def _side_by_side(
     return frozen
 
 
-def _state_without_values(arch_id: str, objectives: Sequence[Column]) -> TrialState:
-    has_failed = any(arch_id in column.by_id and arch_id not in column.values for column in objectives)
+def _state_without_values(arch_id: str, objectives: Sequence[Side]) -> TrialState:
+    has_failed = any(arch_id in side.trials.by_id and arch_id not in side.values for side in objectives)
     return TrialState.FAIL if has_failed else TrialState.PRUNED

@@ -174,7 +174,7 @@ def _bootstrap(statistic: Callable[[NDArray[np.intp]], float], num_archs: int, s
     """A statistic of the architectures with these indices: of all of them, with its percentile interval."""
     if not num_archs:
         return Estimate(None, None, None, 0, note="0 architecture(s): none to select")
-    value = statistic(np.arange(num_archs))
+    value = float(statistic(np.arange(num_archs)))
     drawn = np.random.default_rng(seed).integers(num_archs, size=(NUM_RESAMPLES, num_archs))
     low, high = np.quantile([statistic(rows) for rows in drawn], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(value, min(float(low), value), max(float(high), value), num_archs)

@@ -3,7 +3,7 @@
 from nasproxy.comparing import Comparison
 from nasproxy.config import RECIPES
 from nasproxy.formatting import join_names
-from nasproxy.trials import ProxyKind
+from nasproxy.trials import ProxyKind, Trials
 
 FEW_ARCHS = 20
 """Below so many architectures, the 95 % interval of a middling ρ is about as wide as the scale."""
@@ -13,6 +13,14 @@ def describe_cautions(comparison: Comparison) -> list[str]:
     """Why the figures may mean less than they seem to."""
     parts = (_few_archs, _shortened_truth, _partial_truth, _one_seed, _fitted, _missing_trials)
     return [sentence for part in parts for sentence in part(comparison)]
+
+
+def training_length(trials: Trials) -> str | None:
+    """How long nets were trained; None where nobody says."""
+    steps, epochs = trials.info.recipe.get("steps"), trials.info.recipe.get("epochs")
+    if steps:
+        return f"{steps:,} updates"
+    return f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else None
 
 
 def _few_archs(comparison: Comparison) -> list[str]:
@@ -27,10 +35,9 @@ def _few_archs(comparison: Comparison) -> list[str]:
 
 def _shortened_truth(comparison: Comparison) -> list[str]:
     recipe, usual = comparison.truth.info.recipe, RECIPES["whole"].epochs
-    steps, epochs = recipe.get("steps"), recipe.get("epochs")
-    if not steps and (epochs is None or epochs >= usual):
+    length = training_length(comparison.truth)
+    if length is None or (not recipe.get("steps") and recipe["epochs"] >= usual):
         return []
-    length = f"{steps:,} updates" if steps else f"{epochs} epoch{'s' if epochs != 1 else ''}"
     sentences = [f"The truth was shortened to {length} ({usual} epochs are full training): it is a proxy itself."]
     stopped = [r.label for r in comparison.rankings if r.kind is ProxyKind.EARLY_STOPPING]
     if stopped:

@@ -13,7 +13,7 @@ from nasproxy.comparing import Comparison
 from nasproxy.config import DASHBOARD_PORT
 from nasproxy.formatting import format_interval, format_number, format_percent
 from nasproxy.ranking import Estimate
-from nasproxy.reporting.cautions import describe_cautions
+from nasproxy.reporting.cautions import describe_cautions, training_length
 from nasproxy.reporting.columns import table_columns, table_notes, table_rows
 from nasproxy.reporting.figures import CHARTS
 from nasproxy.reporting.findings import describe_results, verdict_of
@@ -65,9 +65,8 @@ def _studies(comparison: Comparison) -> list[tuple[str, str]]:
 
 def _summary(comparison: Comparison) -> str:
     info, task = comparison.truth.info, comparison.proxies[0].info
-    steps, epochs = info.recipe.get("steps"), info.recipe.get("epochs")
-    length = f"{steps:,} updates" if steps else f"{epochs} epoch{'s' if epochs != 1 else ''}" if epochs else "a table"
     seeds = f"{info.num_seeds} seed{'s' if info.num_seeds != 1 else ''}"
+    length = training_length(comparison.truth) or "a table"
     alignment = comparison.alignment
     chosen = f" ({alignment.truth_for})" if alignment.truth_for not in ("all", "some") else ""
     return (

@@ -7,26 +7,26 @@ import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nasproxy.study import ACCURACY, State, Trial, Trials, create_store, sqlite_url
 from PIL import Image
 
-from nasproxy.cli.dashboard import open_dashboard
-from nasproxy.comparing import Comparison, Ranking
+import nasproxy as nap
+from nasproxy.comparing import Comparison, compare_trials
 from nasproxy.dashboard import Dashboard
-from nasproxy.dashboard.columns import factors_of
 from nasproxy.errors import InputError, SettingsError, StudyNotFoundError
 from nasproxy.ranking import Estimate
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.space import FactorValue, SearchSpace
+from nasproxy.store import create_store, sqlite_url
+from nasproxy.trials import VALIDATION_ACCURACY, ProxyKind, Rung, State, Trial, Trials, factors_of
 from tests import records
 
 INFO = replace(records.INFO, name="by-dm", num_seeds=2, recipe={"epochs": 200, "steps": 5, "lr": 0.01}, device="cpu")
-RHO = Estimate(0.874, 0.72, 0.951, 4, p_value=0.01)
+RHO = Estimate(0.874, 0.72, 0.951, 4)
 NO_RHO = Estimate(None, None, None, 1, note="one architecture")
 
 
@@ -35,7 +35,14 @@ def by_dm(mini_space: SearchSpace) -> Trials:
     """Seven architectures: accuracies fall from the first to the sixth, which is at chance; the seventh failed."""
     archs = mini_space.archs()[:7]
     items = [
-        Trial(arch.id, arch.factors, State.COMPLETE, (0.9 - number / 10, 0.9 - number / 10), (0.8, 0.7), 1234, 56_789)
+        Trial(
+            arch.id,
+            arch.factors,
+            State.COMPLETE,
+            (Rung((0.9 - number / 10,) * 2, (0.8 - number / 10, 0.7 - number / 10)),),
+            num_params=1234,
+            flops=56_789,
+        )
         for number, arch in enumerate(archs)
     ]
     items[5] = replace(items[5], state=State.AT_CHANCE)
@@ -47,11 +54,13 @@ def by_dm(mini_space: SearchSpace) -> Trials:
 def by_naswot(by_dm: Trials) -> Trials:
     """The same architectures in the opposite order; the first has no finite score."""
     items = [
-        replace(trial, state=State.COMPLETE, val_accuracies=(), test_accuracies=(), scores=(100.0 * number,) * 2)
+        replace(trial, state=State.COMPLETE, rungs=(Rung((100.0 * number,) * 2, (100.0 * number,) * 2),))
         for number, trial in enumerate(by_dm)
     ]
-    items[0] = replace(items[0], state=State.NOT_FINITE, scores=(math.inf, 1.0), reason="not finite")
-    return Trials(replace(INFO, name="by-naswot", proxy="naswot", metric="naswot"), tuple(items))
+    rung = Rung((math.inf, 1.0), (math.inf, 1.0))
+    items[0] = replace(items[0], state=State.NOT_FINITE, rungs=(rung,), reason="not finite")
+    info = replace(INFO, name="by-naswot", proxy="naswot", kind=ProxyKind.FORMULA, score_name="naswot")
+    return Trials(info, tuple(items))
 
 
 @pytest.fixture
@@ -59,10 +68,10 @@ def truth(by_dm: Trials) -> Trials:
     """Full training of the first five architectures; the second is the best."""
     accuracies = (0.91, 0.95, 0.89, 0.85, 0.7)
     items = [
-        replace(trial, val_accuracies=(0.5, 0.5), test_accuracies=(accuracy, accuracy), loss_curve={10: 1.5, 20: 0.25})
+        replace(trial, rungs=(Rung((0.5, 0.5), (accuracy, accuracy)),), loss_curve={10: 1.5, 20: 0.25})
         for trial, accuracy in zip(by_dm, accuracies, strict=False)
     ]
-    return Trials(replace(INFO, name="by-whole", proxy="whole"), tuple(items))
+    return Trials(replace(INFO, name="by-whole", proxy="whole", kind=ProxyKind.FULL_TRAINING), tuple(items))
 
 
 @pytest.fixture
@@ -71,13 +80,10 @@ def comparison(truth: Trials, by_dm: Trials, by_naswot: Trials) -> Comparison:
 
 
 def _comparison(truth: Trials, *proxies: Trials) -> Comparison:
-    rankings = [_ranking(trials.info.name, NO_RHO if number else RHO) for number, trials in enumerate(proxies)]
-    return Comparison(truth, proxies, tuple(rankings), (), (), RHO, RHO, (), "some", 7)
-
-
-def _ranking(name: str, spearman: Estimate) -> Ranking:
-    values: dict[str, Any] = {field.name: 0 for field in fields(Ranking)}
-    return Ranking(**values | {"name": name, "spearman": spearman})
+    comparison = compare_trials(proxies, truth)
+    first, *others = comparison.rankings
+    rankings = (replace(first, spearman=RHO), *(replace(ranking, spearman=NO_RHO) for ranking in others))
+    return replace(comparison, rankings=rankings)
 
 
 @pytest.fixture
@@ -128,10 +134,10 @@ def can_connect(address: str) -> bool:
 
 def test_one_search_is_shown_live_with_curves(tmp_path: Path, mini_space: SearchSpace, truth: Trials) -> None:
     url = sqlite_url(tmp_path / "study.db")
-    store = create_store(INFO, url)
-    store.add(truth[0], mini_space)
+    store = create_store(INFO, mini_space.factors, url)
+    store.add(truth[0])
     with browsing(Dashboard.of_search(INFO.name, url, 0)) as browser:
-        store.add(truth[1], mini_space)
+        store.add(truth[1])
         shown = browser.study(1)
     assert [trial["values"] for trial in shown["trials"]] == [[0.5], [0.5]]
     assert shown["trials"][0]["intermediate_values"] == [{"step": 10, "value": 1.5}, {"step": 20, "value": 0.25}]
@@ -148,7 +154,7 @@ def test_several_searches_stand_side_by_side_before_each_of_them(by_dm: Trials, 
     ]
     assert [study["objective_names"] for study in (both, dm, naswot)] == [
         ["by-dm", "by-naswot"],
-        [ACCURACY],
+        [VALIDATION_ACCURACY],
         ["naswot"],
     ]
     assert [study["directions"] for study in (both, dm)] == [["maximize"] * 2, ["maximize"]]
@@ -169,8 +175,11 @@ def test_notes_of_a_search_say_what_was_run_and_measured(by_dm: Trials, by_naswo
     assert "epochs" not in note
     assert {"key": "proxy", "value": "digits-dm"} in dm["user_attrs"]
     first, failed = dm["trials"][0]["note"]["body"], dm["trials"][6]["note"]["body"]
-    assert first.startswith(f"## {by_dm[0].arch_id}\n\ncomplete; rank 1 of 6; 1,234 parameters; 56,789 FLOPs an image")
-    assert "| test accuracy\N{EM SPACE} | 75.00 %\N{EM SPACE} | 80.00 %\N{EM SPACE} | 70.00 %\N{EM SPACE} |" in first
+    assert first.startswith(f"## {by_dm[0].arch_id}\n\ncomplete; rank 1 of 6; 1,234 parameters; 56,789 FLOPs per image")
+    assert (
+        "| test accuracy\N{EM SPACE} | 75.00\xa0%\N{EM SPACE} | 80.00\xa0%\N{EM SPACE} | 70.00\xa0%\N{EM SPACE} |"
+        in first
+    )
     assert "failed; rank none; size not known" in failed
     assert "Reason: `MemoryError: x | 17 GiB`" in failed
     assert (
@@ -202,10 +211,27 @@ def test_only_an_arch_with_all_values_is_complete(comparison: Comparison) -> Non
     assert float(pruned["by-dm: value"]) == pytest.approx(0.4)
     assert not [name for name in pruned if name.startswith("true")]
     assert (
-        "| by-dm\N{EM SPACE} | 6 of 6\N{EM SPACE} | 40.00 %\N{EM SPACE} | at-chance\N{EM SPACE} |"
+        "| by-dm\N{EM SPACE} | 6 of 6\N{EM SPACE} | 40.00\xa0%\N{EM SPACE} | at-chance\N{EM SPACE} |"
         in trials[5]["note"]["body"]
     )
     assert "Reason: `not finite`" in trials[1]["note"]["body"]
+
+
+def test_architectures_that_only_the_truth_has_are_in_its_own_study(truth: Trials, by_dm: Trials) -> None:
+    """And those that no proxy could score are beside the others, as failed."""
+    few = replace(by_dm, items=(*by_dm.items[1:4], by_dm.items[6]))
+    with browsing(Dashboard.of_comparison("digits", compare_trials([few], truth), {}, 0)) as browser:
+        beside, alone = (browser.study(number)["trials"] for number in range(2))
+    assert [attributes(trial)["arch_id"] for trial in beside] == [by_dm[number].arch_id for number in (1, 2, 3, 6)]
+    assert [trial["state"] for trial in beside] == ["Complete", "Complete", "Complete", "Fail"]
+    assert len(alone) == 5
+
+
+def test_equal_scores_share_the_better_rank(by_dm: Trials) -> None:
+    same = replace(by_dm, items=tuple(replace(trial, rungs=by_dm[1].rungs) for trial in by_dm.items[:3]))
+    with browsing(Dashboard.of_searches([same], 0)) as browser:
+        notes = [trial["note"]["body"] for trial in browser.study(0)["trials"]]
+    assert all("; rank 1 of 3;" in note for note in notes)
 
 
 def test_a_comparison_says_how_proxies_rank(comparison: Comparison) -> None:
@@ -270,7 +296,7 @@ def test_searches_that_cannot_share_a_study_are_refused(by_dm: Trials, by_naswot
     with pytest.raises(SettingsError, match="search by-dm is given twice"):
         Dashboard.of_searches([by_dm, by_naswot, by_dm], 0)
     elsewhere = Trials(replace(INFO, name="other", space="mobile", space_hash="dd"), by_dm.items)
-    with pytest.raises(InputError, match="runs by-dm and other are in different spaces"):
+    with pytest.raises(InputError, match="runs by-dm and other cannot be compared: their space differs"):
         Dashboard.of_searches([by_dm, elsewhere], 0)
 
 
@@ -282,7 +308,7 @@ def test_factors_are_sorted_numbers_first() -> None:
 
 def test_dashboard_listens_on_the_wanted_port_unless_it_is_taken(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "study.db")
-    create_store(INFO, url)
+    create_store(INFO, {}, url)
     with Dashboard.of_search(INFO.name, url, 0) as first:
         taken = int(first.address.split(":")[2].split("/")[0])
         with Dashboard.of_search(INFO.name, url, taken) as second:
@@ -294,7 +320,7 @@ def test_dashboard_listens_on_the_wanted_port_unless_it_is_taken(tmp_path: Path)
 
 def test_dashboard_of_an_unknown_study_is_refused(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "study.db")
-    create_store(INFO, url)
+    create_store(INFO, {}, url)
     with pytest.raises(StudyNotFoundError, match="no study 'other'"):
         Dashboard.of_search("other", url, 0)
 
@@ -306,9 +332,9 @@ def runs(tmp_path: Path, mini_space: SearchSpace, by_dm: Trials, by_naswot: Tria
     for trials in (by_dm, by_naswot):
         settings = '[search]\nproxy = "naswot"\n'
         run = create_run(tmp_path, trials.info.name, "", command="search", config_text=settings, parents={})
-        store = create_store(trials.info, sqlite_url(run.study_path))
+        store = create_store(trials.info, mini_space.factors, sqlite_url(run.study_path))
         for trial in trials:
-            store.add(trial, mini_space)
+            store.add(trial)
         folders.append(run)
     return folders
 
@@ -321,13 +347,13 @@ def runs(tmp_path: Path, mini_space: SearchSpace, by_dm: Trials, by_naswot: Tria
         (2, False, ["2 searches side by side", "by-dm", "by-naswot"]),
     ],
 )
-def test_the_command_opens_one_search_live_and_more_as_a_snapshot(
-    count: int, snapshot: bool, names: list[str], runs: list[RunDir], capsys: pytest.CaptureFixture[str]
+def test_runs_open_one_search_live_and_more_as_a_snapshot(
+    count: int, snapshot: bool, names: list[str], runs: list[RunDir]
 ) -> None:
-    with browsing(open_dashboard(runs[:count], runs[0].path.parent, 0, snapshot=snapshot)) as browser:
+    opened = nap.Runs(runs[0].path.parent).dashboard([run.name for run in runs[:count]], port=0, snapshot=snapshot)
+    with browsing(opened) as browser:
         studies = browser.json("/api/studies")["study_summaries"]
         note = browser.study(studies[0]["study_id"])["note"]["body"]
     assert [study["study_name"] for study in studies] == names
     is_live = note == ""
     assert is_live == (count == 1 and not snapshot)
-    assert ("a snapshot" in capsys.readouterr().err) != is_live
