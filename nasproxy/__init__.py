@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nasproxy.alignment import Alignment, align
     from nasproxy.combining import combine_trials
     from nasproxy.comparing import Comparison, Ranking, compare_trials, rank
     from nasproxy.condensing import METHODS, condense
@@ -50,9 +51,10 @@ if TYPE_CHECKING:
     from nasproxy.searching import STRATEGIES, search
     from nasproxy.space import Arch, SearchSpace, build, load_space
     from nasproxy.tables import comparison_frame, csv_text, ranking_row, read_truth, trials_frame, write_table
-    from nasproxy.trials import ProxyCost, ProxyKind, SearchInfo, State, Trial, Trials
+    from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 _HOMES = {
+    "alignment": ("Alignment", "align"),
     "combining": ("combine_trials",),
     "comparing": ("Comparison", "Ranking", "compare_trials", "rank"),
     "condensing": ("METHODS", "condense"),
@@ -87,7 +89,7 @@ _HOMES = {
     "searching": ("STRATEGIES", "search"),
     "space": ("Arch", "SearchSpace", "build", "load_space"),
     "tables": ("comparison_frame", "csv_text", "ranking_row", "read_truth", "trials_frame", "write_table"),
-    "trials": ("ProxyCost", "ProxyKind", "SearchInfo", "State", "Trial", "Trials"),
+    "trials": ("ProxyCost", "ProxyKind", "Rung", "SearchInfo", "State", "Trial", "Trials"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -99,6 +101,7 @@ __all__ = [
     "METHODS",
     "PROXIES",
     "STRATEGIES",
+    "Alignment",
     "Arch",
     "CombineConfig",
     "CommandConfig",
@@ -122,6 +125,7 @@ __all__ = [
     "RankConfig",
     "Ranking",
     "RunDir",
+    "Rung",
     "Runs",
     "SearchConfig",
     "SearchInfo",
@@ -131,6 +135,7 @@ __all__ = [
     "Tree",
     "Trial",
     "Trials",
+    "align",
     "build",
     "catalog",
     "combine_trials",

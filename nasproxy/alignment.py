@@ -2,7 +2,7 @@
 
 Ranking, combining, report, tables and dashboard all read an `Alignment`.
 
-Notation: A architectures that any of the proxies scored, P proxies, S seeds.
+Notation: A architectures that any of the searches knows, P proxies, S seeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -77,14 +77,25 @@ class Alignment:
         return len(self.arch_ids)
 
     @property
-    def num_truths(self) -> int:
-        """Architectures with a truth."""
-        return int(self.truth.is_known.sum())
+    def is_scored(self) -> Mask:
+        """(A,) whether any proxy has a score of the architecture."""
+        scored: Mask = np.logical_or.reduce([scores.is_known for scores in self.proxies])
+        return scored
+
+    @property
+    def num_scored(self) -> int:
+        """Architectures that any proxy scored."""
+        return int(self.is_scored.sum())
+
+    @property
+    def with_truth(self) -> Indices:
+        """Indices of the architectures that any proxy and the truth scored."""
+        return np.flatnonzero(self.is_scored & self.truth.is_known)
 
     @property
     def is_whole(self) -> bool:
         """Whether every architecture that a proxy scored has a truth."""
-        return self.num_truths == len(self)
+        return len(self.with_truth) == self.num_scored
 
     @property
     def true_ranks(self) -> Array:
@@ -141,9 +152,9 @@ def align(
             check_same_task(trials, truth)
         truth = truth if weights is None else truth.of(weights.keys())
     known: dict[str, Trial] = {}
-    for trials in proxies:
+    for trials in [*proxies, *([describe_truth(truth, proxies)] if truth else [])]:
         for trial in trials:
-            if trial.is_ranked and (trial.arch_id not in known or known[trial.arch_id].num_params is None):
+            if trial.arch_id not in known or known[trial.arch_id].num_params is None:
                 known[trial.arch_id] = trial
     arch_ids = tuple(sorted(known))
     archs = [known[arch_id] for arch_id in arch_ids]

@@ -58,7 +58,7 @@ class Ranking:
     selected_truth_accuracy: float
     """Test accuracy of the selected architecture after full training."""
     best_truth_accuracy: float
-    """Best test accuracy after full training among these architectures."""
+    """Best test accuracy after full training among all architectures with a truth."""
     top_fraction: float
     spearman: Estimate
     """Over all architectures with a truth."""
@@ -181,7 +181,7 @@ def compare_trials(
     best_first = sorted(range(len(judged)), key=lambda index: _or_least(judged[index].spearman), reverse=True)
     alignment = replace(alignment, proxies=tuple(alignment.proxies[index] for index in best_first))
     shown = Counter(ranking.label for ranking in judged)
-    with_truth = np.flatnonzero(alignment.truth.is_known)
+    with_truth = alignment.with_truth
     true = alignment.truth.evaluation[with_truth]
     return Comparison(
         truth=describe_truth(truth, proxies).of(None if weights is None else weights.keys()),
@@ -216,7 +216,7 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
         num_archs=len(rows),
         selected=alignment.arch_ids[rows[0]],
         selected_truth_accuracy=float(true[0]),
-        best_truth_accuracy=float(true.max()),
+        best_truth_accuracy=float(np.nanmax(alignment.truth.evaluation_means)),
         top_fraction=top,
         spearman=_correlate(alignment, index, rows),
         kendall=_correlate(alignment, index, rows, kind="kendall"),

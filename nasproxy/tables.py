@@ -22,6 +22,8 @@ from nasproxy.files import write_atomically
 from nasproxy.trials import ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
+Frame = pd.DataFrame
+"""A table in memory."""
 
 
 def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
@@ -112,7 +114,7 @@ def rankings_frame(rankings: list[Ranking]) -> pd.DataFrame:
 
 
 def comparison_frame(comparison: Comparison) -> pd.DataFrame:
-    """One row per architecture that any proxy scored, best truth first, those without a truth last.
+    """One row per architecture that any proxy tried, best truth first, those without a truth last.
 
     Columns: arch_id, the factors, num_params, flops, truth_rank, truth_test_accuracy, truth_test_accuracy_std,
     truth_val_accuracy; for each proxy NAME: 'NAME score', 'NAME rank', 'NAME score_std', 'NAME test_accuracy' (where it
@@ -133,7 +135,8 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
     }
     for index in range(len(comparison.proxies)):
         columns |= _proxy_columns(comparison, index)
-    frame = pd.DataFrame(columns)
+    tried = [any(arch_id in trials.by_id for trials in comparison.proxies) for arch_id in alignment.arch_ids]
+    frame = pd.DataFrame(columns)[tried]
     return frame.sort_values(["truth_rank", "arch_id"], na_position="last").reset_index(drop=True)
 
 

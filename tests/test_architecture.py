@@ -16,10 +16,10 @@ PACKAGE = Path(nasproxy.__file__).parent
 LAYERS = [
     {"errors", "seeding", "files"},
     {"config", "space", "rundir", "tensorfile"},
-    {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding"},
-    {"training", "scoring", "proxyset"},
+    {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding", "trials"},
+    {"training", "scoring", "proxyset", "alignment", "formatting", "store"},
     {"condensing", "evaluating", "proxies"},
-    {"study", "searching"},
+    {"searching"},
     {"combining", "comparing", "tables", "reporting", "dashboard"},
     {"runs"},
     {"cli"},
@@ -33,7 +33,7 @@ OWNERS = {
     "torchvision": {"images"},
     "PIL": {"images"},
     "sklearn": {"images", "ranking"},
-    "optuna": {"study", "dashboard"},
+    "optuna": {"store", "searching", "dashboard"},
     "optuna_dashboard": {"dashboard"},
     "ray": {"searching"},
     "scipy": {"ranking"},
@@ -106,9 +106,10 @@ def test_a_heavy_library_is_imported_by_its_owner_only(library: str) -> None:
 
 
 PUBLIC_NAMES = {
-    *("Arch", "CombineConfig", "CommandConfig", "CompareConfig", "Comparison", "CondenseConfig", "Costs"),
+    *("Alignment", "Arch", "CombineConfig", "CommandConfig", "CompareConfig", "Comparison", "CondenseConfig", "Costs"),
     *("DASHBOARD_PORT", "DATASETS", "Dashboard", "Estimate", "EvaluateConfig", "Evaluation", "ImageData", "ImageSet"),
     *("LAST", "METHODS", "NasproxyError", "PROXIES", "PlanStep", "ProxyCost", "ProxyKind", "ProxySet", "RankConfig"),
+    *("ComparisonPlan", "Listener", "Rung", "align"),
     *("Ranking", "RunDir", "Runs", "STRATEGIES", "SearchConfig", "SearchInfo", "SearchSpace", "SettingsError", "State"),
     *("Tree", "Trial", "Trials", "build", "catalog", "combine_trials", "compare_trials", "comparison_frame"),
     *("condense", "correlate", "csv_text", "evaluate", "evaluation_recipe", "format_duration", "format_estimate"),

@@ -53,7 +53,9 @@ def test_a_combination_adds_up_what_its_parts_cost() -> None:
     assert (combined.cost.condense_seconds, combined.cost.num_stored_images) == (30.0, 200)
     assert combined.cost.search_seconds == first.cost.search_seconds + second.cost.search_seconds
     assert {trial.train_seconds for trial in combined} == {25.0}
-    assert combined[0].num_params == first[0].num_params
+    assert {trial.arch_id: trial.num_params for trial in combined} == {
+        trial.arch_id: trial.num_params for trial in first
+    }
 
 
 def test_an_average_of_two_noisy_proxies_ranks_better_than_either() -> None:

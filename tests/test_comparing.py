@@ -2,6 +2,7 @@ import math
 import statistics
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,8 @@ def test_a_truth_without_accuracies_is_refused(proxy: Trials, training_free: Tri
 
 @pytest.mark.parametrize("what", ["space", "space_hash", "data_hash", "split_hash"])
 def test_runs_on_other_data_or_spaces_cannot_be_compared(what: str, proxy: Trials, truth: Trials) -> None:
-    other = replace(truth, info=replace(truth.info, **{what: "another"}))
+    changed: Any = {what: "another"}
+    other = replace(truth, info=replace(truth.info, **changed))
     problem = f"digits-search and digits-whole cannot be compared: their {what} differs .*and another"
     with pytest.raises(InputError, match=problem):
         check_same_task(proxy, other)
@@ -181,7 +183,7 @@ def test_a_comparison_has_the_best_proxy_first_and_every_figure_of_rank(comparis
     assert [trials.info.name for trials in comparison.proxies] == ["run-good", "run-free", "run-noisy"]
     alone = rank(comparison.proxies[0], comparison.truth, top=0.25)
     assert comparison.rankings[0] == alone
-    assert (comparison.alignment.truth_for, len(comparison.alignment)) == ("all", 24)
+    assert (comparison.alignment.truth_for, comparison.alignment.num_scored) == ("all", 24)
 
 
 def test_differences_are_those_of_the_correlations_and_antisymmetric(comparison: Comparison) -> None:
@@ -238,7 +240,7 @@ def test_a_weighted_sample_counts_architectures_as_often_as_they_stand_for_other
     steep = even | {trial.arch_id: 20.0 for trial in truth.items[:6]}
     noisy = simulate("noisy", luck=1.0, seed=1)
     plain, evenly, steeply = (
-        compare_trials([proxy, noisy], sample, top=0.25, weights=weights) for weights in (None, even, steep)
+        compare_trials([proxy, noisy], sample, top=1 / 3, weights=weights) for weights in (None, even, steep)
     )
     for name in ("spearman", "kendall", "top_spearman", "precision"):
         values = [getattr(comparison.rankings[1], name) for comparison in (plain, evenly, steeply)]

@@ -52,7 +52,7 @@ def _partial_truth(comparison: Comparison) -> list[str]:
     if alignment.is_whole:
         return []
     how = f"chosen as {alignment.truth_for}" if alignment.truth_for not in ("all", "some") else "a part"
-    sentence = f"Only {alignment.num_truths} of {len(alignment)} architectures have a truth ({how})"
+    sentence = f"Only {len(alignment.with_truth)} of {alignment.num_scored} architectures have a truth ({how})"
     if alignment.weights is not None:
         return [
             f"{sentence}: order, differences, precision and ceiling are weighted to the whole space; regret and "

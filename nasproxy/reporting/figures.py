@@ -45,7 +45,7 @@ def _archs(comparison: Comparison, index: int, rows: Indices, is_top: bool) -> P
         alignment.proxies[index].ranks,
         alignment.true_ranks,
     )
-    num_scored, num_true = int(alignment.proxies[index].is_known.sum()), alignment.num_truths
+    num_scored, num_true = int(alignment.proxies[index].is_known.sum()), int(alignment.truth.is_known.sum())
     true = alignment.truth.evaluation_means
     hover = []
     for row in rows.tolist():

@@ -70,8 +70,8 @@ def _summary(comparison: Comparison) -> str:
     alignment = comparison.alignment
     chosen = f" ({alignment.truth_for})" if alignment.truth_for not in ("all", "some") else ""
     return (
-        f"{task.dataset} · space {task.space} · {len(alignment):,} architectures · "
-        f"truth: {length}, {seeds}, for {alignment.num_truths:,} of them{chosen}"
+        f"{task.dataset} · space {task.space} · {alignment.num_scored:,} architectures · "
+        f"truth: {length}, {seeds}, for {len(alignment.with_truth):,} of them{chosen}"
     )
 
 

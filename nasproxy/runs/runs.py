@@ -38,13 +38,12 @@ from nasproxy.trials import Trials
 
 # Each job is imported by the method that needs it: condensing starts without Ray, Optuna and pandas.
 if TYPE_CHECKING:
-    import pandas as pd
-
     from nasproxy.comparing import Comparison
     from nasproxy.dashboard import Dashboard
     from nasproxy.evaluating import Evaluation
     from nasproxy.runs.comparing import ComparisonPlan
     from nasproxy.runs.reporting import Parts
+    from nasproxy.tables import Frame
 
 COMPARE = CompareConfig.command
 _OWN_TRUTH = "{name} is a comparison with its own proxies and truth; name nothing beside it"
@@ -400,7 +399,7 @@ class Runs:
 
     def export(
         self, what: "Scored | Comparison", path: str | Path | None = None, truth: Scored | None = None
-    ) -> "pd.DataFrame":
+    ) -> "Frame":
         """Ranked architectures as a table: of a search or combination, or of a comparison with every proxy.
 
         Args:

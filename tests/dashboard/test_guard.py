@@ -12,15 +12,16 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from nasproxy.study import State, Trial, Trials, create_store, find_study, sqlite_url
 from PIL import Image
 
-from nasproxy.cli.dashboard import open_dashboard
+import nasproxy as nap
 from nasproxy.comparing import compare_trials
 from nasproxy.dashboard import Dashboard
 from nasproxy.dashboard.guard import find_refusal
 from nasproxy.rundir import create_run
 from nasproxy.space import SearchSpace
+from nasproxy.store import create_store, find_study, sqlite_url
+from nasproxy.trials import Rung, State, Trial, Trials
 from tests import records
 
 NAME = records.INFO.name
@@ -148,16 +149,17 @@ def serving(dashboard: Dashboard) -> Iterator[Client]:
 def trials(mini_space: SearchSpace) -> Trials:
     """Three architectures with a score."""
     archs = mini_space.archs()[:3]
-    items = [Trial(arch.id, arch.factors, State.COMPLETE, (0.5 + n / 10,), (0.5,)) for n, arch in enumerate(archs)]
+    rungs = [Rung((0.5 + number / 10,), (0.5,)) for number in range(len(archs))]
+    items = [Trial(arch.id, arch.factors, State.COMPLETE, (rung,)) for arch, rung in zip(archs, rungs, strict=True)]
     return Trials(records.INFO, tuple(items))
 
 
 def make_record(folder: Path, trials: Trials, space: SearchSpace) -> str:
     """The URL of a search's own study."""
     url = sqlite_url(folder / "study.db")
-    store = create_store(trials.info, url)
+    store = create_store(trials.info, space.factors, url)
     for trial in trials:
-        store.add(trial, space)
+        store.add(trial)
     return url
 
 
@@ -366,13 +368,13 @@ def test_a_snapshot_is_read_only_too_unless_changes_are_allowed(trials: Trials) 
 
 @pytest.mark.parametrize("snapshot", [False, True])
 @pytest.mark.parametrize("allow_changes", [False, True])
-def test_the_command_hands_on_whether_changes_are_allowed(
+def test_runs_hand_on_whether_changes_are_allowed(
     tmp_path: Path, trials: Trials, mini_space: SearchSpace, snapshot: bool, allow_changes: bool
 ) -> None:
     settings = '[search]\nproxy = "naswot"\n'
     run = create_run(tmp_path, NAME, "", command="search", config_text=settings, parents={})
     make_record(run.path, trials, mini_space)
-    opened = open_dashboard([run], tmp_path, 0, snapshot=snapshot, allow_changes=allow_changes)
+    opened = nap.Runs(tmp_path).dashboard([run], snapshot=snapshot, allow_changes=allow_changes)
     with serving(opened) as client:
         number = int(opened.address.rpartition("/")[2])
         status = client.ask("DELETE", f"/api/studies/{number}", DELETE).status

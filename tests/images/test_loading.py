@@ -6,7 +6,7 @@ import pickle
 import struct
 from collections import Counter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +15,6 @@ from scipy.io import savemat
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from nasproxy.cli import options
 from nasproxy.config import ImageSettings
 from nasproxy.errors import DataError, SettingsError
 from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
@@ -158,11 +157,6 @@ def test_all_splits_are_normalised_like_the_training_split(digits: ImageData) ->
 def test_whether_images_may_be_mirrored_can_be_said(setting: dict[str, Any], flippable: bool) -> None:
     data = load_images("digits", **setting)
     assert {split.flippable for split in (data.train, data.val, data.test)} == {flippable}
-
-
-def test_the_help_of_the_command_line_names_every_data_set() -> None:
-    (option,) = (item for item in get_args(options.Dataset) if hasattr(item, "help"))
-    assert set(option.help.split(", ")) >= set(DATASETS)
 
 
 def test_settings_at_once_are_the_same_as_one_by_one() -> None:

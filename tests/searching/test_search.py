@@ -4,22 +4,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import ray
 
 from nasproxy.condensing import condense
 from nasproxy.config import RECIPES, MachineSettings, SearchConfig, SearchSettings
 from nasproxy.device import num_cores
-from nasproxy.errors import ProxySetError, SettingsError, UsageError
+from nasproxy.errors import InputError, ProxySetError, SettingsError, UsageError
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES, make_proxy
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, measure_costs
-from nasproxy.searching import plan_search, run_plan, search
+from nasproxy.searching import plan_search, recorder, run_plan, search
 from nasproxy.searching.cluster import plan_workforce
 from nasproxy.searching.plan import config_from_overrides
 from nasproxy.space import SearchSpace, build, load_space
-from nasproxy.store import create_store, sqlite_url
+from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.trials import ProxyKind, State, Trial, Trials
 
 QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "threads_per_worker": 1}
@@ -197,6 +198,25 @@ def build(arch, image_shape, num_classes):
 """
 
 
+DYING_BUILDER = """
+import os
+from pathlib import Path
+from torch import nn
+
+TRIES = {"once": 1, "often": 4}
+
+def build(arch, image_shape, num_classes):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], num_classes))
+    if net[1].weight.device.type != "meta":
+        marks = Path(__file__).with_name(f"{arch.id}.txt")
+        tried = len(marks.read_text()) if marks.exists() else 0
+        if tried < TRIES[arch.id]:
+            marks.write_text("x" * (tried + 1))
+            os._exit(1)
+    return net
+"""
+
+
 @pytest.fixture
 def broken_space(tmp_path: Path) -> SearchSpace:
     (tmp_path / "builder.py").write_text(BROKEN_BUILDER)
@@ -223,6 +243,90 @@ def test_failures_are_rows_and_the_rest_goes_on(
     assert trials["dies"].state is State.LOST
     assert str(trials["dies"].reason).startswith("worker process lost 3 time(s), the last time: ")
     assert 'raise ValueError("two\\nlines")' in log_path.read_text()
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_an_arch_whose_process_was_lost_is_tried_again_at_once_and_after_a_resume(
+    proxy: ProxySet, digits: ImageData, tmp_path: Path
+) -> None:
+    """'once' kills its worker at the first try, 'often' at the first four: two more than a search allows."""
+    (tmp_path / "builder.py").write_text(DYING_BUILDER)
+    (tmp_path / "space.toml").write_text(
+        'size = 2\nbuilder = "builder.py:build"\narch_id = "{kind}"\n[factors]\nkind = ["once", "often"]\n'
+    )
+    space = load_space(tmp_path / "space.toml")
+    plan = plan_search(space, proxy, digits, config_from_overrides(proxy, {**QUICK, "seeds": 1, "workers": 1}))
+    store = create_store(plan.describe("dying"), space.factors, sqlite_url(tmp_path / "study.db"))
+    first = run_plan(plan, store).by_id
+    assert (first["once"].state.value, first["often"].state) == ("complete", State.LOST)
+    again: list[Trial] = []
+    second = run_plan(plan, store, on_trial=again.append).by_id
+    assert [(trial.arch_id, trial.is_ranked) for trial in again] == [("often", True)]
+    assert second["once"] == first["once"]
+    assert {trial.arch_id: trial.state for trial in store.trials()} == {name: second[name].state for name in second}
+
+
+class RefusingStore(TrialStore):
+    """A study whose database refuses some attempts to write."""
+
+    refusals = 0
+
+    def add(self, trial: Trial) -> None:
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise OSError("database is locked")
+        super().add(trial)
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("name", ["params", "naswot"])
+def test_a_result_that_the_storage_refuses_for_a_while_is_kept_and_is_no_failure(
+    name: str, mini_space: SearchSpace, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "STORE_RETRY_SECONDS", 0.01)
+    plan = plan_search(mini_space, name, digits, config_from_overrides(name, {"seeds": 1, "num_archs": 3}))
+    url = sqlite_url(tmp_path / "study.db")
+    create_store(plan.describe("refused"), mini_space.factors, url)
+    store = RefusingStore(optuna.load_study(study_name="refused", storage=url))
+    store.refusals = 4
+    trials = run_plan(plan, store)
+    assert {trial.state for trial in trials} == {State.COMPLETE}
+    assert len(trials) == 3
+    assert sorted(open_store("refused", url).trials().by_id) == sorted(trials.by_id)
+    assert {trial.state for trial in open_store("refused", url).trials()} == {State.COMPLETE}
+
+
+def test_a_storage_that_refuses_for_long_ends_the_search_with_the_reason_and_a_resume_scores_the_rest(
+    mini_space: SearchSpace, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "STORE_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(recorder, "STORE_PATIENCE_SECONDS", 0.05)
+    plan = plan_search(mini_space, "params", digits, config_from_overrides("params", {"seeds": 1, "num_archs": 3}))
+    url = sqlite_url(tmp_path / "study.db")
+    create_store(plan.describe("refused"), mini_space.factors, url)
+    store = RefusingStore(optuna.load_study(study_name="refused", storage=url))
+    store.refusals = 10**9
+    problem = r"storage cannot be written to: OSError: database is locked; \d result\(s\) are not recorded: .*--resume"
+    with pytest.raises(InputError, match=problem):
+        run_plan(plan, store)
+    assert len(store.trials()) == 0
+    store.refusals = 0
+    assert len(run_plan(plan, store)) == len(store.trials()) == 3
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_what_the_callers_callback_raises_ends_the_search_and_spoils_no_result(
+    mini_space: SearchSpace, digits: ImageData
+) -> None:
+    def refuse(trial: Trial) -> None:
+        raise LookupError(f"no place for {trial.arch_id}")
+
+    plan = plan_search(mini_space, "naswot", digits, config_from_overrides("naswot", {"seeds": 1, "num_archs": 6}))
+    store = create_store(plan.describe("called"), mini_space.factors, None)
+    with pytest.raises(LookupError, match="no place for"):
+        run_plan(plan, store, on_trial=refuse)
+    assert 0 < len(store.trials()) < 6
+    assert {trial.state for trial in store.trials()} == {State.COMPLETE}
 
 
 @pytest.mark.usefixtures("local_ray")
