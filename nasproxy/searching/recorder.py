@@ -1,6 +1,7 @@
 """Writes trials to the study as they end: the one place where results and losses are told apart."""
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,8 @@ STORE_PATIENCE_SECONDS = 120.0
 """How long a storage may refuse results before a search gives up."""
 STORE_RETRY_SECONDS = 1.0
 """Between attempts, when all trials have ended."""
+_CAUSE_OF_DEATH = re.compile(r"The (?:actor|node)[^.]*(?:dead|died) because[^\n]{0,400}?(?=consider|If the|$)")
+"""What Ray says of the end of a process, without its advice on how to configure Ray."""
 
 
 class NotSaved:
@@ -111,7 +114,9 @@ def _outcome_of(trial: Any) -> Trial:
         return record
     assignment: Assignment = trial.config[ASSIGNMENT]
     error = trial.get_pickled_error() or trial.get_error()
-    reason = f"worker process lost {trial.num_failures} time(s), the last time: {_first_line(error)}"
+    cause = _CAUSE_OF_DEATH.search(str(error))
+    last = f"{_first_line(error)} {cause[0] if cause else ''}".strip()
+    reason = f"worker process lost {trial.num_failures} time(s), the last time: {last}"
     return assignment.record(State.LOST, reason=reason)
 
 

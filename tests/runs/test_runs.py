@@ -1,0 +1,209 @@
+"""The public run-folder layer: names, paths and objects in memory, what is kept, and what a resumed run refuses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nasproxy as nap
+from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
+from nasproxy.images import ImageData
+from nasproxy.space import SearchSpace
+from nasproxy.trials import ProxyKind, Trials
+
+COUNTED: dict[str, Any] = {"seeds": 1, "num_archs": 8}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> nap.Runs:
+    return nap.Runs(tmp_path / "runs")
+
+
+@pytest.fixture
+def two(runs: nap.Runs) -> tuple[Trials, Trials]:
+    """Two searches that count, on the digits."""
+    first = runs.search("convnet-mini", "params", "digits", **COUNTED)
+    return first, runs.search("convnet-mini", "flops", "digits", **COUNTED)
+
+
+@pytest.fixture
+def truth(tmp_path: Path, two: tuple[Trials, Trials]) -> Path:
+    """A table of made accuracies of all eight."""
+    path = tmp_path / "truth.csv"
+    rows = [f"{trial.arch_id},{0.5 + number / 100}\n" for number, trial in enumerate(two[0].ranked())]
+    path.write_text("arch_id,test_accuracy\n" + "".join(rows))
+    return path
+
+
+def test_what_is_made_has_its_run_and_is_found_by_name_path_and_last(runs: nap.Runs) -> None:
+    proxy = runs.condense("digits", "random", images_per_class=3, name="few")
+    assert proxy.run is not None
+    assert proxy.run.path == runs.root / "few"
+    for reference in ("few", runs.root / "few", nap.LAST, proxy.run):
+        assert runs.find(reference).path.resolve() == proxy.run.path.resolve()
+    assert [run.name for run in runs.all()] == ["few"]
+    assert nap.load_proxy_set(proxy.run.proxy_path).images.images.equal(proxy.images.images)
+
+
+def test_settings_come_as_keywords_as_flags_and_as_a_tree(runs: nap.Runs) -> None:
+    tree: nap.Tree = {"condense": {"method": "random", "images_per_class": 2}, "images": {"dataset": "digits"}}
+    by_tree = runs.condense(settings=tree)
+    by_keywords = runs.condense("digits", "random", ipc=2)
+    assert by_tree.images.content_hash() == by_keywords.images.content_hash()
+    assert [proxy.run.name for proxy in (by_tree, by_keywords) if proxy.run] == ["digits-random-2", "digits-random-2-2"]
+    with pytest.raises(SettingsError, match=r"unknown setting 'imges_per_class': did you mean 'images_per_class'"):
+        runs.condense("digits", imges_per_class=2)
+
+
+def test_a_proxy_set_in_memory_is_kept_where_it_has_no_run(
+    runs: nap.Runs, digits: ImageData, mini_space: SearchSpace
+) -> None:
+    proxy = nap.condense(digits, "random", images_per_class=3)
+    with pytest.raises(SettingsError, match="unknown architecture of space convnet-mini"):
+        runs.search(mini_space, proxy, digits, archs=["no-such-arch"])
+    kept = next(run for run in runs.all() if run.command == "keep")
+    assert nap.load_proxy_set(kept.proxy_path).images.images.equal(proxy.images.images)
+
+
+def test_trials_in_memory_are_combined_ranked_reported_and_exported(
+    runs: nap.Runs, digits: ImageData, mini_space: SearchSpace, truth: Path
+) -> None:
+    alone = nap.search(mini_space, "params", digits, **COUNTED)
+    other = nap.search(mini_space, "flops", digits, **COUNTED)
+    combined = runs.combine([alone, other], name="both")
+    assert combined.run is not None
+    assert combined.info.kind is ProxyKind.COMBINATION
+    assert len(combined.info.parts) == 2
+    comparison = runs.rank([alone, "both"], truth, top="50%")
+    assert {ranking.label for ranking in comparison.rankings} == {"params", "average of params, flops"}
+    assert comparison.rankings[0].top_fraction == 0.5
+    assert (combined.run.path / "ranking.csv").is_file()
+    page = runs.report(comparison, folder=runs.root / "page")
+    assert "average of params, flops" in page.read_text()
+    assert list(runs.export(comparison)["truth_rank"]) == list(range(1, 9))
+    frame = runs.export(alone, runs.root / "table.csv", truth=truth)
+    assert (runs.root / "table.csv").is_file()
+    assert frame["truth_rank"].notna().all()
+
+
+def test_a_comparison_takes_objects_and_reads_nothing_twice(
+    runs: nap.Runs, two: tuple[Trials, Trials], digits: ImageData, mini_space: SearchSpace, truth: Path
+) -> None:
+    comparison = runs.compare(digits, [two[0], "flops"], mini_space, truth, name="objects", seeds=1, top=0.5)
+    assert comparison.run is not None
+    assert {ranking.label for ranking in comparison.rankings} == {"params", "flops"}
+    again, exported = runs.compare(resume="objects"), runs.export("objects")
+    assert again.rankings == comparison.rankings
+    assert list(exported.columns) == list(runs.export(comparison).columns)
+    assert (comparison.run.path / "report.html").is_file()
+
+
+def test_data_made_in_memory_go_in_and_a_resume_needs_them_again(runs: nap.Runs, digits: ImageData) -> None:
+    made = replace(digits, name="mine", settings=None)
+    trials = runs.search("convnet-mini", "params", made, **COUNTED, name="s")
+    assert trials.info.dataset == "mine"
+    with pytest.raises(SettingsError, match=r"unknown data set .* 'mine'"):
+        runs.search(resume="s")
+    assert len(runs.search(data=made, resume="s")) == 8
+
+
+def test_a_renamed_folder_goes_on_with_its_own_study(runs: nap.Runs) -> None:
+    runs.search("convnet-mini", "params", "digits", **COUNTED, name="before")
+    (runs.root / "before").rename(runs.root / "after")
+    told: list[str] = []
+    trials = nap.Runs(runs.root, listener=Notes(told)).search(resume="after")
+    assert len(trials) == 8
+    assert trials.info.name == "after"
+    assert told == []  # nothing was scored again
+    assert runs.rank(["after"], table_of(trials, runs.root / "t.csv")).rankings[0].name == "after"
+
+
+@pytest.mark.parametrize("storage", [None, "shared.db"])
+def test_a_run_that_lost_its_study_stops_and_keeps_its_table(runs: nap.Runs, storage: str | None) -> None:
+    url = f"sqlite:///{runs.root.parent / storage}" if storage else None
+    runs.search("convnet-mini", "params", "digits", **COUNTED, name="s", storage=url)
+    folder = runs.root / "s"
+    before = (folder / "trials.csv").read_bytes()
+    if storage is None:
+        (folder / "study.db").unlink()
+    else:
+        (runs.root.parent / storage).unlink()
+    problem = "has lost its study.db, and with it all trials" if storage is None else "holds no study 's'"
+    with pytest.raises(StudyNotFoundError, match=problem):
+        runs.search(resume="s")
+    assert (folder / "trials.csv").read_bytes() == before
+    with pytest.raises(StudyNotFoundError):
+        runs.export("s")
+
+
+def test_a_run_that_never_had_a_study_begins(runs: nap.Runs) -> None:
+    trials = runs.search("convnet-mini", "params", "digits", **COUNTED, name="s")
+    assert trials.run is not None
+    trials.run.study_path.unlink()
+    trials.run.update_meta(has_study=False, status="failed")
+    assert len(runs.search(resume="s")) == 8
+
+
+def test_a_run_of_another_layout_is_refused_by_one_line_that_says_who_wrote_it(runs: nap.Runs) -> None:
+    trials = runs.search("convnet-mini", "params", "digits", **COUNTED, name="old")
+    assert trials.run is not None
+    meta = json.loads(trials.run.meta_path.read_text())
+    del meta["layout"]
+    meta["versions"]["nasproxy"] = "0.1.0"
+    trials.run.meta_path.write_text(json.dumps(meta))
+    problem = r"run 'old' was written by nasproxy 0\.1\.0, whose run folders this version cannot read; make it again"
+    for use in (lambda: runs.export("old"), lambda: runs.search(resume="old"), lambda: runs.rank(["old"], "x.csv")):
+        with pytest.raises(RunError, match=problem):
+            use()
+    assert [run.name for run in runs.all()] == ["old"]
+    assert runs.find("old").meta["versions"]["nasproxy"] == "0.1.0"
+    plan = runs.plan("digits", ["params", "flops"], "convnet-mini", seeds=1)
+    assert [step.run for step in plan.steps() if step.what == "search by params"] == [None]
+
+
+def test_what_cannot_be_found_or_told_apart_is_refused(runs: nap.Runs, two: tuple[Trials, Trials], truth: Path) -> None:
+    with pytest.raises(RunNotFoundError, match="no run 'nothing'"):
+        runs.rank(["nothing"], truth)
+    with pytest.raises(SettingsError, match="no truth to compare with"):
+        runs.rank([two[0]])
+    with pytest.raises(InputError, match="no such file of architecture ids"):
+        runs.search("convnet-mini", "params", "digits", archs="none.txt")
+    with pytest.raises(SettingsError, match="no proxy: give --proxy"):
+        runs.search("convnet-mini")
+    runs.compare("digits", [two[0]], "convnet-mini", truth, name="c", top=0.5)
+    with pytest.raises(SettingsError, match="c is a comparison with its own proxies and truth"):
+        runs.report(["c", two[0]])
+    with pytest.raises(SettingsError, match="c is a comparison with a truth of its own"):
+        runs.export("c", truth=truth)
+
+
+def test_the_catalog_lists_what_there_is() -> None:
+    assert set(nap.catalog("methods")) == set(nap.METHODS)
+    assert set(nap.catalog("proxies")) == {*nap.PROXIES, "RUN"}
+    assert all(nap.catalog("presets").values())
+    with pytest.raises(SettingsError, match="did you mean 'methods'"):
+        nap.catalog("method")
+
+
+class Notes:
+    """A listener that writes down which trials were scored."""
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+        self._done: int | None = None
+
+    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
+        if what == "searching" and self._done is not None and done != self._done:
+            self._told.append(note)
+        self._done = done if what == "searching" else self._done
+
+    def say(self, text: str) -> None:
+        pass
+
+
+def table_of(trials: Trials, path: Path) -> Path:
+    rows = [f"{trial.arch_id},{0.5 + number / 100}\n" for number, trial in enumerate(trials)]
+    path.write_text("arch_id,test_accuracy\n" + "".join(rows))
+    return path
