@@ -16,7 +16,7 @@ from nasproxy.images import ImageData, make_generator
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import measure_costs
-from nasproxy.searching import search
+from nasproxy.searching.search import search
 from nasproxy.space import build, load_space
 
 

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from nasproxy.runs.listener import Listener
     from nasproxy.runs.runs import Runs
     from nasproxy.scoring import Costs, measure_costs
-    from nasproxy.searching import STRATEGIES, search
+    from nasproxy.searching.schedule import STRATEGIES
+    from nasproxy.searching.search import search
     from nasproxy.space import Arch, SearchSpace, build, load_space
     from nasproxy.tables import comparison_frame, csv_text, ranking_row, read_truth, trials_frame, write_table
     from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
@@ -86,7 +87,8 @@ _HOMES = {
     "runs.listener": ("Listener",),
     "runs.runs": ("Runs",),
     "scoring": ("Costs", "measure_costs"),
-    "searching": ("STRATEGIES", "search"),
+    "searching.schedule": ("STRATEGIES",),
+    "searching.search": ("search",),
     "space": ("Arch", "SearchSpace", "build", "load_space"),
     "tables": ("comparison_frame", "csv_text", "ranking_row", "read_truth", "trials_frame", "write_table"),
     "trials": ("ProxyCost", "ProxyKind", "Rung", "SearchInfo", "State", "Trial", "Trials"),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor
 
 from nasproxy.errors import DataError
@@ -41,8 +40,10 @@ def _read_digits(data_dir: Path, progress: Progress) -> RawData:
 
 
 def _read_torchvision(class_name: str, data_dir: Path) -> RawData:
+    from torchvision import datasets  # it takes more than a second, which other data need not wait for
+
     _unpack_idx_files(data_dir / class_name / "raw")
-    kind = getattr(torchvision.datasets, class_name)
+    kind = getattr(datasets, class_name)
     by_split = class_name == "SVHN"
     parts = []
     for split in ("train", "test"):

@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import torch
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
 
 from nasproxy.files import write_atomically
 from nasproxy.images.imageset import ImageSet
@@ -19,6 +17,9 @@ def save_picture_grid(images: ImageSet, path: Path, *, max_per_class: int = 50, 
         max_per_class: maximum number of images per row.
         min_side: smaller images are enlarged by a whole factor to at least this side.
     """
+    from torchvision.transforms.functional import to_pil_image  # takes more than a second
+    from torchvision.utils import make_grid
+
     columns = min(max_per_class, max(len(index) for index in images.class_indices))
     unit = 255.0 if images.images.dtype == torch.uint8 else 1.0
     blank = torch.ones(columns, *images.image_shape)

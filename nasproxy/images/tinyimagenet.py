@@ -14,8 +14,6 @@ labels:
 import tempfile
 from pathlib import Path
 
-from torchvision.datasets.utils import download_and_extract_archive
-
 from nasproxy.errors import DataError
 from nasproxy.images.decoding import read_files
 from nasproxy.images.download import downloading
@@ -45,6 +43,8 @@ def fetch_folder(data_dir: Path, *, url: str = URL, md5: str = MD5) -> None:
     Raises:
         DataError: no network, or a wrong checksum.
     """
+    from torchvision.datasets.utils import download_and_extract_archive  # takes more than a second
+
     with (
         downloading("TinyImageNet", data_dir, f"{FOLDER}.zip or the unpacked {FOLDER} there"),
         tempfile.TemporaryDirectory(dir=data_dir, prefix=".new-") as scratch,

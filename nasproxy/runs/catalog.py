@@ -45,7 +45,7 @@ CATALOG: Mapping[str, Callable[[], dict[str, str]]] = {
     "spaces": _describe_spaces,
     "nets": _describe_nets,
     "proxies": lambda: _describe_proxies() | {"RUN": "the proxy set of a condense run"},
-    "strategies": _summaries("nasproxy.searching", "STRATEGIES"),
+    "strategies": _summaries("nasproxy.searching.schedule", "STRATEGIES"),
     "combinations": _summaries("nasproxy.combining", "COMBINATIONS"),
     "presets": _summaries("nasproxy.runs.presets", "PRESETS"),
 }

@@ -25,7 +25,7 @@ from nasproxy.runs.listener import Place
 from nasproxy.runs.pieces import WHOLE, Condensing, Piece, RunIndex, Searching, Task
 from nasproxy.runs.references import SCORED, find_search_run, load_trials, load_truth, read_arch_ids
 from nasproxy.runs.reporting import Parts, judge, keep_parts, write_comparison, write_weights
-from nasproxy.searching import RaySession
+from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.trials import Trials
 

@@ -14,7 +14,7 @@ from nasproxy.nets.zoo import parse_net
 from nasproxy.proxies import PROXIES
 from nasproxy.runs.pieces import Condensing, Piece, Searching, Task
 from nasproxy.scoring import SCORES, TrainingFreeScore, measure_costs
-from nasproxy.searching import plan_workforce
+from nasproxy.searching.cluster import plan_workforce
 from nasproxy.space import Arch
 from nasproxy.training import train_seeds
 

@@ -28,7 +28,8 @@ from nasproxy.runs.listener import Place
 from nasproxy.runs.references import find_proxy, load_trials
 from nasproxy.runs.searching import SearchInput, run_search
 from nasproxy.scoring import SCORES
-from nasproxy.searching import RaySession, SpaceCosts, measure_space
+from nasproxy.searching.cluster import RaySession
+from nasproxy.searching.plan import SpaceCosts, measure_space
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.trials import Trials
 

@@ -14,7 +14,8 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.runs.listener import Listener, Place
 from nasproxy.runs.references import find_proxy, read_arch_ids
-from nasproxy.searching import Plan, SpaceCosts, plan_search, run_plan
+from nasproxy.searching.plan import Plan, SpaceCosts, plan_search
+from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame

@@ -16,9 +16,10 @@ from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES, make_proxy
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, measure_costs
-from nasproxy.searching import plan_search, recorder, run_plan, search
+from nasproxy.searching import recorder
 from nasproxy.searching.cluster import plan_workforce
-from nasproxy.searching.plan import config_from_overrides
+from nasproxy.searching.plan import config_from_overrides, plan_search
+from nasproxy.searching.search import run_plan, search
 from nasproxy.space import SearchSpace, build, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.trials import ProxyKind, State, Trial, Trials
