@@ -1,14 +1,19 @@
-# make demo, make test, make bench: all set-up included. All use .venv in this folder.
+# make demo, make test, make test-all, make bench: all set-up included. All use .venv in this folder.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test test-all bench lint clean
 
 demo: .venv/ready
 	$(BIN)/nasproxy demo
 
+# without the exhaustive sweeps and long simulations
 test: .venv/ready lint
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+test-all: .venv/ready lint
+	$(PYTEST)
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from nasproxy.study import Trials
 
 from benchmarks import naive
 from benchmarks.workload import BATCH_SIZE, EVEN, IMAGES_PER_CLASS, PROXY_STEPS, SAMPLE, make_data
@@ -18,6 +17,7 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import measure_costs
 from nasproxy.searching.search import search
 from nasproxy.space import build, load_space
+from nasproxy.trials import Trials
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Real small objects that many tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 import torch
 from PIL import Image
 
@@ -17,6 +19,14 @@ from tests.records import make_proxy, make_training_free, make_truth
 def _one_thread() -> None:
     """Small tensors gain nothing from more threads, and Ray's workers want the cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One Ray per process of tests: a search uses the Ray that is there."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from nasproxy.config import CondenseConfig, CondenseSettings, make_config
 from nasproxy.errors import DivergedError, SettingsError
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.runs.condensing import run_condense
+from nasproxy.runs.listener import Place
 
 SELECTORS: dict[str, Callable[[Task], Tensor]] = {
     "random": select_random,
@@ -274,6 +275,6 @@ def test_a_run_shows_the_epochs_and_keeps_the_net_in_the_data_folder(tmp_path: P
     config = make_config(CondenseConfig, {"images": images, "condense": chosen, "machine": {"device": "cpu"}})
     notes = _Notes()
     for name in ("first", "second"):
-        run_condense(config, root=tmp_path / "runs", name=name, resume=None, listener=notes)
+        run_condense(Place(tmp_path / "runs", notes), config, name=name)
     assert notes.condensing == [(0, 2), (1, 2), (2, 2), (0, 2)]
     assert len(list((tmp_path / "data" / "selectors").iterdir())) == 1

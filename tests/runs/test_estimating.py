@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from nasproxy.config import CompareConfig, SearchConfig, Tree, dump_config, make_config
+from nasproxy.config import CompareConfig, Tree, dump_config, make_config
 from nasproxy.files import write_text
 from nasproxy.images import ImageData
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.runs.estimating import Speed
-from nasproxy.runs.pieces import Condensing, Searching, Task, find_equal_run
+from nasproxy.runs.listener import Place, Silence
+from nasproxy.runs.pieces import Condensing, RunIndex, Searching, Task
 from nasproxy.space import SearchSpace
 
 TREE: Tree = {
@@ -27,7 +28,13 @@ TREE: Tree = {
 
 @pytest.fixture
 def task(digits: ImageData, mini_space: SearchSpace, tmp_path: Path) -> Task:
-    return Task(make_config(CompareConfig, TREE), digits, mini_space, tmp_path)
+    return Task(Place(tmp_path, Silence()), make_config(CompareConfig, TREE), digits, mini_space, RunIndex([]))
+
+
+def found(searching: Searching) -> RunDir | None:
+    """What is found among the runs that there are now."""
+    task = replace(searching.task, index=RunIndex.of(searching.task.place))
+    return replace(searching, task=task).find()
 
 
 def test_time_between_measured_sizes_lies_on_a_line_of_logarithms_and_beyond_grows_with_flops(task: Task) -> None:
@@ -81,7 +88,7 @@ def record(task: Task, searching: Searching, *, status: str, archs: list[str] | 
     search = config.search.model_copy(update=changes)
     parents = task.parents | {"space": task.space.content_hash()}
     text = dump_config(config.model_copy(update={"search": search}))
-    run = create_run(task.root, None, "a-search", command="search", config_text=text, parents=parents)
+    run = create_run(task.place.root, None, "a-search", command="search", config_text=text, parents=parents)
     run.update_meta(status=status)
     if archs:
         write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in archs))
@@ -90,52 +97,51 @@ def record(task: Task, searching: Searching, *, status: str, archs: list[str] | 
 
 def test_a_finished_equal_run_is_found_before_one_that_can_go_on(task: Task) -> None:
     whole = Searching(task, "whole")
-    assert whole.find() is None
+    assert found(whole) is None
     done = record(task, whole, status="done")
     record(task, whole, status="interrupted")
-    assert whole.find() == done
-    assert Searching(task, "early-stop").find() is None
+    assert found(whole) == done
+    assert found(Searching(task, "early-stop")) is None
 
 
 def test_a_run_that_was_cut_short_is_found_where_there_is_no_finished_one(task: Task) -> None:
     cut = record(task, Searching(task, "params"), status="interrupted")
-    assert Searching(task, "params").find() == cut
-    assert Searching(task, "naswot").find() is None
+    assert found(Searching(task, "params")) == cut
+    assert found(Searching(task, "naswot")) is None
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"seeds": 3}, {"strategy": "random"}])
 def test_a_run_with_another_setting_is_not_equal(task: Task, change: dict[str, Any]) -> None:
     record(task, Searching(task, "whole"), status="done", **change)
-    assert Searching(task, "whole").find() is None
+    assert found(Searching(task, "whole")) is None
 
 
 def test_a_run_of_other_images_is_not_equal(task: Task) -> None:
     run = record(task, Searching(task, "whole"), status="done")
     run.update_meta(parents=run.meta["parents"] | {"data": "others"})
-    assert Searching(task, "whole").find() is None
+    assert found(Searching(task, "whole")) is None
 
 
 def test_where_a_run_was_made_makes_no_difference(task: Task) -> None:
     run = record(task, Searching(task, "whole"), status="done")
     elsewhere = make_config(CompareConfig, TREE, {"machine": {"workers": 7}})
-    assert Searching(replace(task, config=elsewhere), "whole").find() == run
+    assert found(Searching(replace(task, config=elsewhere), "whole")) == run
 
 
 def test_a_finished_search_of_more_architectures_serves_for_some(task: Task) -> None:
     ids = [arch.id for arch in task.archs]
     some = Searching(task, "whole", arch_ids=tuple(ids[:4]), archs="somewhere.csv")
     unfinished = record(task, Searching(task, "whole"), status="interrupted")
-    assert some.find() is None
+    assert found(some) is None
     unfinished.update_meta(status="done")
-    assert some.find() == unfinished
+    assert found(some) == unfinished
     part = record(task, Searching(task, "whole"), status="done", archs=ids[:5])
-    assert some.find() == part
-    assert Searching(task, "whole", arch_ids=tuple(ids[:6]), archs="x.csv").find() == unfinished
-    assert Searching(task, "whole").find() == unfinished
+    assert found(some) == part
+    assert found(Searching(task, "whole", arch_ids=tuple(ids[:6]), archs="x.csv")) == unfinished
+    assert found(Searching(task, "whole")) == unfinished
 
 
 def test_a_run_written_with_settings_that_are_gone_is_passed_over(task: Task) -> None:
     run = record(task, Searching(task, "whole"), status="done")
     write_text(run.config_path, run.config_path.read_text() + "\n[gone]\nkey = 1\n")
-    config: SearchConfig = Searching(task, "whole").config("whole")
-    assert find_equal_run(config, run.meta["parents"], task.root) is None
+    assert found(Searching(task, "whole")) is None

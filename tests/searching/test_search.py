@@ -1,12 +1,10 @@
 """Searches on a real Ray: the same trials for any number of workers, failures kept as rows, resume, strategies."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-import ray
 
 from nasproxy.condensing import condense
 from nasproxy.config import RECIPES, MachineSettings, SearchConfig, SearchSettings
@@ -25,14 +23,6 @@ from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.trials import ProxyKind, State, Trial, Trials
 
 QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "threads_per_worker": 1}
-
-
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    """One Ray for all tests of this file: a search uses the Ray that is there."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
