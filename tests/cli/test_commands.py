@@ -245,7 +245,7 @@ def fetch_json(url: str, *, patience_seconds: float = 30) -> Any:
 
 def test_a_search_ended_and_killed_goes_on_without_loss_or_repetition(shell: Shell) -> None:
     shell.run("condense", "--method", "random", "--ipc", "5", "--name", "few")
-    process = shell.start("search", "--proxy", "few", *QUICK, "--name", "s", "epochs=40")
+    process = shell.start("search", "--proxy", "few", *QUICK, "--workers", "2", "--name", "s", "epochs=40")
     wait_for_trials(shell.run_dir("s"), 2, process)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)

@@ -190,7 +190,7 @@ def test_an_interrupted_comparison_goes_on(compared: Shell) -> None:
     table = compared.cwd / "truth-of-all.csv"
     truth = next(run.name for run in list_runs(compared.cwd / "runs") if run.name.endswith("whole"))
     compared.call("export", truth, "-o", str(table))
-    slow = ["--proxies", "early-stop", "--truth", str(table), "--epochs", "100", "--name", "cut"]
+    slow = ["--proxies", "early-stop", "--truth", str(table), "--epochs", "60", "--name", "cut"]
     process = compared.start("compare", *SMALL[2:], *slow)
     deadline = time.monotonic() + 180
     while num_done(compared) == 0:
@@ -212,7 +212,7 @@ def test_an_interrupted_comparison_goes_on(compared: Shell) -> None:
 def num_done(shell: Shell) -> int:
     """Trials of the newest search that the interrupted comparison started."""
     newest = [run for run in list_runs(shell.cwd / "runs") if run.meta["command"] == "search"][-1]
-    is_its = newest.study_path.is_file() and "steps = 100" in newest.config_path.read_text()
+    is_its = newest.study_path.is_file() and "steps = 60" in newest.config_path.read_text()
     return count_records(newest) if is_its else 0
 
 

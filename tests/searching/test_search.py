@@ -22,7 +22,7 @@ from nasproxy.space import SearchSpace, build, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.trials import ProxyKind, State, Trial, Trials
 
-QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "threads_per_worker": 1}
+QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "workers": 1, "threads_per_worker": 1}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def scores(trials: Trials) -> dict[str, tuple[object, ...]]:
 def test_trials_do_not_depend_on_the_number_of_workers(
     mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
 ) -> None:
-    one, two = (search(mini_space, proxy, digits, **QUICK, num_archs=6, workers=workers) for workers in (1, 2))
+    one, two = (search(mini_space, proxy, digits, **{**QUICK, "workers": workers}, num_archs=6) for workers in (1, 2))
     assert scores(one) == scores(two)
     assert [len(trials) for trials in (one, two)] == [6, 6]
     assert len({trial.worker for trial in one}) == 1
@@ -57,7 +57,7 @@ def test_every_named_proxy_that_trains_scores_archs_on_the_whole_set(
     name: str, mini_space: SearchSpace, digits: ImageData
 ) -> None:
     archs = ["w32-d1-none-relu-avg"]
-    trials = search(mini_space, name, digits, archs=archs, seeds=1, steps=12)
+    trials = search(mini_space, name, digits, archs=archs, seeds=1, steps=12, workers=1)
     assert trials.info.cost.num_stored_images == len(digits.train)
     assert trials.top(1) == archs
     assert trials[0].selection_score > 0.3
@@ -98,7 +98,7 @@ def test_training_free_proxies_score_archs_the_same_for_any_number_of_workers(
 def test_a_training_free_search_goes_on_where_its_study_ends(
     mini_space: SearchSpace, digits: ImageData, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"seeds": 1, "num_archs": 4}
+    settings: dict[str, Any] = {"seeds": 1, "num_archs": 4, "workers": 1}
     whole = search(mini_space, "snip", digits, **settings)
     store = create_store(whole.info, mini_space.factors, sqlite_url(tmp_path / "study.db"))
     for trial in whole.items[:2]:
@@ -128,7 +128,7 @@ def test_scores_that_are_not_finite_are_rows_and_the_rest_goes_on(digits: ImageD
         'size = 3\nbuilder = "builder.py:build"\narch_id = "{kind}"\n'
         '[factors]\nkind = ["no activation", "raises", "fine"]\n'
     )
-    found = search(load_space(tmp_path / "space.toml"), "naswot", digits, seeds=2)
+    found = search(load_space(tmp_path / "space.toml"), "naswot", digits, seeds=2, workers=1)
     trials = {trial.arch_id: trial for trial in found}
     assert [trial.arch_id for trial in found.ranked()] == ["fine", "no activation", "raises"]
     assert trials["no activation"].state is State.NOT_FINITE
@@ -223,7 +223,7 @@ def test_failures_are_rows_and_the_rest_goes_on(
     broken_space: SearchSpace, proxy: ProxySet, digits: ImageData, tmp_path: Path
 ) -> None:
     log_path = tmp_path / "log.txt"
-    plan = plan_search(broken_space, proxy, digits, config_from_overrides(proxy, {**QUICK, "workers": 1}))
+    plan = plan_search(broken_space, proxy, digits, config_from_overrides(proxy, QUICK))
     assert plan.costs.left_out == {"misfit": "misfit: too deep for the image; use larger images"}
     store = create_store(plan.describe("broken"), broken_space.factors, None)
     trials = {trial.arch_id: trial for trial in run_plan(plan, store, log_path=log_path)}
@@ -246,7 +246,7 @@ def test_an_arch_whose_process_was_lost_is_tried_again_at_once_and_after_a_resum
         'size = 2\nbuilder = "builder.py:build"\narch_id = "{kind}"\n[factors]\nkind = ["once", "often"]\n'
     )
     space = load_space(tmp_path / "space.toml")
-    plan = plan_search(space, proxy, digits, config_from_overrides(proxy, {**QUICK, "seeds": 1, "workers": 1}))
+    plan = plan_search(space, proxy, digits, config_from_overrides(proxy, {**QUICK, "seeds": 1}))
     store = create_store(plan.describe("dying"), space.factors, sqlite_url(tmp_path / "study.db"))
     first = run_plan(plan, store).by_id
     assert first["once"].is_ranked
@@ -277,7 +277,9 @@ def test_a_result_that_the_storage_refuses_for_a_while_is_kept_and_is_no_failure
     name: str, mini_space: SearchSpace, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "STORE_RETRY_SECONDS", 0.01)
-    plan = plan_search(mini_space, name, digits, config_from_overrides(name, {"seeds": 1, "num_archs": 3}))
+    plan = plan_search(
+        mini_space, name, digits, config_from_overrides(name, {"seeds": 1, "num_archs": 3, "workers": 1})
+    )
     url = sqlite_url(tmp_path / "study.db")
     create_store(plan.describe("refused"), mini_space.factors, url)
     store = RefusingStore(optuna.load_study(study_name="refused", storage=url))
@@ -294,7 +296,9 @@ def test_a_storage_that_refuses_for_long_ends_the_search_with_the_reason_and_a_r
 ) -> None:
     monkeypatch.setattr(recorder, "STORE_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(recorder, "STORE_PATIENCE_SECONDS", 0.05)
-    plan = plan_search(mini_space, "params", digits, config_from_overrides("params", {"seeds": 1, "num_archs": 3}))
+    plan = plan_search(
+        mini_space, "params", digits, config_from_overrides("params", {"seeds": 1, "num_archs": 3, "workers": 1})
+    )
     url = sqlite_url(tmp_path / "study.db")
     create_store(plan.describe("refused"), mini_space.factors, url)
     store = RefusingStore(optuna.load_study(study_name="refused", storage=url))
@@ -314,7 +318,9 @@ def test_what_the_callers_callback_raises_ends_the_search_and_spoils_no_result(
     def refuse(trial: Trial) -> None:
         raise LookupError(f"no place for {trial.arch_id}")
 
-    plan = plan_search(mini_space, "naswot", digits, config_from_overrides("naswot", {"seeds": 1, "num_archs": 6}))
+    plan = plan_search(
+        mini_space, "naswot", digits, config_from_overrides("naswot", {"seeds": 1, "num_archs": 6, "workers": 1})
+    )
     store = create_store(plan.describe("called"), mini_space.factors, None)
     with pytest.raises(LookupError, match="no place for"):
         run_plan(plan, store, on_trial=refuse)
@@ -340,8 +346,10 @@ def test_failed_archs_are_trained_again_only_when_asked(
 @pytest.mark.usefixtures("local_ray")
 def test_diverged_and_clueless_nets_are_flagged(mini_space: SearchSpace, proxy: ProxySet, digits: ImageData) -> None:
     archs = ["w32-d1-none-relu-avg", "w32-d3-none-sigmoid-avg"]
-    diverged = search(mini_space, proxy, digits, archs=archs[:1], seeds=1, epochs=3, lr=1e20, augmentation="none")
-    clueless = search(mini_space, proxy, digits, archs=archs[1:], seeds=1, epochs=1)
+    diverged = search(
+        mini_space, proxy, digits, archs=archs[:1], seeds=1, epochs=3, workers=1, lr=1e20, augmentation="none"
+    )
+    clueless = search(mini_space, proxy, digits, archs=archs[1:], seeds=1, epochs=1, workers=1)
     assert diverged[0].state is State.DIVERGED
     assert clueless[0].state is State.AT_CHANCE
 
@@ -353,7 +361,7 @@ def test_the_example_space_of_torchvision_nets_is_searched(proxy: ProxySet, digi
     for arch in space.archs():
         build(arch, (3, 32, 32), 10)
     archs = [arch.id for arch in space.archs()[:3]]
-    one, two = (search(space, proxy, digits, archs=archs, **QUICK, workers=workers) for workers in (1, 2))
+    one, two = (search(space, proxy, digits, archs=archs, **{**QUICK, "workers": workers}) for workers in (1, 2))
     assert all(trial.is_ranked for trial in one)
     assert scores(one) == scores(two)  # these nets have dropout: its draws are seeded, too
 
@@ -426,7 +434,7 @@ def test_a_workforce_that_cannot_be_is_refused(machine: MachineSettings, message
 @pytest.mark.usefixtures("local_ray")
 def test_a_worker_larger_than_ray_is_refused(mini_space: SearchSpace, proxy: ProxySet, digits: ImageData) -> None:
     with pytest.raises(SettingsError, match=r"a worker asks for 3 CPU\(s\) but Ray has 2"):
-        search(mini_space, proxy, digits, **{**QUICK, "workers": 1, "threads_per_worker": 3})
+        search(mini_space, proxy, digits, **{**QUICK, "threads_per_worker": 3})
 
 
 @pytest.mark.usefixtures("local_ray")
