@@ -179,7 +179,7 @@ for command in [command.__name__ for commands in COMMANDS.values() for command i
 
 
 def test_condensing_starts_without_ray_and_optuna() -> None:
-    loaded = loaded_by("import nasproxy.runs.condensing")
+    loaded = loaded_by("import nasproxy.runs.condensing, nasproxy.runs.runs")
     assert "torch" in loaded
     assert loaded & {"ray", "optuna", "pandas", "scipy"} == set()
 

@@ -22,8 +22,9 @@ from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import KEPT, LAST, RunDir, create_run, find_run
 from nasproxy.runs.estimating import Speed
 from nasproxy.runs.listener import Place
+from nasproxy.runs.loading import load_trials, load_truth, read_arch_ids
 from nasproxy.runs.pieces import WHOLE, Condensing, Piece, RunIndex, Searching, Task
-from nasproxy.runs.references import SCORED, find_search_run, load_trials, load_truth, read_arch_ids
+from nasproxy.runs.references import SCORED, find_search_run
 from nasproxy.runs.reporting import Parts, judge, keep_parts, write_comparison, write_weights
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space

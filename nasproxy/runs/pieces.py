@@ -25,7 +25,8 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAYOUT, RunDir, list_runs
 from nasproxy.runs.condensing import run_condense
 from nasproxy.runs.listener import Place
-from nasproxy.runs.references import find_proxy, load_trials
+from nasproxy.runs.loading import load_trials
+from nasproxy.runs.references import find_proxy
 from nasproxy.runs.searching import SearchInput, run_search
 from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import RaySession

@@ -1,16 +1,13 @@
-"""What names mean: runs, proxies, truths, architectures, amounts."""
+"""What names of runs and proxies mean. Knows nothing of trials: condensing starts without Optuna and pandas."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, parse_share, read_config
-from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
+from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, read_config
+from nasproxy.errors import RunError, RunNotFoundError, SettingsError
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import KEPT, LAST, RunDir, find_run
-from nasproxy.store import open_store, sqlite_url
-from nasproxy.tables import read_truth
-from nasproxy.trials import Trials
 
 SCORED = ("search", "combine", KEPT)
 """Commands whose runs may hold trials."""
@@ -87,7 +84,7 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
     if proxy == LAST:
         named["search"]["proxy"] = proxy = find_run(LAST, root, "condense").name
     if archs.startswith("top:"):
-        reference, amount = _split_top(archs)
+        reference, amount = split_top(archs)
         run = find_search_run(reference, root)
         named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
         if config := search_behind(run, root):
@@ -103,93 +100,13 @@ def search_behind(run: RunDir, root: Path) -> SearchConfig | None:
     return None if run.command == KEPT else read_config(SearchConfig, run.config_path)
 
 
-def read_arch_ids(reference: str, root: Path) -> list[str] | None:
-    """Ids that `--archs` names: None for 'all', the best of a search for top:RUN:5% or top:RUN:36, else a file's.
-
-    A file has one id per line, or is a CSV with a column `arch_id`.
+def split_top(reference: str) -> tuple[str, str]:
+    """RUN and AMOUNT of top:RUN:AMOUNT.
 
     Raises:
-        SettingsError: top:RUN:AMOUNT of another form.
-        InputError: the file or the run cannot be read.
+        SettingsError: of another form.
     """
-    if reference == "all":
-        return None
-    if reference.startswith("top:"):
-        name, amount = _split_top(reference)
-        ids = load_trials(find_search_run(name, root)).top(parse_amount(amount))
-    else:
-        try:
-            lines = Path(reference).expanduser().read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"--archs {reference!r}: no such file of architecture ids ({error}); or give top:RUN:5%"
-            ) from None
-        rows = [line.split(",") for line in lines if line.strip() and not line.startswith("#")]
-        column = rows[0].index("arch_id") if rows and "arch_id" in rows[0] else 0
-        ids = [row[column].strip() for row in rows if row[column].strip() != "arch_id"]
-    if not ids:
-        raise InputError(f"--archs {reference!r} names no architecture; check it")
-    return ids
-
-
-def _split_top(reference: str) -> tuple[str, str]:
-    """RUN and AMOUNT of top:RUN:AMOUNT."""
     run, _, amount = reference.removeprefix("top:").rpartition(":")
     if not run or not amount:
         raise SettingsError(f"--archs {reference!r}: write top:RUN:5% or top:RUN:36")
     return run, amount
-
-
-def parse_amount(text: str) -> int | float:
-    """'5%' -> 0.05, '36' -> 36.
-
-    Raises:
-        SettingsError: neither a percentage in (0, 100] nor a whole number above 0.
-    """
-    if text.endswith("%"):
-        return parse_share(text)
-    if not text.isdigit() or int(text) == 0:
-        raise SettingsError(f"{text!r} is no amount; write a percentage like 5% or a whole number like 36")
-    return int(text)
-
-
-def load_trials(run: RunDir) -> Trials:
-    """All trials of a search or combination, finished or not.
-
-    Raises:
-        InputError: the study cannot be read.
-    """
-    trials = open_store(run.study_name, storage_url(run)).trials()
-    return replace(trials, info=replace(trials.info, name=run.name), run=run)
-
-
-def load_truth(reference: str, root: Path) -> Trials:
-    """The truth that `--truth` names: a search by 'whole', or a CSV file of true accuracies.
-
-    Raises:
-        RunNotFoundError: no such run.
-        RunError: a run without trials.
-        InputError: the study or file cannot be read.
-    """
-    if Path(reference).suffix == ".csv":
-        return read_truth(Path(reference).expanduser())
-    return load_trials(find_search_run(reference, root))
-
-
-def storage_url(run: RunDir) -> str:
-    """The Optuna storage of a run with trials.
-
-    Raises:
-        StudyNotFoundError: the run keeps its study in a file that is not there.
-    """
-    is_search = run.command == SearchConfig.command
-    url = read_config(SearchConfig, run.config_path).search.storage if is_search else None
-    if url is None and not run.study_path.is_file():
-        raise StudyNotFoundError(f"run {run.name} has no {run.study_path.name}: {_why_no_study(run)}")
-    return url or sqlite_url(run.study_path)
-
-
-def _why_no_study(run: RunDir) -> str:
-    if run.has_study:
-        return "put the file back, or search again under another --name"
-    return f"it has not begun; continue it with --resume {run.name}"

@@ -12,7 +12,8 @@ from nasproxy.errors import RunError
 from nasproxy.files import read_lines, write_text
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
-from nasproxy.runs.references import find_search_run, load_trials, load_truth
+from nasproxy.runs.loading import load_trials, load_truth
+from nasproxy.runs.references import find_search_run
 from nasproxy.tables import comparison_frame, rankings_frame, write_table
 from nasproxy.trials import Trials
 

@@ -24,15 +24,7 @@ from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAST, RunDir, find_run, list_runs
 from nasproxy.runs.listener import Listener, Place, Silence
-from nasproxy.runs.references import (
-    SCORED,
-    find_search_run,
-    images_of,
-    load_trials,
-    load_truth,
-    settings_of_search,
-    storage_url,
-)
+from nasproxy.runs.references import SCORED, find_search_run, images_of, settings_of_search
 from nasproxy.space import SearchSpace
 from nasproxy.trials import Trials
 
@@ -442,6 +434,7 @@ class Runs:
             NasproxyError: as for `search`.
         """
         from nasproxy.dashboard import Dashboard
+        from nasproxy.runs.loading import load_trials, storage_url
         from nasproxy.runs.reporting import find_pictures, load_comparison
 
         runs = [self.find(run, *SCORED, COMPARE) for run in what]
@@ -510,12 +503,16 @@ class Runs:
         return str(proxy.path) if isinstance(proxy, RunDir) else None if proxy is None else str(proxy)
 
     def _load(self, what: Scored) -> Trials:
+        from nasproxy.runs.loading import load_trials
+
         return what if isinstance(what, Trials) else load_trials(self._search_run(what))
 
     def _search_run(self, run: Run) -> RunDir:
         return run if isinstance(run, RunDir) else find_search_run(str(run), self.root)
 
     def _load_truth(self, what: Scored) -> Trials:
+        from nasproxy.runs.loading import load_truth
+
         if isinstance(what, Trials):
             return what
         return load_truth(str(what.path) if isinstance(what, RunDir) else str(what), self.root)

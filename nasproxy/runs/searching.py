@@ -13,7 +13,8 @@ from nasproxy.images import ImageData, load_images
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.runs.listener import Listener, Place
-from nasproxy.runs.references import find_proxy, read_arch_ids
+from nasproxy.runs.loading import read_arch_ids
+from nasproxy.runs.references import find_proxy
 from nasproxy.searching.plan import Plan, SpaceCosts, plan_search
 from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace, load_space

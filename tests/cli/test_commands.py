@@ -17,7 +17,7 @@ from nasproxy.condensing import METHODS
 from nasproxy.images import DATASETS, ImageData
 from nasproxy.nets.zoo import ZOO
 from nasproxy.rundir import RunDir, hold
-from nasproxy.runs.references import load_trials
+from nasproxy.runs.loading import load_trials
 from tests.cli.shell import Shell, count_records
 from tests.conftest import make_image_folder
 

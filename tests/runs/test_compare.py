@@ -16,8 +16,8 @@ from nasproxy.config import CompareConfig, make_config
 from nasproxy.images import DATASETS
 from nasproxy.proxies import PROXIES
 from nasproxy.rundir import list_runs
+from nasproxy.runs.loading import load_trials
 from nasproxy.runs.presets import PRESETS, find_preset
-from nasproxy.runs.references import load_trials
 from nasproxy.space import load_space
 from tests.cli.shell import Shell, count_records
 

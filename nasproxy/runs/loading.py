@@ -1,0 +1,96 @@
+"""Trials, truths and architectures from the runs and files that their names mean."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from nasproxy.config import SearchConfig, parse_share, read_config
+from nasproxy.errors import InputError, SettingsError, StudyNotFoundError
+from nasproxy.rundir import RunDir
+from nasproxy.runs.references import find_search_run, split_top
+from nasproxy.store import open_store, sqlite_url
+from nasproxy.tables import read_truth
+from nasproxy.trials import Trials
+
+
+def load_trials(run: RunDir) -> Trials:
+    """All trials of a search or combination, finished or not.
+
+    Raises:
+        InputError: the study cannot be read.
+    """
+    trials = open_store(run.study_name, storage_url(run)).trials()
+    return replace(trials, info=replace(trials.info, name=run.name), run=run)
+
+
+def load_truth(reference: str, root: Path) -> Trials:
+    """The truth that `--truth` names: a search by 'whole', or a CSV file of true accuracies.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: a run without trials.
+        InputError: the study or file cannot be read.
+    """
+    if Path(reference).suffix == ".csv":
+        return read_truth(Path(reference).expanduser())
+    return load_trials(find_search_run(reference, root))
+
+
+def storage_url(run: RunDir) -> str:
+    """The Optuna storage of a run with trials.
+
+    Raises:
+        StudyNotFoundError: the run keeps its study in a file that is not there.
+    """
+    is_search = run.command == SearchConfig.command
+    url = read_config(SearchConfig, run.config_path).search.storage if is_search else None
+    if url is None and not run.study_path.is_file():
+        raise StudyNotFoundError(f"run {run.name} has no {run.study_path.name}: {_why_no_study(run)}")
+    return url or sqlite_url(run.study_path)
+
+
+def _why_no_study(run: RunDir) -> str:
+    if run.has_study:
+        return "put the file back, or search again under another --name"
+    return f"it has not begun; continue it with --resume {run.name}"
+
+
+def read_arch_ids(reference: str, root: Path) -> list[str] | None:
+    """Ids that `--archs` names: None for 'all', the best of a search for top:RUN:5% or top:RUN:36, else a file's.
+
+    A file has one id per line, or is a CSV with a column `arch_id`.
+
+    Raises:
+        SettingsError: top:RUN:AMOUNT of another form.
+        InputError: the file or the run cannot be read.
+    """
+    if reference == "all":
+        return None
+    if reference.startswith("top:"):
+        name, amount = split_top(reference)
+        ids = load_trials(find_search_run(name, root)).top(parse_amount(amount))
+    else:
+        try:
+            lines = Path(reference).expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"--archs {reference!r}: no such file of architecture ids ({error}); or give top:RUN:5%"
+            ) from None
+        rows = [line.split(",") for line in lines if line.strip() and not line.startswith("#")]
+        column = rows[0].index("arch_id") if rows and "arch_id" in rows[0] else 0
+        ids = [row[column].strip() for row in rows if row[column].strip() != "arch_id"]
+    if not ids:
+        raise InputError(f"--archs {reference!r} names no architecture; check it")
+    return ids
+
+
+def parse_amount(text: str) -> int | float:
+    """'5%' -> 0.05, '36' -> 36.
+
+    Raises:
+        SettingsError: neither a percentage in (0, 100] nor a whole number above 0.
+    """
+    if text.endswith("%"):
+        return parse_share(text)
+    if not text.isdigit() or int(text) == 0:
+        raise SettingsError(f"{text!r} is no amount; write a percentage like 5% or a whole number like 36")
+    return int(text)
