@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from nasproxy.rundir import LAST, RunDir
     from nasproxy.runs.catalog import catalog
     from nasproxy.runs.comparing import ComparisonPlan, PlanStep
-    from nasproxy.runs.listener import Listener
+    from nasproxy.runs.place import Listener
     from nasproxy.runs.runs import Runs
     from nasproxy.scoring import Costs, measure_costs
     from nasproxy.searching.schedule import STRATEGIES
@@ -84,7 +84,7 @@ _HOMES = {
     "rundir": ("LAST", "RunDir"),
     "runs.catalog": ("catalog",),
     "runs.comparing": ("ComparisonPlan", "PlanStep"),
-    "runs.listener": ("Listener",),
+    "runs.place": ("Listener",),
     "runs.runs": ("Runs",),
     "scoring": ("Costs", "measure_costs"),
     "searching.schedule": ("STRATEGIES",),

@@ -32,7 +32,7 @@ def rank(
 
 
 def print_rankings(comparison: "nap.Comparison") -> None:
-    """The rows of Table 5, one column a proxy, and what they are based on."""
+    """The rows of Table 5, one column per proxy, and what they are based on."""
     top = nap.format_percent(comparison.rankings[0].top_fraction)
     rows: dict[str, Callable[[nap.Ranking], str]] = {
         "selected net": lambda ranking: ranking.selected,

@@ -46,7 +46,7 @@ class _Line:
 
 
 class Talk:
-    """A `nasproxy.runs.listener.Listener` for people. Use as a context: `with Talk() as talk`."""
+    """A `nasproxy.runs.place.Listener` for people. Use as a context: `with Talk() as talk`."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr)  # the stream as it is now: Ray's output is redirected later

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nasproxy.combining import combine_trials
-from nasproxy.config import CombineConfig, dump_config
+from nasproxy.config import CombineConfig
 from nasproxy.files import write_text
 from nasproxy.images import save_picture_grid
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import KEPT, RunDir, create_run
-from nasproxy.runs.listener import Place
+from nasproxy.runs.place import Place
 from nasproxy.store import create_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
 from nasproxy.trials import SearchInfo, Trials
@@ -32,14 +32,8 @@ def run_combine(
     """
     settings = config.combine
     trials = combine_trials(proxies, settings.how, truth, seed=settings.seed)
-    run = create_run(
-        place.root,
-        name,
-        f"{trials.info.dataset}-{trials.info.space}-{settings.how}",
-        command=config.command,
-        config_text=dump_config(config),
-        parents=_parents(trials.info),
-    )
+    default_name = f"{trials.info.dataset}-{trials.info.space}-{settings.how}"
+    run = place.begin_run(config, _parents(trials.info), default_name, name=name)
     return _write_trials(run, trials)
 
 

@@ -13,17 +13,17 @@ from nasproxy.alignment import align
 from nasproxy.combining import COMBINATIONS, common_rows
 from nasproxy.comparing import Comparison
 from nasproxy.condensing import METHODS
-from nasproxy.config import CompareConfig, Tree, dump_config, make_config, parse_share
+from nasproxy.config import CompareConfig, Tree, make_config, parse_share
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.files import write_text
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
-from nasproxy.rundir import KEPT, LAST, RunDir, create_run, find_run
+from nasproxy.rundir import KEPT, LAST, RunDir, find_run
 from nasproxy.runs.estimating import Speed
-from nasproxy.runs.listener import Place
 from nasproxy.runs.loading import load_trials, load_truth, read_arch_ids
-from nasproxy.runs.pieces import WHOLE, Condensing, Piece, RunIndex, Searching, Task
+from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
+from nasproxy.runs.place import Place
 from nasproxy.runs.references import SCORED, find_search_run
 from nasproxy.runs.reporting import Parts, judge, keep_parts, write_comparison, write_weights
 from nasproxy.searching.cluster import RaySession
@@ -68,7 +68,7 @@ def settings_of_compare(given: Tree, root: Path) -> CompareConfig:
 class ComparisonPlan:
     """All pieces of a comparison, checked before anything is started. Made by `Runs.plan`."""
 
-    task: Task
+    experiment: Experiment
     pieces: tuple[Piece, ...]
     """Without the truth, which may depend on them."""
     scored: Mapping[str, Trials]
@@ -110,35 +110,37 @@ class ComparisonPlan:
         space = space or load_space(settings.space)
         data = data or load_images(settings=config.images, progress=place.listener.progress)
         arch_ids = read_arch_ids(settings.archs, place.root)
-        task = Task(place, config, data, space, RunIndex.of(place), None if arch_ids is None else tuple(arch_ids))
+        experiment = Experiment(
+            place, config, data, space, RunIndex.of(place), None if arch_ids is None else tuple(arch_ids)
+        )
         space.pick(arch_ids or ())
         pieces: list[Piece] = []
         scored: dict[str, Trials] = {}
         for proxy in settings.proxies:
             if proxy in METHODS:
-                condensing = Condensing(task, proxy)
+                condensing = Condensing(experiment, proxy)
                 condensing.config  # noqa: B018  # refuses wrong settings
-                pieces += [condensing, Searching(task, proxy, condensing)]
+                pieces += [condensing, Searching(experiment, proxy, condensing)]
             elif proxy in PROXIES or Path(proxy).suffix == ".safetensors" or _is_proxy_set(proxy, place.root):
-                pieces.append(Searching(task, proxy))
+                pieces.append(Searching(experiment, proxy))
             else:
                 run = find_search_run(proxy, place.root)
                 scored[run.name] = known[proxy] if proxy in known else load_trials(run)
         if settings.truth != TRAIN:
             truth = truth or load_truth(settings.truth, place.root)
-        return cls(task, tuple(pieces), scored, truth, resume)
+        return cls(experiment, tuple(pieces), scored, truth, resume)
 
     def steps(self) -> list[PlanStep]:
         """What will be done, in order, and how long each piece takes on this machine: some steps are timed."""
         pieces = [(piece, 1.0) for piece in self.pieces]
         if self.truth is None:
-            pieces.append((Searching(self.task, WHOLE), self._truth_share()))
+            pieces.append((Searching(self.experiment, WHOLE), self._truth_share()))
         found = [piece.find() for piece, _ in pieces]
         left = [not (run and run.is_done) for run in found]
         speed = None
         if any(left):
-            self.task.place.listener.say("timing some steps of training and condensing for the plan")
-            speed = Speed.measure(self.task)
+            self.experiment.place.listener.say("timing some steps of training and condensing for the plan")
+            speed = Speed.measure(self.experiment)
         return [
             PlanStep(
                 piece.what, run.name if run else None, not is_left, share * speed.of(piece) if is_left and speed else 0
@@ -155,50 +157,43 @@ class ComparisonPlan:
         Raises:
             NasproxyError: see `run_condense`, `run_search`, `compare_trials`.
         """
-        task, config = self.task, self.task.config
-        parents = task.parents | {"space": task.space_hash}
-        run = self.resume or create_run(
-            task.place.root,
-            name,
-            f"{task.data.name}-{task.space.name}-comparison",
-            command=config.command,
-            config_text=dump_config(config),
-            parents=parents,
-        )
-        run.check_parents(parents)
+        experiment, config = self.experiment, self.experiment.config
+        parents = experiment.parents | {"space": experiment.space_hash}
+        default_name = f"{experiment.data.name}-{experiment.space.name}-comparison"
+        run = experiment.place.begin_run(config, parents, default_name, name=name, resume=self.resume)
         with run.running():
             parts, proxies, truth, weights = self._perform_pieces(run)
             keep_parts(run, parts)
-            task.place.listener.say("comparing")
+            experiment.place.listener.say("comparing")
             comparison = replace(judge(parts, proxies, truth, weights), run=run)
-            write_comparison(comparison, parts, task.place.root, run.path, title=run.name, dashboard=run.name)
+            write_comparison(comparison, parts, experiment.place.root, run.path, title=run.name, dashboard=run.name)
             run.log(f"done: {len(comparison.rankings)} proxies")
         return comparison
 
     def _perform_pieces(self, run: RunDir) -> tuple[Parts, list[Trials], Trials, dict[str, float] | None]:
         """Does every piece, the truth last."""
-        settings, task = self.task.config.compare, self.task
+        settings, experiment = self.experiment.config.compare, self.experiment
         total = len(self.pieces) + (self.truth is None)
         condensed: list[str] = []
         searched: dict[str, Trials] = {}
         truth, truth_name, chosen = self.truth, settings.truth, None
-        with RaySession(task.config.machine, run.log_path) as ray:
+        with RaySession(experiment.config.machine, run.log_path) as ray:
             for number, piece in enumerate(self.pieces, start=1):
-                task.place.listener.say(f"{number}/{total} {_describe(piece)}")
+                experiment.place.listener.say(f"{number}/{total} {_describe(piece)}")
                 made = piece.perform(ray)
                 if isinstance(piece, Searching):
-                    searched[made.name] = piece.trials.of(task.arch_ids)
+                    searched[made.name] = piece.trials.of(experiment.arch_ids)
                 else:
                     condensed.append(made.name)
-            proxies = searched | {name: trials.of(task.arch_ids) for name, trials in self.scored.items()}
+            proxies = searched | {name: trials.of(experiment.arch_ids) for name, trials in self.scored.items()}
             if truth is None:
                 chosen = self._choose(list(proxies.values()), run)
                 last = self._truth_for(run, chosen)
-                task.place.listener.say(f"{total}/{total} {_describe(last)}")
+                experiment.place.listener.say(f"{total}/{total} {_describe(last)}")
                 truth_name = last.perform(ray).name
                 truth = last.trials
-        if task.arch_ids is not None:
-            write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in task.arch_ids))
+        if experiment.arch_ids is not None:
+            write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in experiment.arch_ids))
         parts = Parts(
             proxies=tuple(proxies),
             truth=truth_name,
@@ -209,32 +204,32 @@ class ComparisonPlan:
             top=settings.top,
             seed=settings.seed,
         )
-        return parts, list(proxies.values()), truth.of(task.arch_ids if chosen is None else chosen), chosen
+        return parts, list(proxies.values()), truth.of(experiment.arch_ids if chosen is None else chosen), chosen
 
     def _choose(self, proxies: Sequence[Trials], run: RunDir) -> dict[str, float] | None:
         """Architectures for the truth, and how many each one stands for; None: all. Chosen once, then kept."""
-        kind, _, amount = self.task.config.compare.truth_for.partition(":")
+        kind, _, amount = self.experiment.config.compare.truth_for.partition(":")
         if kind == "all":
             return None
         if kind == "top":
             weights = choose_top(proxies, parse_share(amount))
         else:
-            weights = choose_sample(proxies, int(amount), seed=self.task.config.compare.seed)
+            weights = choose_sample(proxies, int(amount), seed=self.experiment.config.compare.seed)
         write_weights(run.path / TRUTH_ARCHS, weights)
         return weights
 
     def _truth_for(self, run: RunDir, chosen: dict[str, float] | None) -> Searching:
         if chosen is None:
-            return Searching(self.task, WHOLE)
-        return Searching(self.task, WHOLE, arch_ids=tuple(chosen), archs=str((run.path / TRUTH_ARCHS).resolve()))
+            return Searching(self.experiment, WHOLE)
+        return Searching(self.experiment, WHOLE, arch_ids=tuple(chosen), archs=str((run.path / TRUTH_ARCHS).resolve()))
 
     def _truth_share(self) -> float:
         """Share of the architectures that the truth will be made for; of 'top' at most."""
-        kind, _, amount = self.task.config.compare.truth_for.partition(":")
-        num_proxies = len(self.task.config.compare.proxies)
+        kind, _, amount = self.experiment.config.compare.truth_for.partition(":")
+        num_proxies = len(self.experiment.config.compare.proxies)
         if kind == "top":
             return min(parse_share(amount) * num_proxies, 1.0)
-        return min(int(amount) / len(self.task.archs), 1.0) if kind == "sample" else 1.0
+        return min(int(amount) / len(self.experiment.archs), 1.0) if kind == "sample" else 1.0
 
 
 def choose_top(proxies: Sequence[Trials], fraction: float) -> dict[str, float]:

@@ -6,15 +6,15 @@ from dataclasses import replace
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import complete_settings, describe_method
 from nasproxy.condensing.state import CondenseState, load_state
-from nasproxy.config import CondenseConfig, dump_config
+from nasproxy.config import CondenseConfig
 from nasproxy.device import describe_device, find_device, holds
 from nasproxy.errors import RunError
 from nasproxy.files import write_text
 from nasproxy.images import ImageData, load_images, save_picture_grid
 from nasproxy.proxies import PROXIES
 from nasproxy.proxyset import ProxySet
-from nasproxy.rundir import RunDir, create_run
-from nasproxy.runs.listener import Place
+from nasproxy.rundir import RunDir
+from nasproxy.runs.place import Place
 
 
 def run_condense(
@@ -48,15 +48,8 @@ def run_condense(
     if name in PROXIES:
         raise RunError(f"run name {name!r} means a proxy of its own in 'search --proxy'; choose another --name")
     parents = {"data": data.data_hash, "split": data.split_hash}
-    run = resume or create_run(
-        place.root,
-        name,
-        f"{data.name}-{describe_method(settings, data.train)}-{settings.images_per_class}",
-        command=config.command,
-        config_text=dump_config(config),
-        parents=parents,
-    )
-    run.check_parents(parents)
+    default_name = f"{data.name}-{describe_method(settings, data.train)}-{settings.images_per_class}"
+    run = place.begin_run(config, parents, default_name, name=name, resume=resume)
     with run.running():
         run.update_meta(device=describe_device(device))
         state = load_state(run.checkpoint_path) if run.checkpoint_path.is_file() else None
@@ -75,7 +68,7 @@ def run_condense(
 
         def on_engine(name: str, seconds: dict[str, float]) -> None:
             tried = ", ".join(f"{engine} {time:.3g}" for engine, time in seconds.items())
-            run.log(f"engine {name}{f'; seconds a step: {tried}' if tried else ''}")
+            run.log(f"engine {name}{f'; seconds per step: {tried}' if tried else ''}")
 
         proxy = condense(
             data,

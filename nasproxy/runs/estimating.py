@@ -12,7 +12,7 @@ from nasproxy.config import CondenseSettings, RecipeSettings
 from nasproxy.images import ImageSet
 from nasproxy.nets.zoo import parse_net
 from nasproxy.proxies import PROXIES
-from nasproxy.runs.pieces import Condensing, Piece, Searching, Task
+from nasproxy.runs.pieces import Condensing, Experiment, Piece, Searching
 from nasproxy.scoring import SCORES, TrainingFreeScore, measure_costs
 from nasproxy.searching.cluster import plan_workforce
 from nasproxy.space import Arch
@@ -33,14 +33,14 @@ class Speed:
     flops: tuple[float, ...]
     seconds: tuple[float, ...]
 
-    task: Task
+    experiment: Experiment
     num_workers: int
 
     @classmethod
-    def measure(cls, task: Task) -> Self:
+    def measure(cls, experiment: Experiment) -> Self:
         """Trains a small, a middling and a large one of the architectures for some steps."""
-        workforce = plan_workforce(task.config.machine)
-        sizes, data, recipe = _flops_of(task), task.data, task.config.recipe
+        workforce = plan_workforce(experiment.config.machine)
+        sizes, data, recipe = _flops_of(experiment), experiment.data, experiment.config.recipe
         by_size = sorted(sizes, key=lambda arch: sizes[arch])
         chosen = dict.fromkeys(by_size[round(quantile * (len(by_size) - 1))] for quantile in QUANTILES)
         index = torch.arange(min(PROBE_BATCH, len(data.train)), device=data.train.device)
@@ -52,7 +52,7 @@ class Speed:
             points = {sizes[arch]: _seconds_per_image(arch, images, probe) for arch in chosen}
         finally:
             torch.set_num_threads(threads)
-        return cls(tuple(points), tuple(points.values()), task, workforce.num_workers or 1)
+        return cls(tuple(points), tuple(points.values()), experiment, workforce.num_workers or 1)
 
     def of(self, piece: Piece) -> float:
         """Wall seconds of a piece of work from its start, all workers of this machine at it."""
@@ -70,8 +70,8 @@ class Speed:
 
     def of_training(self, piece: Searching) -> float:
         """Seconds of one worker to train and measure one seed of every architecture."""
-        data, recipe = self.task.data, piece.recipe
-        num_images = len(data.train) if piece.proxy in PROXIES else self.task.num_proxy_images
+        data, recipe = self.experiment.data, piece.recipe
+        num_images = len(data.train) if piece.proxy in PROXIES else self.experiment.num_proxy_images
         per_epoch = -(-num_images // recipe.batch_size)
         trained = (recipe.steps or recipe.epochs * per_epoch) * num_images / per_epoch
         return self._of_images(trained + FORWARD_SHARE * (len(data.val) + len(data.test)))
@@ -81,11 +81,11 @@ class Speed:
         return 0.0 if score.is_counted else self._of_images(score.batch_size * max(score.num_batches, 1))
 
     def _of_images(self, num_images: float) -> float:
-        return num_images * sum(map(self.seconds_per_image, _flops_of(self.task).values()))
+        return num_images * sum(map(self.seconds_per_image, _flops_of(self.experiment).values()))
 
     def of_condensing(self, settings: CondenseSettings) -> float:
         """Seconds to make a proxy set, without the speed-up that a long condensation measures for itself."""
-        data, num_steps = self.task.data, METHODS[settings.method].num_steps(settings)
+        data, num_steps = self.experiment.data, METHODS[settings.method].num_steps(settings)
         if settings.steps is None:  # selected images: the default net is trained on all of them
             embedding_net = parse_net(settings.embedding_net, data.image_shape)
             return (
@@ -110,6 +110,6 @@ def _seconds_per_image(arch: Arch, images: ImageSet, recipe: RecipeSettings) -> 
     return times[-1] / (PROBE_STEPS * len(images))
 
 
-def _flops_of(task: Task) -> dict[Arch, int]:
+def _flops_of(experiment: Experiment) -> dict[Arch, int]:
     """FLOPs of a forward pass of the architectures that take the images, where they can be counted."""
-    return {arch: costs.flops for arch in task.archs if (costs := task.costs.of.get(arch.id)) is not None}
+    return {arch: costs.flops for arch in experiment.archs if (costs := experiment.costs.of.get(arch.id)) is not None}

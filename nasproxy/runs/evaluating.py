@@ -11,7 +11,7 @@ from nasproxy.evaluating import Evaluation, evaluate
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import versions
-from nasproxy.runs.listener import Place
+from nasproxy.runs.place import Place
 from nasproxy.runs.references import find_proxy
 
 

@@ -24,8 +24,8 @@ from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAYOUT, RunDir, list_runs
 from nasproxy.runs.condensing import run_condense
-from nasproxy.runs.listener import Place
 from nasproxy.runs.loading import load_trials
+from nasproxy.runs.place import Place
 from nasproxy.runs.references import find_proxy
 from nasproxy.runs.searching import SearchInput, run_search
 from nasproxy.scoring import SCORES
@@ -114,7 +114,7 @@ def _covers(run: RunDir, stored: SearchConfig, arch_ids: Sequence[str] | None) -
 
 
 @dataclass(frozen=True)
-class Task:
+class Experiment:
     """What all pieces of a comparison share; images, costs and run folders are read once."""
 
     place: Place
@@ -179,7 +179,7 @@ class Piece(Protocol):
 class Condensing:
     """Makes a proxy set by a method."""
 
-    task: Task
+    experiment: Experiment
     method: str
 
     @property
@@ -193,24 +193,24 @@ class Condensing:
         Raises:
             SettingsError: some that the method does not know or take.
         """
-        config = self.task.config
+        config = self.experiment.config
         shared = {section: getattr(config, section).model_dump() for section in ("images", "condense", "machine")}
         own = {"method": self.method} | config.compare.per_method.get(self.method, {})
         made = make_config(CondenseConfig, shared, {"condense": own})
-        return made.model_copy(update={"condense": complete_settings(made.condense, self.task.data.train)})
+        return made.model_copy(update={"condense": complete_settings(made.condense, self.experiment.data.train)})
 
     def find(self) -> RunDir | None:
-        return self.task.index.find_equal(self.config, self.task.parents)
+        return self.experiment.index.find_equal(self.config, self.experiment.parents)
 
     def perform(self, ray: RaySession) -> RunDir:
         found = self.find()
         if found is not None and found.is_done:
             return found
-        proxy = run_condense(self.task.place, self.config, data=self.task.data, resume=found)
+        proxy = run_condense(self.experiment.place, self.config, data=self.experiment.data, resume=found)
         assert proxy.run is not None
-        self.task.proxy_sets[proxy.run.name] = proxy
+        self.experiment.proxy_sets[proxy.run.name] = proxy
         if found is None:
-            self.task.index.add(proxy.run)
+            self.experiment.index.add(proxy.run)
         return proxy.run
 
 
@@ -218,7 +218,7 @@ class Condensing:
 class Searching:
     """Scores architectures by a proxy."""
 
-    task: Task
+    experiment: Experiment
     proxy: str
     """A name of `PROXIES`, a condense run, or a proxy set file."""
     condensing: Condensing | None = None
@@ -237,14 +237,14 @@ class Searching:
     @property
     def recipe(self) -> RecipeSettings:
         """How nets are trained: early stopping gets as many updates as a proxy set (main paper, section 3.6)."""
-        config = self.task.config
+        config = self.experiment.config
         if self.proxy == WHOLE:
             return config.truth_recipe
         if self.proxy in SCORES:
             return default_recipe(self.proxy)
         if self.proxy not in PROXIES:
             return config.recipe
-        per_epoch = -(-self.task.num_proxy_images // config.recipe.batch_size)
+        per_epoch = -(-self.experiment.num_proxy_images // config.recipe.batch_size)
         steps = config.recipe.steps or config.recipe.epochs * per_epoch
         early = RECIPES["early-stop"]
         return config.recipe.model_copy(update={"steps": steps, "epochs": early.epochs})
@@ -252,7 +252,7 @@ class Searching:
     @property
     def num_seeds(self) -> int:
         """Nets for each architecture."""
-        settings = self.task.config.compare
+        settings = self.experiment.config.compare
         return (self.proxy == WHOLE and settings.truth_seeds) or settings.seeds
 
     @property
@@ -262,7 +262,7 @@ class Searching:
 
     def config(self, proxy: str) -> SearchConfig:
         """Settings of the run, of the proxy set where one is made."""
-        settings, machine = self.task.config.compare, self.task.config.machine
+        settings, machine = self.experiment.config.compare, self.experiment.config.machine
         search = {
             "proxy": proxy,
             "space": settings.space,
@@ -271,7 +271,7 @@ class Searching:
             "seed": settings.seed,
             "storage": settings.storage,
         }
-        tree = {"images": self.task.config.images.model_dump(), "search": search}
+        tree = {"images": self.experiment.config.images.model_dump(), "search": search}
         return make_config(SearchConfig, tree, {"recipe": self.recipe.model_dump(), "machine": machine.model_dump()})
 
     def find(self) -> RunDir | None:
@@ -286,13 +286,13 @@ class Searching:
             return found
         if not (proxy in SCORES and SCORES[proxy].is_counted):
             ray.start()
-        task, chosen = self.task, self.task.find_proxy(proxy)
-        arch_ids = self.arch_ids or task.arch_ids
-        given = SearchInput(task.data, task.space, chosen, arch_ids, task.costs)
-        trials = run_search(task.place, self.config(proxy), given, resume=found)
+        experiment, chosen = self.experiment, self.experiment.find_proxy(proxy)
+        arch_ids = self.arch_ids or experiment.arch_ids
+        given = SearchInput(experiment.data, experiment.space, chosen, arch_ids, experiment.costs)
+        trials = run_search(experiment.place, self.config(proxy), given, resume=found)
         assert trials.run is not None
         if found is None:
-            task.index.add(trials.run)
+            experiment.index.add(trials.run)
         self.done[:] = [trials]
         return trials.run
 
@@ -304,7 +304,7 @@ class Searching:
         return made.name if made is not None and made.is_done else None
 
     def _find(self, proxy: str) -> RunDir | None:
-        parents = self.task.parents | {"space": self.task.space_hash}
-        if isinstance(found := self.task.find_proxy(proxy), ProxySet):
+        parents = self.experiment.parents | {"space": self.experiment.space_hash}
+        if isinstance(found := self.experiment.find_proxy(proxy), ProxySet):
             parents["proxy_set"] = found.content_hash
-        return self.task.index.find_equal(self.config(proxy), parents, self.arch_ids or self.task.arch_ids)
+        return self.experiment.index.find_equal(self.config(proxy), parents, self.arch_ids or self.experiment.arch_ids)

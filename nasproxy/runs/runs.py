@@ -23,7 +23,7 @@ from nasproxy.errors import SettingsError
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAST, RunDir, find_run, list_runs
-from nasproxy.runs.listener import Listener, Place, Silence
+from nasproxy.runs.place import Listener, Place, Silence
 from nasproxy.runs.references import SCORED, find_search_run, images_of, settings_of_search
 from nasproxy.space import SearchSpace
 from nasproxy.trials import Trials

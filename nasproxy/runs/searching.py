@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nasproxy.config import SearchConfig, dump_config
+from nasproxy.config import SearchConfig
 from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
 from nasproxy.files import read_lines, write_text
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxyset import ProxySet
-from nasproxy.rundir import RunDir, create_run
-from nasproxy.runs.listener import Listener, Place
+from nasproxy.rundir import RunDir
 from nasproxy.runs.loading import read_arch_ids
+from nasproxy.runs.place import Listener, Place
 from nasproxy.runs.references import find_proxy
 from nasproxy.searching.plan import Plan, SpaceCosts, plan_search
 from nasproxy.searching.search import run_plan
@@ -69,15 +69,8 @@ def run_search(
     parents = {"data": data.data_hash, "split": data.split_hash, "space": space.content_hash()}
     if isinstance(proxy, ProxySet):
         parents["proxy_set"] = proxy.content_hash
-    run = resume or create_run(
-        place.root,
-        name,
-        f"{data.name}-{space.name}-{plan.proxy.name}",
-        command=config.command,
-        config_text=dump_config(config),
-        parents=parents,
-    )
-    run.check_parents(parents)
+    default_name = f"{data.name}-{space.name}-{plan.proxy.name}"
+    run = place.begin_run(config, parents, default_name, name=name, resume=resume)
     store = _open_store(run, plan, settings.storage, is_new=resume is None)
     done = store.trials()
     try:

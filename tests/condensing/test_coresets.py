@@ -25,7 +25,7 @@ from nasproxy.config import CondenseConfig, CondenseSettings, make_config
 from nasproxy.errors import DivergedError, SettingsError
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.runs.condensing import run_condense
-from nasproxy.runs.listener import Place
+from nasproxy.runs.place import Place
 
 SELECTORS: dict[str, Callable[[Task], Tensor]] = {
     "random": select_random,

@@ -1,0 +1,69 @@
+"""Where runs lie, and who is told what they do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nasproxy.config import CommandConfig, dump_config
+from nasproxy.rundir import RunDir, create_run
+
+
+class Listener(Protocol):
+    """What shows the progress of a run. Both call-backs come from the thread that called."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
+        """`done` of `total` of something are done; `note` is the latest about it.
+
+        `work` is the fraction of all work done, where pieces differ in size; the time that is left goes by it.
+        """
+
+    def say(self, text: str) -> None:
+        """One line worth reading."""
+
+
+class Silence:
+    """A listener that shows nothing."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs lie, and who is told about them."""
+
+    root: Path
+    """Folder of all runs."""
+    listener: Listener
+
+    def begin_run(
+        self,
+        config: CommandConfig,
+        parents: Mapping[str, str],
+        default_name: str,
+        *,
+        name: str | None,
+        resume: RunDir | None = None,
+    ) -> RunDir:
+        """A new run folder, or the one that goes on.
+
+        Args:
+            config: all settings.
+            parents: what the run is made from: role -> hash.
+            default_name: what a nameless run is called.
+            name: of a new run; None: `default_name`, numbered where that exists.
+            resume: the run that goes on; None: a new one.
+
+        Raises:
+            RunError: the name is taken or no plain folder name; or `resume` was made from something else.
+        """
+        text = dump_config(config)
+        run = resume or create_run(
+            self.root, name, default_name, command=config.command, config_text=text, parents=parents
+        )
+        run.check_parents(parents)
+        return run
