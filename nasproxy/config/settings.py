@@ -337,7 +337,7 @@ class SearchConfig(CommandConfig):
     images: ImageSettings = ImageSettings()
     search: SearchSettings
     recipe: RecipeSettings = RecipeSettings()
-    """How a net is trained (by default 100 epochs for 'whole', 400 steps for 'early-stop')."""
+    """How a net is trained (whole: 100 epochs, early-stop: 400 steps)."""
     machine: MachineSettings = MachineSettings()
 
     @model_validator(mode="after")

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from safetensors import safe_open
 
+from nasproxy.cli.ls import What
 from nasproxy.condensing import METHODS
 from nasproxy.images import DATASETS, ImageData
 from nasproxy.nets.zoo import ZOO
 from nasproxy.rundir import RunDir, hold
+from nasproxy.runs.catalog import CATALOG
 from nasproxy.runs.loading import load_trials
 from tests.cli.shell import Shell, count_records
 from tests.conftest import make_image_folder
@@ -206,6 +208,13 @@ def test_ls_lists_runs_and_families(finished: Shell) -> None:
     summaries = {row["name"]: row["summary"] for row in finished.json("ls", "proxies")}
     assert summaries["naswot"].startswith("training-free, higher is better: ")
     assert summaries["naswot"].endswith("(Mellor et al., ICML 2021)")
+
+
+def test_ls_lists_all_that_there_is(finished: Shell) -> None:
+    assert {what.value for what in What} == {"runs", *CATALOG}
+    for what in CATALOG:
+        rows = finished.json("ls", what)
+        assert all(row["name"] and row["summary"] for row in rows)
 
 
 def test_the_dashboard_answers_on_this_machine_only(finished: Shell) -> None:
