@@ -531,7 +531,8 @@ class Runs:
         loaded = [self._load(trials) for trials in proxies]
         comparison = compare_trials(loaded, self._load_truth(true), top=asked.top, seed=asked.seed)
         names = tuple(trials.name for trials in loaded)
-        return comparison, Parts(names, _name_of(self._keep(true)) or "", top=asked.top, seed=asked.seed)
+        judged_by = true.name if isinstance(true, Trials | RunDir) else str(true)
+        return comparison, Parts(names, judged_by, top=asked.top, seed=asked.seed)
 
 
 def _loaded(data: str | Path | ImageData | None) -> ImageData | None:
