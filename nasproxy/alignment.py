@@ -147,7 +147,7 @@ def align(
     for other in proxies[1:]:
         check_same_task(proxies[0], other)
     if truth is not None:
-        _check_truth(truth)
+        check_truth(truth)
         for trials in proxies:
             check_same_task(trials, truth)
         truth = truth if weights is None else truth.of(weights.keys())
@@ -156,6 +156,9 @@ def align(
         for trial in trials:
             if trial.arch_id not in known or known[trial.arch_id].num_params is None:
                 known[trial.arch_id] = trial
+    nameless = [arch_id for arch_id, trial in known.items() if not trial.factors]
+    if 0 < len(nameless) < len(known):
+        raise InputError(f"architecture {nameless[0]!r} of a table is known to no search; leave it out of the table")
     arch_ids = tuple(sorted(known))
     archs = [known[arch_id] for arch_id in arch_ids]
     aligned = Alignment(
@@ -193,7 +196,8 @@ def check_same_task(first: Trials, second: Trials) -> None:
     Raises:
         InputError: the data, the split or the space differ.
     """
-    for what in ("space", "space_hash", "data_hash", "split_hash"):
+    has_hashes = first.info.space_hash and second.info.space_hash
+    for what in ("space_hash" if has_hashes else "space", "data_hash", "split_hash"):
         mine, other = getattr(first.info, what), getattr(second.info, what)
         if mine and other and mine != other:
             raise InputError(
@@ -202,7 +206,12 @@ def check_same_task(first: Trials, second: Trials) -> None:
             )
 
 
-def _check_truth(truth: Trials) -> None:
+def check_truth(truth: Trials) -> None:
+    """Refuses what is neither full training nor a table of accuracies.
+
+    Raises:
+        SettingsError: it is not.
+    """
     if not truth.info.is_truth:
         raise SettingsError(
             f"{truth.name} is a search by {truth.info.proxy}, not by 'whole'; the truth is full training"

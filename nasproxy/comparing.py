@@ -184,7 +184,7 @@ def compare_trials(
     with_truth = alignment.with_truth
     true = alignment.truth.evaluation[with_truth]
     return Comparison(
-        truth=describe_truth(truth, proxies).of(None if weights is None else weights.keys()),
+        truth=replace(describe_truth(truth, proxies).of(None if weights is None else weights.keys()), run=truth.run),
         proxies=tuple(proxies[index] for index in best_first),
         alignment=alignment,
         rankings=tuple(

@@ -43,6 +43,10 @@ class TrialStore:
         """Records a trial, in one transaction."""
         self._study.add_trial(to_optuna(trial, self._factors))
 
+    def delete(self) -> None:
+        """Removes the study from its storage."""
+        optuna.delete_study(study_name=self._study.study_name, storage=self._study._storage)
+
     def trials(self) -> Trials:
         """All trials in the order they ended; of an architecture that was tried again, the last."""
         latest: dict[str, Trial] = {}

@@ -219,9 +219,9 @@ def read_truth(path: Path) -> Trials:
     """A truth from elsewhere: a CSV with one row per architecture.
 
     Columns: arch_id; test_accuracy, or seed by seed test_accuracy_1, test_accuracy_2, ...; and, if known, val_accuracy
-    or val_accuracy_1, ... Further columns are not looked at, so that what `nasproxy export` writes of a search by
-    'whole' is one. Accuracies are fractions. Rows without a test accuracy are architectures without a truth. What the
-    file does not say (data, split, space) is not compared with the proxies' either.
+    or val_accuracy_1, ... of all. Further columns are not looked at, so that what `nasproxy export` writes of a search
+    by 'whole' is one. Accuracies are fractions. Rows without a test accuracy are architectures without a truth. What
+    the file does not say (data, split, space) is not compared with the proxies' either.
 
     Raises:
         InputError: unreadable, a column is missing, an id is there twice, or an accuracy is missing or no fraction.
@@ -239,7 +239,10 @@ def read_truth(path: Path) -> Trials:
         raise InputError(f"{path} has architecture {twice[0]!r} twice; keep one row per architecture")
     for name in columns["val"] + columns["test"]:
         _check_fractions(frame, name, path)
-    rows = [dict(row) for _, row in frame.dropna(subset=columns["test"]).iterrows()]
+    known = frame.dropna(subset=columns["test"])
+    if known[columns["val"]].isna().any(axis=None):  # some are no column to rank by
+        columns["val"] = []
+    rows = [dict(row) for _, row in known.iterrows()]
     if not rows:
         raise InputError(f"{path} has no architecture with a test accuracy; fill the column")
     trials = tuple(_truth_trial(row, columns) for row in rows)
@@ -272,5 +275,4 @@ def _check_fractions(frame: pd.DataFrame, name: str, path: Path) -> None:
 
 def _truth_trial(row: dict[str, Any], columns: dict[str, list[str]]) -> Trial:
     val, test = (tuple(float(row[name]) for name in columns[kind]) for kind in ("val", "test"))
-    has_validation = bool(val) and not any(map(math.isnan, val))
-    return Trial(str(row["arch_id"]), {}, State.COMPLETE, (Rung(val if has_validation else test, test),))
+    return Trial(str(row["arch_id"]), {}, State.COMPLETE, (Rung(val or test, test),))

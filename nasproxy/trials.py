@@ -218,7 +218,8 @@ class SearchInfo:
         mine, theirs = (
             asdict(replace(info, device="", cost=replace(info.cost, condense_seconds=0.0))) for info in (self, other)
         )
-        return [name for name in mine if mine[name] != theirs[name]]
+        by_content = {name for name in ("space", "dataset") if mine[_HASHES[name]] == theirs[_HASHES[name]] != ""}
+        return [name for name in mine if mine[name] != theirs[name] and name not in by_content]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -235,6 +236,10 @@ class SearchInfo:
         return cls(**{**values, **typed})
 
 
+_HASHES = {"space": "space_hash", "dataset": "data_hash"}
+"""Names of things -> hashes of what they are: where these are equal, names do not count."""
+
+
 @dataclass(frozen=True)
 class Trials(Sequence[Trial]):
     """All trials of a search, and what they have in common."""
@@ -242,7 +247,7 @@ class Trials(Sequence[Trial]):
     info: SearchInfo
     items: tuple[Trial, ...]
     run: RunDir | None = field(default=None, compare=False, repr=False)
-    """Folder that keeps them; None: they are in memory only."""
+    """Folder that keeps just these; None: they are in memory only."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -274,11 +279,12 @@ class Trials(Sequence[Trial]):
         return factors_of(self.items)
 
     def of(self, arch_ids: Collection[str] | None) -> "Trials":
-        """Those of these architectures; None: all."""
+        """Those of these architectures; None: all. A part is not what the run keeps: it has none."""
         if arch_ids is None:
             return self
         wanted = set(arch_ids)
-        return replace(self, items=tuple(trial for trial in self.items if trial.arch_id in wanted))
+        part = tuple(trial for trial in self.items if trial.arch_id in wanted)
+        return replace(self, items=part, run=self.run if len(part) == len(self) else None)
 
     def count(self, *states: State) -> int:  # not of equal items, as sequences do
         """How many trials ended so."""

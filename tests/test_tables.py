@@ -208,6 +208,15 @@ def test_a_table_from_elsewhere_needs_ids_and_accuracies_only(proxy: Trials, tmp
     assert frame["truth_val_accuracy"].isna().all()
 
 
+def test_validation_accuracies_of_some_are_no_column_to_rank_by(proxy: Trials, tmp_path: Path) -> None:
+    lines = ("arch_id,val_accuracy,test_accuracy", "a,0.5,0.6", "b,,0.7", "c,0.2,0.3")
+    table = read_truth(write_csv(tmp_path / "some.csv", *lines))
+    assert not table.info.has_validation
+    frame = trials_frame(proxy, table).set_index("arch_id")
+    assert frame["truth_val_accuracy"].isna().all()
+    assert frame.loc["b", "truth_rank"] == 1
+
+
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [

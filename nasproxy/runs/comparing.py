@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nasproxy.alignment import align
+from nasproxy.alignment import align, check_truth
 from nasproxy.combining import COMBINATIONS, common_rows
 from nasproxy.comparing import Comparison
 from nasproxy.condensing import METHODS
 from nasproxy.config import CompareConfig, Tree, make_config, parse_share
-from nasproxy.errors import SettingsError, unknown_name
-from nasproxy.files import write_text
+from nasproxy.errors import InputError, SettingsError, unknown_name
+from nasproxy.files import read_lines, write_text
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
@@ -24,8 +24,8 @@ from nasproxy.runs.estimating import Speed
 from nasproxy.runs.loading import load_trials, load_truth, read_arch_ids
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
-from nasproxy.runs.references import SCORED, find_search_run
-from nasproxy.runs.reporting import Parts, judge, keep_parts, write_comparison, write_weights
+from nasproxy.runs.references import SCORED, find_search_run, reference_of
+from nasproxy.runs.reporting import Parts, judge, keep_parts, part_of, read_weights, write_comparison, write_weights
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.trials import Trials
@@ -109,7 +109,8 @@ class ComparisonPlan:
         _check(config)
         space = space or load_space(settings.space)
         data = data or load_images(settings=config.images, progress=place.listener.progress)
-        arch_ids = read_arch_ids(settings.archs, place.root)
+        is_begun = resume is not None and resume.archs_path.is_file()
+        arch_ids = read_lines(resume.archs_path) if resume and is_begun else read_arch_ids(settings.archs, place.root)
         experiment = Experiment(
             place, config, data, space, RunIndex.of(place), None if arch_ids is None else tuple(arch_ids)
         )
@@ -128,7 +129,23 @@ class ComparisonPlan:
                 scored[run.name] = known[proxy] if proxy in known else load_trials(run)
         if settings.truth != TRAIN:
             truth = truth or load_truth(settings.truth, place.root)
-        return cls(experiment, tuple(pieces), scored, truth, resume)
+        plan = cls(experiment, tuple(pieces), scored, truth, resume)
+        plan._check_what_is_there()
+        return plan
+
+    def _check_what_is_there(self) -> None:
+        """Refuses searches, or a truth, of other images or another space before anything is trained."""
+        expected = self.experiment.parents | {"space": self.experiment.space_hash}
+        for other in [*self.scored.values(), *([self.truth] if self.truth else [])]:
+            for what, mine in expected.items():
+                theirs = getattr(other.info, f"{what}_hash")
+                if theirs and theirs != mine:
+                    raise InputError(
+                        f"{other.name} cannot be compared here: its {what}_hash differs ({theirs} and {mine}); "
+                        "search on the same images, split and space"
+                    )
+        if self.truth is not None:
+            check_truth(self.truth)
 
     def steps(self) -> list[PlanStep]:
         """What will be done, in order, and how long each piece takes on this machine: some steps are timed."""
@@ -138,7 +155,7 @@ class ComparisonPlan:
         found = [piece.find() for piece, _ in pieces]
         left = [not (run and run.is_done) for run in found]
         speed = None
-        if any(left):
+        if any(left) and any(self.experiment.costs.of.values()):  # else nothing can be multiplied
             self.experiment.place.listener.say("timing some steps of training and condensing for the plan")
             speed = Speed.measure(self.experiment)
         return [
@@ -162,6 +179,8 @@ class ComparisonPlan:
         default_name = f"{experiment.data.name}-{experiment.space.name}-comparison"
         run = experiment.place.begin_run(config, parents, default_name, name=name, resume=self.resume)
         with run.running():
+            if experiment.arch_ids is not None:  # the run that they were the best of may go on
+                write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in experiment.arch_ids))
             parts, proxies, truth, weights = self._perform_pieces(run)
             keep_parts(run, parts)
             experiment.place.listener.say("comparing")
@@ -182,20 +201,18 @@ class ComparisonPlan:
                 experiment.place.listener.say(f"{number}/{total} {_describe(piece)}")
                 made = piece.perform(ray)
                 if isinstance(piece, Searching):
-                    searched[made.name] = piece.trials.of(experiment.arch_ids)
+                    searched[made.name] = part_of(piece.trials, experiment.arch_ids)
                 else:
                     condensed.append(made.name)
-            proxies = searched | {name: trials.of(experiment.arch_ids) for name, trials in self.scored.items()}
+            proxies = searched | {name: part_of(trials, experiment.arch_ids) for name, trials in self.scored.items()}
             if truth is None:
                 chosen = self._choose(list(proxies.values()), run)
                 last = self._truth_for(run, chosen)
                 experiment.place.listener.say(f"{total}/{total} {_describe(last)}")
                 truth_name = last.perform(ray).name
                 truth = last.trials
-        if experiment.arch_ids is not None:
-            write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in experiment.arch_ids))
         parts = Parts(
-            proxies=tuple(proxies),
+            proxies=tuple(reference_of(trials.run, experiment.place.root) for trials in proxies.values() if trials.run),
             truth=truth_name,
             condensed=tuple(condensed),
             combine=settings.combine,
@@ -204,13 +221,15 @@ class ComparisonPlan:
             top=settings.top,
             seed=settings.seed,
         )
-        return parts, list(proxies.values()), truth.of(experiment.arch_ids if chosen is None else chosen), chosen
+        return parts, list(proxies.values()), part_of(truth, experiment.arch_ids if chosen is None else chosen), chosen
 
     def _choose(self, proxies: Sequence[Trials], run: RunDir) -> dict[str, float] | None:
         """Architectures for the truth, and how many each one stands for; None: all. Chosen once, then kept."""
         kind, _, amount = self.experiment.config.compare.truth_for.partition(":")
         if kind == "all":
             return None
+        if (run.path / TRUTH_ARCHS).is_file():
+            return read_weights(run.path / TRUTH_ARCHS)
         if kind == "top":
             weights = choose_top(proxies, parse_share(amount))
         else:

@@ -7,7 +7,7 @@ from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, m
 from nasproxy.errors import RunError, RunNotFoundError, SettingsError
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
-from nasproxy.rundir import KEPT, LAST, RunDir, find_run
+from nasproxy.rundir import KEPT, LAST, RunDir, find_run, list_runs
 
 SCORED = ("search", "combine", KEPT)
 """Commands whose runs may hold trials."""
@@ -26,6 +26,8 @@ def find_proxy(reference: str, root: Path) -> ProxySet | str:
     if Path(reference).suffix == ".safetensors":
         return load_proxy_set(Path(reference).expanduser())
     run = find_condense_run(reference, root)
+    if run.command == KEPT and not run.proxy_path.is_file():
+        raise RunError(f"run {run.name} holds trials, no proxy set; name a condense run")
     if not run.proxy_path.is_file():
         raise RunError(f"run {run.name} has no proxy set yet; finish it with 'nasproxy condense --resume {run.name}'")
     return replace(load_proxy_set(run.proxy_path), run=run)
@@ -51,7 +53,22 @@ def find_search_run(reference: str, root: Path) -> RunDir:
         RunNotFoundError: no such run.
         RunError: a run without trials.
     """
-    return find_run(reference, root, *SCORED)
+    if reference == LAST:
+        runs = [run for run in list_runs(root) if run.command in SCORED and not _is_kept_proxy_set(run)]
+        reference = str(runs[-1].path) if runs else LAST
+    run = find_run(reference, root, *SCORED)
+    if _is_kept_proxy_set(run):
+        raise RunError(f"run {run.name} holds a proxy set, no trials; name a search")
+    return run
+
+
+def _is_kept_proxy_set(run: RunDir) -> bool:
+    return run.command == KEPT and run.proxy_path.is_file()
+
+
+def reference_of(run: RunDir, root: Path) -> str:
+    """How a run is written down: its name where that finds it under the root, else its absolute path."""
+    return run.name if run.path.resolve() == (root / run.name).resolve() else str(run.path.resolve())
 
 
 def images_of(proxy: str, root: Path) -> Tree:

@@ -1,7 +1,7 @@
 """From runs to a comparison and its report: what `compare`, `report`, `export` and `dashboard` show of one."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,11 @@ def judge(
     )
 
 
+def part_of(trials: Trials, arch_ids: Collection[str] | None) -> Trials:
+    """Trials of some architectures, still of their run: the comparison knows which they are."""
+    return replace(trials.of(arch_ids), run=trials.run)
+
+
 def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
     """A finished comparison, made again from its runs.
 
@@ -76,8 +81,8 @@ def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
     parts = Parts(**run.meta["parts"])
     asked = read_lines(run.archs_path) if run.archs_path.is_file() else None
     weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
-    proxies = [load_trials(find_search_run(name, root)).of(asked) for name in parts.proxies]
-    truth = load_truth(parts.truth, root).of(asked if weights is None else weights)
+    proxies = [part_of(load_trials(find_search_run(name, root)), asked) for name in parts.proxies]
+    truth = part_of(load_truth(parts.truth, root), asked if weights is None else weights)
     return replace(judge(parts, proxies, truth, weights), run=run), parts
 
 

@@ -20,11 +20,11 @@ from nasproxy.config import (
     resumed_config,
 )
 from nasproxy.errors import SettingsError
-from nasproxy.images import ImageData
+from nasproxy.images import DATASETS, ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAST, RunDir, find_run, list_runs
 from nasproxy.runs.place import Listener, Place, Silence
-from nasproxy.runs.references import SCORED, find_search_run, images_of, settings_of_search
+from nasproxy.runs.references import SCORED, find_search_run, images_of, reference_of, settings_of_search
 from nasproxy.space import SearchSpace
 from nasproxy.trials import Trials
 
@@ -134,7 +134,7 @@ class Runs:
         from nasproxy.runs.evaluating import run_evaluate
 
         kept = self._keep_proxy(proxy)
-        given = self._ask(EvaluateConfig, settings, {"proxy": _name_of(kept), **overrides}, data=data)
+        given = self._ask(EvaluateConfig, settings, {"proxy": self._name_of(kept), **overrides}, data=data)
         asked = given["evaluate"].get("proxy")
         if asked is None:
             raise SettingsError("no proxy set: name a condense run (e.g. @last) or a .safetensors file")
@@ -180,7 +180,7 @@ class Runs:
         kept = self._keep_proxy(proxy)
         ids = None if archs is None or isinstance(archs, str | Path) else list(archs)
         named = {
-            "proxy": _name_of(kept),
+            "proxy": self._name_of(kept),
             "archs": str(archs) if archs is not None and ids is None else None,
             **overrides,
         }
@@ -222,13 +222,21 @@ class Runs:
 
         searches = [self._keep(trials) for trials in proxies or ()]
         true = self._keep(truth) if truth is not None else None
-        named = {"runs": [_name_of(trials) for trials in searches] or None, "truth": _name_of(true), "how": how}
+        named = {
+            "runs": [self._name_of(trials) for trials in searches] or None,
+            "truth": self._name_of(true),
+            "how": how,
+        }
         config = make_config(CombineConfig, self._ask(CombineConfig, settings, {**named, **overrides}))
         asked = config.combine
         loaded = [self._load(trials) for trials in searches or asked.runs]
         known = self._load_truth(found) if (found := true or asked.truth) else None
         config = config.model_copy(
-            update={"combine": asked.model_copy(update={"runs": tuple(trials.name for trials in loaded)})}
+            update={
+                "combine": asked.model_copy(
+                    update={"runs": tuple(reference_of(trials.run, self.root) for trials in loaded if trials.run)}
+                )
+            }
         )
         return run_combine(self._place, config, loaded, known, name=name)
 
@@ -266,7 +274,7 @@ class Runs:
             self._keep_proxy(proxy) if isinstance(proxy, ProxySet) else self._keep(proxy) for proxy in proxies or ()
         ]
         true = self._keep(truth) if truth is not None else None
-        named = {"proxies": [_name_of(proxy) for proxy in kept] or None, "truth": _name_of(true), **overrides}
+        named = {"proxies": [self._name_of(proxy) for proxy in kept] or None, "truth": self._name_of(true), **overrides}
         given = self._ask(CompareConfig, settings, named, data=data, space=space)
         run = self._resumed(resume, COMPARE)
         if run:
@@ -278,7 +286,7 @@ class Runs:
             config,
             data=_loaded(data),
             space=space if isinstance(space, SearchSpace) else None,
-            trials={trials.name: trials for trials in kept if isinstance(trials, Trials)},
+            trials={self._name_of(trials) or "": trials for trials in kept if isinstance(trials, Trials)},
             truth=true if isinstance(true, Trials) else None,
             resume=run,
         )
@@ -492,7 +500,7 @@ class Runs:
             from nasproxy.runs.combining import keep_trials
 
             return what if what.run else keep_trials(self._place, what)
-        return str(what.path) if isinstance(what, RunDir) else str(what)
+        return reference_of(what, self.root) if isinstance(what, RunDir) else str(what)
 
     def _keep_proxy(self, proxy: Run | ProxySet | None) -> str | ProxySet | None:
         """A name, or a proxy set with a run."""
@@ -500,7 +508,14 @@ class Runs:
             from nasproxy.runs.combining import keep_proxy_set
 
             return proxy if proxy.run else keep_proxy_set(self._place, proxy)
-        return str(proxy.path) if isinstance(proxy, RunDir) else None if proxy is None else str(proxy)
+        return reference_of(proxy, self.root) if isinstance(proxy, RunDir) else None if proxy is None else str(proxy)
+
+    def _name_of(self, what: str | Trials | ProxySet | None) -> str | None:
+        """What settings call it."""
+        if what is None or isinstance(what, str):
+            return what
+        assert what.run is not None
+        return reference_of(what.run, self.root)
 
     def _load(self, what: Scored) -> Trials:
         from nasproxy.runs.loading import load_trials
@@ -539,14 +554,6 @@ def _loaded(data: str | Path | ImageData | None) -> ImageData | None:
     return data if isinstance(data, ImageData) else None
 
 
-def _name_of(what: str | Trials | ProxySet | None) -> str | None:
-    """What settings call it."""
-    if what is None or isinstance(what, str):
-        return what
-    assert what.run is not None
-    return what.run.name
-
-
 _PATHS = {
     "images": ("dataset",),
     "search": ("proxy", "space", "archs"),
@@ -563,10 +570,18 @@ def _with_absolute_paths(tree: Tree) -> Tree:
     for section, keys in _PATHS.items():
         values = tree.get(section, {})
         for key in keys:
-            path = Path(str(values[key])).expanduser() if values.get(key) is not None else None
-            is_there = path is not None and (path.is_dir() if key == "dataset" else path.is_file())
-            if path is not None and is_there:
-                values[key] = str(path.resolve())
+            if values.get(key) is not None:
+                values[key] = _absolute_if_there(str(values[key]), is_folder=key == "dataset")
+    if (proxies := tree.get("compare", {}).get("proxies")) is not None:
+        names = proxies.split(",") if isinstance(proxies, str) else proxies
+        tree["compare"]["proxies"] = [_absolute_if_there(name.strip()) for name in names]
     if (data_dir := tree.get("images", {}).get("data_dir")) is not None:
         tree["images"]["data_dir"] = Path(data_dir).expanduser().resolve()
     return tree
+
+
+def _absolute_if_there(text: str, *, is_folder: bool = False) -> str:
+    """The absolute path of a file or folder of that name; the text where there is none, or it names a data set."""
+    path = Path(text).expanduser()
+    is_there = text not in DATASETS and path.is_dir() if is_folder else path.is_file()
+    return str(path.resolve()) if is_there else text

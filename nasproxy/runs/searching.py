@@ -62,7 +62,9 @@ def run_search(
     space = given.space or load_space(settings.space)
     data = given.data or load_images(settings=config.images, progress=place.listener.progress)
     proxy = given.proxy or find_proxy(settings.proxy, place.root)
-    arch_ids = _arch_ids_of(resume) or given.arch_ids or read_arch_ids(settings.archs, place.root)
+    arch_ids = _arch_ids_of(resume)
+    if arch_ids is None:
+        arch_ids = given.arch_ids if given.arch_ids is not None else read_arch_ids(settings.archs, place.root)
     plan = plan_search(space, proxy, data, config, arch_ids, given.costs)
     for arch_id, reason in list(plan.costs.left_out.items())[:1]:
         place.listener.say(f"{len(plan.costs.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
@@ -90,6 +92,7 @@ def run_search(
             run.log(f"done: {len(trials)} trials")
     except UsageError:  # found only when Ray was asked, before any training
         if resume is None and len(store.trials()) == 0:
+            store.delete()
             shutil.rmtree(run.path)
         raise
     return trials
@@ -139,7 +142,7 @@ class _Tally:
         return sum(sizes[arch_id] for arch_id in self.trials if arch_id in sizes) / total
 
 
-def _arch_ids_of(run: RunDir | None) -> list[str] | None:
+def _arch_ids_of(run: RunDir | None) -> Sequence[str] | None:
     """Ids that a resumed run was asked for."""
     return read_lines(run.archs_path) if run and run.archs_path.is_file() else None
 

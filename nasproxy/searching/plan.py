@@ -105,6 +105,8 @@ def plan_search(
     workforce = plan_workforce(config.machine)
     chosen = make_proxy(proxy, data, config)
     wanted = space.archs() if archs is None else space.pick(archs)
+    if not wanted:
+        raise SettingsError(f"no architecture of {space.name} is named: archs is empty; leave it out for all of them")
     costs = costs or measure_space(wanted, data)
     fitting = tuple(arch for arch in wanted if arch.id in costs.of)
     if not fitting:

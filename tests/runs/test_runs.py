@@ -179,6 +179,76 @@ def test_what_cannot_be_found_or_told_apart_is_refused(runs: nap.Runs, two: tupl
         runs.export("c", truth=truth)
 
 
+def test_objects_of_another_root_and_runs_by_path_stay_where_they_are(
+    runs: nap.Runs, two: tuple[Trials, Trials], truth: Path, tmp_path: Path
+) -> None:
+    elsewhere = nap.Runs(tmp_path / "elsewhere")
+    proxy = runs.condense("digits", "random", images_per_class=3, name="few")
+    assert len(elsewhere.evaluate(proxy, nets="mlp", num_nets=1, epochs=1)) == 1
+    foreign = two[0].run
+    assert foreign is not None
+    comparison = elsewhere.compare(
+        "digits", [two[0], foreign.path.with_name(two[1].name)], "convnet-mini", truth, top=0.5
+    )
+    assert comparison.run is not None
+    again = elsewhere.export(comparison.run.name)
+    assert sorted(again["truth_rank"]) == list(range(1, 9))
+    combined = elsewhere.combine([two[0], two[1]])
+    assert combined.run is not None
+    assert combined.run.read_config()["combine"]["runs"] == [str(trials.run.path) for trials in two if trials.run]
+
+
+def test_a_part_of_a_search_is_no_longer_that_run(runs: nap.Runs, two: tuple[Trials, Trials], truth: Path) -> None:
+    part = two[0].of(two[0].top(4))
+    assert (part.run, two[0].of([trial.arch_id for trial in two[0]]).run) == (None, two[0].run)
+    comparison = runs.compare("digits", [part, two[1]], "convnet-mini", truth, name="c", top=1.0)
+    assert {ranking.label: ranking.num_archs for ranking in comparison.rankings} == {"params": 4, "flops": 8}
+    exported = runs.export("c")
+    assert sum(exported[f"{name} rank"].notna().sum() for name in comparison_names(comparison)) == 12
+
+
+def comparison_names(comparison: nap.Comparison) -> list[str]:
+    return [trials.name for trials in comparison.proxies]
+
+
+def test_what_does_not_belong_to_a_comparison_is_refused_before_anything_is_done(
+    runs: nap.Runs, two: tuple[Trials, Trials]
+) -> None:
+    with pytest.raises(SettingsError, match="is a search by params, not by 'whole'"):
+        runs.plan("digits", ["naswot", "flops"], "convnet-mini", two[0])
+    with pytest.raises(InputError, match="cannot be compared here: its space_hash differs"):
+        runs.plan("digits", [two[0], "naswot"], "convnet-narrow")
+    with pytest.raises(SettingsError, match="archs is empty; leave it out"):
+        runs.search("convnet-mini", "params", "digits", archs=[])
+    assert [run.name for run in runs.all()] == [trials.name for trials in two]
+
+
+def test_the_same_space_under_another_name_serves_and_goes_on(runs: nap.Runs, tmp_path: Path) -> None:
+    text = 'size = 2\nbuilder = "b.py:build"\narch_id = "{kind}"\n[factors]\nkind = ["a", "b"]\n'
+    (tmp_path / "b.py").write_text(
+        "from torch import nn\n"
+        "def build(arch, image_shape, num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(256 + (arch.id == 'b') * 0, num_classes))\n"
+    )
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.toml").write_text(f'name = "{name}"\n{text}')
+    first = runs.search(tmp_path / "one.toml", "params", "digits", seeds=1)
+    table = table_of(first, tmp_path / "t.csv")
+    comparison = runs.compare("digits", ["params", "flops"], tmp_path / "other.toml", table, seeds=1, top=1.0)
+    assert {trials.info.space for trials in comparison.proxies} == {"one", "other"}
+    assert first.run in [trials.run for trials in comparison.proxies]
+
+
+def test_last_means_trials_where_trials_are_wanted(
+    runs: nap.Runs, two: tuple[Trials, Trials], digits: ImageData, truth: Path
+) -> None:
+    runs.evaluate(nap.condense(digits, "random", images_per_class=2), digits, nets="mlp", num_nets=1, epochs=1)
+    assert runs.all()[-1].command == "keep"
+    assert runs.rank([nap.LAST], truth).rankings[0].name == two[1].name
+    with pytest.raises(RunError, match="holds a proxy set, no trials"):
+        runs.export(runs.all()[-1].name)
+
+
 def test_the_catalog_lists_what_there_is() -> None:
     assert set(nap.catalog("methods")) == set(nap.METHODS)
     assert set(nap.catalog("proxies")) == {*nap.PROXIES, "RUN"}
