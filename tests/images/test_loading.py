@@ -358,6 +358,7 @@ def test_svhn_is_read_from_its_files(svhn_dir: Path) -> None:
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads of this process go to a local port that nobody listens on, with or without a network."""
+    monkeypatch.setattr("urllib.request._opener", None)  # it would keep this proxy for all tests to come
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
