@@ -197,9 +197,12 @@ def check_same_task(first: Trials, second: Trials) -> None:
         InputError: the data, the split or the space differ.
     """
     has_hashes = first.info.space_hash and second.info.space_hash
-    for what in ("space_hash" if has_hashes else "space", "data_hash", "split_hash"):
+    for decided_by in ("space_hash" if has_hashes else "space", "data_hash", "split_hash"):
+        what = decided_by
         mine, other = getattr(first.info, what), getattr(second.info, what)
         if mine and other and mine != other:
+            if what == "space_hash" and first.info.space != second.info.space:  # names say more
+                what, mine, other = "space", first.info.space, second.info.space
             raise InputError(
                 f"runs {first.name} and {second.name} cannot be compared: their {what} differs "
                 f"({mine} and {other}); search both on the same images, split and space"
