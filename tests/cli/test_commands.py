@@ -1,4 +1,4 @@
-"""The command line in real processes: the whole job, what it prints, and what it says to bad input."""
+"""The command line: the whole job, what it prints, and what it says to bad input."""
 
 import csv
 import json

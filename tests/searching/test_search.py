@@ -72,7 +72,15 @@ def test_proxies_train_or_are_training_free() -> None:
 
 
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize(("name", "num_images"), [("params", 0), ("synflow", 0), ("naswot", 256), ("zico", 256)])
+@pytest.mark.parametrize(
+    ("name", "num_images"),
+    [
+        ("params", 0),
+        ("naswot", 256),
+        pytest.param("synflow", 0, marks=pytest.mark.slow),
+        pytest.param("zico", 256, marks=pytest.mark.slow),
+    ],
+)
 def test_training_free_proxies_score_archs_the_same_for_any_number_of_workers(
     name: str, num_images: int, mini_space: SearchSpace, digits: ImageData
 ) -> None:
