@@ -19,12 +19,12 @@ from nasproxy.files import read_lines, write_text
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
-from nasproxy.rundir import KEPT, LAST, RunDir, find_run
+from nasproxy.rundir import LAST, RunDir, find_run
 from nasproxy.runs.estimating import Speed
 from nasproxy.runs.loading import load_trials, load_truth, read_arch_ids
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
-from nasproxy.runs.references import SCORED, find_search_run, reference_of
+from nasproxy.runs.references import SCORED, find_search_run, is_kept_proxy_set, reference_of
 from nasproxy.runs.reporting import Parts, judge, keep_parts, part_of, read_weights, write_comparison, write_weights
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
@@ -275,7 +275,7 @@ def _describe(piece: Piece) -> str:
 def _is_proxy_set(reference: str, root: Path) -> bool:
     """Whether a run holds a proxy set; else it has trials."""
     run = find_run(reference, root, "condense", *SCORED)
-    return run.command == "condense" or (run.command == KEPT and run.proxy_path.is_file())
+    return run.command == "condense" or is_kept_proxy_set(run)
 
 
 def _check(config: CompareConfig) -> None:

@@ -54,15 +54,16 @@ def find_search_run(reference: str, root: Path) -> RunDir:
         RunError: a run without trials.
     """
     if reference == LAST:
-        runs = [run for run in list_runs(root) if run.command in SCORED and not _is_kept_proxy_set(run)]
+        runs = [run for run in list_runs(root) if run.command in SCORED and not is_kept_proxy_set(run)]
         reference = str(runs[-1].path) if runs else LAST
     run = find_run(reference, root, *SCORED)
-    if _is_kept_proxy_set(run):
+    if is_kept_proxy_set(run):
         raise RunError(f"run {run.name} holds a proxy set, no trials; name a search")
     return run
 
 
-def _is_kept_proxy_set(run: RunDir) -> bool:
+def is_kept_proxy_set(run: RunDir) -> bool:
+    """Whether a run only keeps a proxy set that was made in memory."""
     return run.command == KEPT and run.proxy_path.is_file()
 
 
