@@ -13,6 +13,7 @@ from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES
+from nasproxy.seeding import derive_seed
 from nasproxy.trials import ProxyCost, ProxyKind
 
 
@@ -28,6 +29,19 @@ class Proxy:
     """How nets are trained; or the name of a training-free score, of `SCORES`."""
     cost: ProxyCost
     """Before the search."""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from every other proxy: two sets of one method differ by their images."""
+        return f"{self.name}/{self.images.content_hash()}" if self.kind is ProxyKind.PROXY_SET else self.name
+
+    def seed_for(self, seed: int) -> int:
+        """The seed of its nets and their batches, from that of a search.
+
+        No two proxies share them, nor does one with the truth: given the architecture their seed noise is independent,
+        as it is for whoever trains the chosen architecture anew.
+        """
+        return derive_seed(seed, "proxy", self.identity)
 
 
 @dataclass(frozen=True)

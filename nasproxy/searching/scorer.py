@@ -31,6 +31,7 @@ class Job:
     """How nets are trained; or the name of a training-free score."""
     num_seeds: int
     seed: int
+    """From `Proxy.seed_for`."""
     num_threads: int
     cuda_graphs: bool
 

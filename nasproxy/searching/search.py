@@ -111,7 +111,7 @@ def _make_job(plan: Plan) -> Job:
         test=plan.data.test.to("cpu"),
         scored_by=plan.proxy.scored_by,
         num_seeds=plan.config.search.seeds,
-        seed=plan.config.search.seed,
+        seed=plan.proxy.seed_for(plan.config.search.seed),
         num_threads=plan.workforce.threads_per_worker,
         cuda_graphs=plan.config.machine.cuda_graphs,
     )
