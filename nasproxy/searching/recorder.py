@@ -1,13 +1,16 @@
 """Writes trials to the study as they end: the one place where results and losses are told apart."""
 
 import contextlib
+import pickle
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TextIO
 
 from ray import tune
+from ray.tune import TuneError
 
 from nasproxy.errors import InputError
 from nasproxy.searching.schedule import Schedule
@@ -113,11 +116,19 @@ def _outcome_of(trial: Any) -> Trial:
     if record is not None:
         return record
     assignment: Assignment = trial.config[ASSIGNMENT]
-    error = trial.get_pickled_error() or trial.get_error()
+    error = _last_error(trial)
     cause = _CAUSE_OF_DEATH.search(str(error))
     last = f"{_first_line(error)} {cause[0] if cause else ''}".strip()
     reason = f"worker process lost {trial.num_failures} time(s), the last time: {last}"
     return assignment.record(State.LOST, reason=reason)
+
+
+def _last_error(trial: Any) -> Any:
+    """What ended the last attempt, read where Tune writes it: `Trial.get_error` reads a copy that is made later."""
+    for path, load in ((trial.pickled_error_file, pickle.loads), (trial.error_file, bytes.decode)):
+        with contextlib.suppress(Exception):  # missing, or an exception of a class that does not unpickle
+            return load(Path(path).read_bytes())
+    return TuneError("Tune left no word of why")
 
 
 def _first_line(error: Any) -> str:
