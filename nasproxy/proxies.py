@@ -4,9 +4,10 @@ A proxy set (condensed or selected) that nets are trained on is one; so are the 
 the whole training set cut short, and the formulas that train nothing. One search serves them all.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from nasproxy.config import RECIPES, RecipeSettings, SearchConfig
 from nasproxy.errors import SettingsError, unknown_name
@@ -29,6 +30,10 @@ class Proxy:
     """How nets are trained; or the name of a training-free score, of `SCORES`."""
     cost: ProxyCost
     """Before the search."""
+    method: Mapping[str, Any] = field(default_factory=dict)
+    """As in `SearchInfo`."""
+    set_seed: int | None = None
+    """As in `SearchInfo`."""
 
     @property
     def identity(self) -> str:
@@ -90,6 +95,10 @@ To add one that trains: a line here, and its recipe in `config.RECIPES`; one tha
 """
 
 
+_NOT_OF_METHOD = ("seed", "engine", "classes_per_step", "checkpoint_every")
+"""Settings of condensing that tell two sets of one method apart, or change nothing but speed."""
+
+
 def default_recipe(proxy: str | ProxySet) -> RecipeSettings:
     """The recipe of the main paper for this kind of proxy."""
     return RECIPES[proxy if isinstance(proxy, str) and proxy in RECIPES else "proxy-set"]
@@ -104,7 +113,15 @@ def make_proxy(proxy: str | ProxySet, data: ImageData, config: SearchConfig) -> 
     """
     if isinstance(proxy, ProxySet):
         proxy.check_fits(data)
-        return Proxy(proxy.name, ProxyKind.PROXY_SET, proxy.images.to(data.train.device), config.recipe, proxy.cost)
+        return Proxy(
+            proxy.name,
+            ProxyKind.PROXY_SET,
+            proxy.images.to(data.train.device),
+            config.recipe,
+            proxy.cost,
+            method={key: value for key, value in proxy.settings.items() if key not in _NOT_OF_METHOD},
+            set_seed=proxy.seed,
+        )
     if proxy not in PROXIES:
         raise unknown_name("proxy (and no condense run or file of that name)", proxy, PROXIES)
     return PROXIES[proxy].make(data, config)

@@ -187,6 +187,10 @@ class SearchInfo:
     """Nets trained or scored for each architecture."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """How nets were trained, or which images a training-free score looked at."""
+    method: Mapping[str, Any] = field(default_factory=dict)
+    """How the proxy set was made: all settings that change it but the seed; empty where there is none."""
+    set_seed: int | None = None
+    """Seed that the proxy set was made with."""
     parts: tuple[str, ...] = ()
     """Names of the searches that a combination is made of."""
     is_fitted: bool = False
@@ -202,6 +206,11 @@ class SearchInfo:
     def is_truth(self) -> bool:
         """Whether it can be what proxies are judged by: accuracies of full training, or of a table."""
         return self.has_accuracies and self.kind in (ProxyKind.FULL_TRAINING, ProxyKind.TABLE)
+
+    def is_of_method(self, other: "SearchInfo") -> bool:
+        """Whether both are by proxy sets that differ in nothing but the draw: seeds of one method, searched alike."""
+        names = ("kind", "proxy", "method", "recipe", "num_seeds", "data_hash", "split_hash", "space_hash")
+        return self.kind is ProxyKind.PROXY_SET and all(getattr(self, name) == getattr(other, name) for name in names)
 
     @property
     def selection_metric(self) -> str:

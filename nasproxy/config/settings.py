@@ -376,6 +376,8 @@ class CompareSettings(Settings):
     """Architectures: all, or a file of ids."""
     seeds: Count = 5
     """Nets trained or scored per architecture and proxy."""
+    sets: Count = 1
+    """Proxy sets that each method makes, with seeds of their own: how much a set owes to its draw."""
     truth: Annotated[str, Metavar("RUN|CSV")] = "train"
     """A search with --proxy whole, a CSV file of true accuracies, or train: full training, done here."""
     truth_seeds: Count | None = None
@@ -403,6 +405,7 @@ class CompareConfig(CommandConfig):
         "proxies": "compare.proxies",
         "space": "compare.space",
         "seeds": "compare.seeds",
+        "sets": "compare.sets",
         "truth": "compare.truth",
         "truth-seeds": "compare.truth_seeds",
         "truth-for": "compare.truth_for",

@@ -119,9 +119,10 @@ class ComparisonPlan:
         scored: dict[str, Trials] = {}
         for proxy in settings.proxies:
             if proxy in METHODS:
-                condensing = Condensing(experiment, proxy)
-                condensing.config  # noqa: B018  # refuses wrong settings
-                pieces += [condensing, Searching(experiment, proxy, condensing)]
+                for number in range(1, settings.sets + 1):
+                    condensing = Condensing(experiment, proxy, number)
+                    condensing.config  # noqa: B018  # refuses wrong settings
+                    pieces += [condensing, Searching(experiment, proxy, condensing)]
             elif proxy in PROXIES or Path(proxy).suffix == ".safetensors" or _is_proxy_set(proxy, place.root):
                 pieces.append(Searching(experiment, proxy))
             else:
@@ -245,7 +246,7 @@ class ComparisonPlan:
     def _truth_share(self) -> float:
         """Share of the architectures that the truth will be made for; of 'top' at most."""
         kind, _, amount = self.experiment.config.compare.truth_for.partition(":")
-        num_proxies = len(self.experiment.config.compare.proxies)
+        num_proxies = len(self.scored) + sum(isinstance(piece, Searching) for piece in self.pieces)
         if kind == "top":
             return min(parse_share(amount) * num_proxies, 1.0)
         return min(int(amount) / len(self.experiment.archs), 1.0) if kind == "sample" else 1.0

@@ -181,10 +181,12 @@ class Condensing:
 
     experiment: Experiment
     method: str
+    number: int = 1
+    """Of the set, from 1: its seed is the comparison's for the first one, and one more for each that follows."""
 
     @property
     def what(self) -> str:
-        return f"condense {self.method}"
+        return f"condense {self.method}{_set_of(self)}"
 
     @cached_property
     def config(self) -> CondenseConfig:
@@ -196,7 +198,8 @@ class Condensing:
         config = self.experiment.config
         shared = {section: getattr(config, section).model_dump() for section in ("images", "condense", "machine")}
         own = {"method": self.method} | config.compare.per_method.get(self.method, {})
-        made = make_config(CondenseConfig, shared, {"condense": own})
+        seed = own.get("seed", config.condense.seed) + self.number - 1
+        made = make_config(CondenseConfig, shared, {"condense": own | {"seed": seed}})
         return made.model_copy(update={"condense": complete_settings(made.condense, self.experiment.data.train)})
 
     def find(self) -> RunDir | None:
@@ -232,7 +235,9 @@ class Searching:
 
     @property
     def what(self) -> str:
-        return "the truth" if self.proxy == WHOLE else f"search by {self.proxy}"
+        if self.proxy == WHOLE:
+            return "the truth"
+        return f"search by {self.proxy}{_set_of(self.condensing) if self.condensing else ''}"
 
     @property
     def recipe(self) -> RecipeSettings:
@@ -308,3 +313,8 @@ class Searching:
         if isinstance(found := self.experiment.find_proxy(proxy), ProxySet):
             parents["proxy_set"] = found.content_hash
         return self.experiment.index.find_equal(self.config(proxy), parents, self.arch_ids or self.experiment.arch_ids)
+
+
+def _set_of(condensing: Condensing) -> str:
+    """Which of the sets of its method it makes, where there are several."""
+    return f" (set {condensing.number})" if condensing.experiment.config.compare.sets > 1 else ""

@@ -68,6 +68,8 @@ class Plan:
             cost=self.proxy.cost,
             num_seeds=self.config.search.seeds,
             recipe=recipe,
+            method=self.proxy.method,
+            set_seed=self.proxy.set_seed,
             device=self.workforce.device_name,
         )
 

@@ -104,6 +104,21 @@ def test_another_formula_or_seed_is_not_taken_for_an_equal_run(compared: Shell) 
     assert [step["run"] for step in reseeded] == [None] * 5
 
 
+def test_each_set_of_a_method_has_its_own_seed_and_the_first_is_the_one_there_is(compared: Shell) -> None:
+    plan = json.loads(compared.run("compare", *SMALL, "--sets", "2", "--dry-run", "--json").stdout)
+    assert [(step["what"], step["is_done"]) for step in plan] == [
+        ("condense random (set 1)", True), ("search by random (set 1)", True),
+        ("condense random (set 2)", False), ("search by random (set 2)", False),
+        ("search by params", True), ("search by early-stop", True), ("the truth", True),
+    ]  # fmt: skip
+    compared.run("compare", *SMALL, "--sets", "2", "--name", "sets")
+    seeds = [
+        run.read_config()["condense"]["seed"] for run in list_runs(compared.cwd / "runs") if run.command == "condense"
+    ]
+    assert sorted(seeds) == [0, 1]
+    assert len(rhos(compared, "sets")) == 4
+
+
 def test_a_truth_for_some_is_taken_from_a_truth_for_all_and_weighted(compared: Shell) -> None:
     done = compared.run("compare", *SMALL, "--truth-for", "sample:5", "--name", "sampled")
     assert done.stderr.count("read from") == 5
@@ -120,15 +135,12 @@ def test_a_truth_for_some_is_taken_from_a_truth_for_all_and_weighted(compared: S
 
 def test_the_truth_of_each_proxys_best_is_said_to_be_that(compared: Shell) -> None:
     compared.run("compare", *SMALL, "--truth-for", "top:25%", "--name", "topped")
-    chosen = {row["arch_id"] for row in rows_of(compared.run_dir("topped").path / "truth_archs.csv")}
-    best = {
-        arch_id
-        for run in list_runs(compared.cwd / "runs")
-        if run.meta["command"] == "search" and not run.name.endswith("whole")
-        for arch_id in load_trials(run).top(0.25)
-    }
-    assert chosen == best
-    assert "top:25%" in (compared.run_dir("topped").path / "report.html").read_text()
+    topped = compared.run_dir("topped")
+    chosen = {row["arch_id"] for row in rows_of(topped.path / "truth_archs.csv")}
+    searches = [load_trials(compared.run_dir(name)) for name in topped.meta["parts"]["proxies"]]
+    assert len(searches) == 3
+    assert chosen == {arch_id for trials in searches for arch_id in trials.top(0.25)}
+    assert "top:25%" in (topped.path / "report.html").read_text()
 
 
 def test_a_table_of_accuracies_serves_as_the_truth(compared: Shell) -> None:

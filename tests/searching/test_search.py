@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from nasproxy.condensing import condense
-from nasproxy.config import RECIPES, MachineSettings, SearchConfig, SearchSettings
+from nasproxy.config import RECIPES, CondenseSettings, MachineSettings, SearchConfig, SearchSettings
 from nasproxy.device import num_cores
 from nasproxy.errors import InputError, ProxySetError, SettingsError, UsageError
 from nasproxy.images import ImageData, load_images
@@ -20,7 +20,7 @@ from nasproxy.searching.plan import config_from_overrides, plan_search
 from nasproxy.searching.search import run_plan, search
 from nasproxy.space import SearchSpace, build, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
-from nasproxy.trials import ProxyKind, State, Trial, Trials
+from nasproxy.trials import ProxyKind, SearchInfo, State, Trial, Trials
 
 QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "workers": 1, "threads_per_worker": 1}
 
@@ -62,6 +62,43 @@ def test_every_named_proxy_that_trains_scores_archs_on_the_whole_set(
     assert trials.top(1) == archs
     assert trials[0].selection_score > 0.3
     assert [rung.num_steps for rung in trials[0].rungs] == [12]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_no_two_proxies_train_the_same_nets_in_the_same_order(mini_space: SearchSpace, digits: ImageData) -> None:
+    """Early stopping as long as the truth is another draw of it: their seed noise is independent."""
+    settings: dict[str, Any] = {"seeds": 2, "steps": 12, "workers": 1, "recipe.augmentation": "none"}
+    archs = [arch.id for arch in mini_space.archs()[:3]]
+    truth, early, again = (
+        search(mini_space, name, digits, archs=archs, **settings) for name in ("whole", "early-stop", "early-stop")
+    )
+    assert scores(early) == scores(again)
+    for arch_id in archs:
+        assert truth.by_id[arch_id].evaluation_scores != early.by_id[arch_id].evaluation_scores
+
+
+def test_the_seed_of_a_proxy_is_that_of_its_name_and_images(digits: ImageData) -> None:
+    config = config_from_overrides("whole", QUICK)
+    one, other = (condense(digits, "random", images_per_class=5, seed=seed) for seed in (0, 1))
+    proxies = [make_proxy(proxy, digits, config) for proxy in (one, other, "whole", "early-stop")]
+    assert proxies[0].name == proxies[1].name
+    assert len({proxy.seed_for(0) for proxy in proxies} | {proxy.seed_for(1) for proxy in proxies}) == 8
+    assert make_proxy(one, digits, config).seed_for(0) == proxies[0].seed_for(0)
+
+
+def test_sets_of_one_method_are_told_from_sets_of_another(mini_space: SearchSpace, digits: ImageData) -> None:
+    def info(epochs: int = 2, **settings: Any) -> SearchInfo:
+        made = condense(digits, settings=CondenseSettings(method="herding", images_per_class=2, **settings))
+        return plan_search(mini_space, made, digits, config_from_overrides(made, QUICK | {"epochs": epochs})).describe(
+            ""
+        )
+
+    few: dict[str, Any] = {"selection_epochs": 1, "embedding_net": "w32-d1-none-relu-avg"}
+    first, second, other = info(**few), info(**few, seed=1), info(**few | {"selection_epochs": 2})
+    assert (first.set_seed, second.set_seed) == (0, 1)
+    assert first.is_of_method(second)
+    assert not first.is_of_method(other)
+    assert not first.is_of_method(info(epochs=3, **few))
 
 
 def test_proxies_train_or_are_training_free() -> None:
