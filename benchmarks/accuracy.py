@@ -85,8 +85,8 @@ def condense_naively(data: ImageData, images_per_class: int, steps: int) -> Imag
     def make_fresh() -> Classifier:
         return make_embedding_net(arch, images, derive_seed("naive", next(seeds)))
 
-    groups = parse_strategy("auto", flippable=images.flippable)
-    pairs = naive.pair_drawer(images, settings["real_batch_size"], groups, make_generator("naive"))
+    strategy = parse_strategy("auto", flippable=images.flippable)
+    pairs = naive.pair_drawer(images, settings["real_batch_size"], strategy, make_generator("naive"))
     updates = naive.condense(synthetic, make_fresh, pairs, lr=settings["image_lr"])
     for _ in itertools.islice(updates, steps):
         pass
@@ -97,7 +97,7 @@ def train_naively(
     arch_id: str, images: ImageSet, data: ImageData, recipe: RecipeSettings, num_nets: int
 ) -> list[float]:
     """Test accuracies of nets trained one after another with a data loader."""
-    groups, generator = parse_strategy("auto", flippable=images.flippable), make_generator("naive")
+    strategy, generator = parse_strategy("auto", flippable=images.flippable), make_generator("naive")
     torch.manual_seed(0)  # of the loader's order
     batches = naive.loader(images, recipe.batch_size, shuffle=True)
     test = naive.loader(data.test, recipe.batch_size, shuffle=False)
@@ -105,7 +105,7 @@ def train_naively(
     accuracies = []
     for repeat in range(num_nets):
         net = make_net(parse_arch(arch_id), images, derive_seed("naive", arch_id, repeat))
-        augment: Callable[[torch.Tensor], torch.Tensor] = lambda batch: augment_batch(batch, groups, generator)  # noqa: E731
+        augment: Callable[[torch.Tensor], torch.Tensor] = lambda batch: augment_batch(batch, strategy, generator)  # noqa: E731
         fit = naive.train(net, itertools.repeat(batches), augment, lr=recipe.lr, drop_at=num_steps // 2)
         for _ in itertools.islice(fit, num_steps):
             pass

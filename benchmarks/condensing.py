@@ -48,8 +48,8 @@ def time_naive(scale: Scale, device: torch.device) -> Timing:
         assert isinstance(net, Classifier)
         return net
 
-    groups, generator = parse_strategy("auto", flippable=True), make_generator("naive")
-    pairs = naive.pair_drawer(images, REAL_BATCH_SIZE, groups, generator)
+    strategy, generator = parse_strategy("auto", flippable=True), make_generator("naive")
+    pairs = naive.pair_drawer(images, REAL_BATCH_SIZE, strategy, generator)
     steps = naive.condense(synthetic, make_net, pairs, lr=1.0)
     times = [time.perf_counter()]
     for _ in itertools.islice(steps, scale.naive_condense_steps):

@@ -79,7 +79,7 @@ class Job:
     ipc: int
     seconds: float
     embedding_net: str
-    real_batch_size: int
+    real_batch_size: int | None
     num_nets: int
     epochs: int
     device: str
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--ipc", type=int, default=10, help="images per class")
     parser.add_argument("--seconds", type=float, default=60, help="of condensing")
     parser.add_argument("--embedding-net", default="auto", help="net to condense with and to evaluate")
-    parser.add_argument("--real-batch-size", type=int, default=256)
+    parser.add_argument("--real-batch-size", type=int, help="images per class and step; default: the method's")
     parser.add_argument("--nets", type=int, default=5, help="trained for each accuracy")
     parser.add_argument("--epochs", type=int, default=300, help="of each net")
     parser.add_argument("--device", default="auto")
@@ -168,7 +168,7 @@ def time_steps(data: ImageData, settings: CondenseSettings) -> tuple[float, str]
 def time_naive(data: ImageData, settings: CondenseSettings) -> float:
     """Mean seconds of a step of Algorithm 1 of DC written straight, with the training of its net."""
     images = data.train
-    groups = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
+    strategy = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
     generator, seeds = make_generator("naive"), itertools.count()
     arch = find_embedding_arch(settings.embedding_net, images)
 
@@ -176,12 +176,13 @@ def time_naive(data: ImageData, settings: CondenseSettings) -> float:
         return make_embedding_net(arch, images, derive_seed("naive", next(seeds))).requires_grad_(True)
 
     shape = (images.num_classes, settings.images_per_class, *images.image_shape)
+    assert settings.real_batch_size is not None  # complete settings
     steps = naive.condense_by_gradients(
         torch.randn(shape, generator=make_generator("naive", "noise")).to(images.device),
         images,
         make_net,
-        naive.pair_drawer(images, settings.real_batch_size, groups, generator),
-        lambda batch: augment_batch(batch, groups, generator),
+        naive.pair_drawer(images, settings.real_batch_size, strategy, generator),
+        lambda batch: augment_batch(batch, strategy, generator),
         lr=0.1,
         outer_loop=settings.outer_loop or 1,
         inner_loop=settings.inner_loop or 0,

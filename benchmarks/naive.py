@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasproxy.augment import draw_for_classes
+from nasproxy.augment import Strategy, draw_for_classes
 from nasproxy.images import ImageSet
 from nasproxy.nets.classifier import Classifier
 
@@ -125,17 +125,15 @@ def condense_by_gradients(
             yield loss.item()
 
 
-def augment_classes(
-    batches: tuple[Tensor, ...], groups: tuple[str, ...], generator: torch.Generator
-) -> tuple[Tensor, ...]:
+def augment_classes(batches: tuple[Tensor, ...], strategy: Strategy, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Siamese augmentation of batches (K, M, C, H, W), whose M may differ: each class is augmented alike in all."""
     height, width = batches[0].shape[-2:]
-    draws = draw_for_classes(len(batches[0]), (height, width), groups, generator)
+    draws = draw_for_classes(len(batches[0]), (height, width), strategy, generator)
     return tuple(draws.apply(images) for images in batches)
 
 
 def pair_drawer(
-    images: ImageSet, real_batch_size: int, groups: tuple[str, ...], generator: torch.Generator
+    images: ImageSet, real_batch_size: int, strategy: Strategy, generator: torch.Generator
 ) -> Callable[[Tensor], Pairs]:
     """For `condense`: random real images of each class and its synthetic ones, augmented alike."""
     normalized = images.normalized()
@@ -144,7 +142,7 @@ def pair_drawer(
     def draw_pairs(synthetic: Tensor) -> Pairs:
         for k, index in enumerate(members):
             chosen = index[torch.randperm(len(index), generator=generator)[:real_batch_size].to(index.device)]
-            real, augmented = augment_classes((normalized[chosen][None], synthetic[k][None]), groups, generator)
+            real, augmented = augment_classes((normalized[chosen][None], synthetic[k][None]), strategy, generator)
             yield real[0], augmented[0]
 
     return draw_pairs

@@ -41,7 +41,7 @@ def time_naive(proxy: str, steps: int, device: torch.device) -> Timing:
     """One net after another on all cores; `proxy` is 'random' (500 images, augmented) or 'whole'."""
     data = _make_data(proxy, steps)
     train = _proxy_set(data).images if proxy == "random" else data.train
-    groups = parse_strategy("auto" if proxy == "random" else "none", flippable=True)
+    strategy = parse_strategy("auto" if proxy == "random" else "none", flippable=True)
     generator = make_generator("naive")
     loaders = [naive.loader(data.val, BATCH_SIZE, shuffle=False), naive.loader(data.test, BATCH_SIZE, shuffle=False)]
     batches = naive.loader(train, BATCH_SIZE, shuffle=True)
@@ -49,7 +49,7 @@ def time_naive(proxy: str, steps: int, device: torch.device) -> Timing:
 
     def train_and_score(arch_id: str) -> None:
         net = build(parse_arch(arch_id), data.image_shape, data.num_classes).to(device)
-        fit = naive.train(net, itertools.repeat(batches), lambda images: augment_batch(images, groups, generator))
+        fit = naive.train(net, itertools.repeat(batches), lambda images: augment_batch(images, strategy, generator))
         for _ in itertools.islice(fit, steps):
             pass
         for loader in loaders:

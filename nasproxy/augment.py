@@ -1,13 +1,18 @@
 """Differentiable Siamese augmentation (DSA) of normalised images.
 
-Source: Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, section 4.1; used
-by the main paper (eq. 6, appendix A.3). One group of transformations is drawn at a time, not all six.
+Sources: Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, section 4.1; used
+by the main paper (eq. 6, appendix A.3): one group of transformations is drawn at a time, not all six. The public code
+of Kim et al., "Dataset Condensation via Efficient Synthetic-Data Parameterization", ICML 2022 (IDC), has the same
+groups in another scheme: flip, color and cutout always act where they are named, and one of the others is drawn.
+
+A `Strategy` says both: stages, one after the other, of each of which one group is drawn. It is written
+'color_crop_cutout' (one of the three) or 'flip+color+crop_scale_rotate' (flip, then color, then one of the three).
 
 Notation: N images (or B draws), C channels, H height, W width, K classes, M images per class.
 
-- *Siamese*, while condensing: `draw_for_classes` draws one group and one set of parameters per class, shared by all M
-images of the class, real and synthetic.
-- *Training*: `augment_batch` draws one group per batch and parameters per image.
+- *Siamese*, while condensing: `draw_for_classes` draws a group per stage and one set of parameters per class, shared
+by all M images of the class, real and synthetic.
+- *Training*: `augment_batch` draws a group per stage and batch, and parameters per image.
 
 All draws come from the generator passed in, on the CPU: they are the same on every device. All functions are
 differentiable with respect to the images.
@@ -21,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nasproxy.config import DSA
 from nasproxy.errors import SettingsError, unknown_name
 
 MAX_SHIFT = 1 / 8
@@ -49,38 +53,59 @@ class Group:
     """(N, C, H, W) images and parameters of N draws -> (N, C, H, W)."""
 
 
-def parse_strategy(strategy: str, *, flippable: bool) -> tuple[str, ...]:
-    """Groups of a strategy like 'color_crop_flip'; 'auto' is all six (no flip unless flippable), 'none' is none.
+@dataclass(frozen=True)
+class Strategy:
+    """Which groups act on images. Without stages images stay as they are."""
+
+    stages: tuple[tuple[str, ...], ...] = ()
+    """They follow one another; of the groups of each, one is drawn."""
+
+    def without(self, group: str) -> "Strategy":
+        """The same but for one group; a stage of no other group is left out."""
+        kept = (tuple(name for name in stage if name != group) for stage in self.stages)
+        return Strategy(tuple(stage for stage in kept if stage))
+
+    def __str__(self) -> str:
+        """What `parse_strategy` reads."""
+        return "+".join("_".join(stage) for stage in self.stages) or "none"
+
+
+def parse_strategy(text: str, *, flippable: bool) -> Strategy:
+    """The strategy written as groups, joined by '_' (one of them, drawn) and '+' (and then), or by a name.
+
+    Names are 'none' and those of `STRATEGIES`, which have no flip unless `flippable`.
 
     Raises:
         SettingsError: an unknown or repeated group.
     """
-    if strategy == "none":
-        return ()
-    if strategy == "auto":
-        return tuple(name for name in DSA.split("_") if flippable or name != "flip")
-    names = tuple(strategy.split("_"))
-    if {"auto", "none"} & set(names):
-        raise SettingsError(f"augmentation {strategy!r}: 'auto' and 'none' stand alone; name groups instead")
+    if text == "none":
+        return Strategy()
+    if text in STRATEGIES:
+        return STRATEGIES[text] if flippable else STRATEGIES[text].without("flip")
+    stages = tuple(tuple(part.split("_")) for part in text.split("+"))
+    names, whole = [name for stage in stages for name in stage], [*STRATEGIES, "none"]
+    if set(whole) & set(names):
+        alone = f"{', '.join(map(repr, whole[:-1]))} and {whole[-1]!r}"
+        raise SettingsError(f"augmentation {text!r}: {alone} stand alone; name groups instead")
     for name in names:
         if name not in GROUPS:
-            raise unknown_name("augmentation", name, [*GROUPS, "auto", "none"])
+            raise unknown_name("augmentation", name, [*GROUPS, *whole])
     if len(set(names)) < len(names):
-        raise SettingsError(f"augmentation {strategy!r} names a group twice; name each once")
-    return names
+        raise SettingsError(f"augmentation {text!r} names a group twice; name each once")
+    return Strategy(stages)
 
 
-def augment_batch(images: Tensor, groups: tuple[str, ...], generator: torch.Generator) -> Tensor:
-    """Augments a batch (N, C, H, W) with one random group, each image with its own parameters."""
-    if not groups:
-        return images
-    group = GROUPS[groups[int(torch.randint(len(groups), (), generator=generator))]]
-    return group.apply(images, _to(images, group.draw(len(images), _shape_of(images), generator)))
+def augment_batch(images: Tensor, strategy: Strategy, generator: torch.Generator) -> Tensor:
+    """Augments a batch (N, C, H, W): the groups are drawn for the batch, their parameters for each image."""
+    for stage in strategy.stages:
+        group = GROUPS[stage[int(torch.randint(len(stage), (), generator=generator))]]
+        images = group.apply(images, _to(images, group.draw(len(images), _shape_of(images), generator)))
+    return images
 
 
 @dataclass(frozen=True)
-class ClassDraws:
-    """The draws of Siamese augmentation: a group per class, and its parameters."""
+class StageDraws:
+    """The draws of one stage of Siamese augmentation: a group per class, and its parameters."""
 
     groups: tuple[str, ...]
     chosen: Tensor
@@ -88,10 +113,8 @@ class ClassDraws:
     parameters: tuple[Parameters, ...]
     """K draws per group."""
 
-    def apply(self, images: Tensor, classes: slice = slice(None)) -> Tensor:
+    def apply(self, images: Tensor, classes: slice) -> Tensor:
         """Augments images (k, M, C, H, W) of `classes`, all M images of a class alike."""
-        if not self.groups:
-            return images
         chosen, size, parts = self.chosen[classes], images.shape[1], []
         order = torch.argsort(chosen, stable=True)
         for number, name in enumerate(self.groups):
@@ -105,12 +128,27 @@ class ClassDraws:
         return torch.cat(parts)[torch.argsort(order).to(images.device, non_blocking=True)]
 
 
-def draw_for_classes(num_classes: int, shape: Shape, groups: tuple[str, ...], generator: torch.Generator) -> ClassDraws:
-    """Draws Siamese augmentation for K classes of images (H, W); without groups images stay as they are."""
-    if not groups:
-        return ClassDraws((), torch.empty(0), ())
-    chosen = torch.randint(len(groups), (num_classes,), generator=generator)
-    return ClassDraws(groups, chosen, tuple(GROUPS[name].draw(num_classes, shape, generator) for name in groups))
+@dataclass(frozen=True)
+class ClassDraws:
+    """The draws of Siamese augmentation, stage by stage."""
+
+    stages: tuple[StageDraws, ...]
+
+    def apply(self, images: Tensor, classes: slice = slice(None)) -> Tensor:
+        """Augments images (k, M, C, H, W) of `classes`, all M images of a class alike."""
+        for stage in self.stages:
+            images = stage.apply(images, classes)
+        return images
+
+
+def draw_for_classes(num_classes: int, shape: Shape, strategy: Strategy, generator: torch.Generator) -> ClassDraws:
+    """Draws Siamese augmentation for K classes of images (H, W)."""
+    stages = []
+    for stage in strategy.stages:
+        chosen = torch.randint(len(stage), (num_classes,), generator=generator)
+        parameters = tuple(GROUPS[name].draw(num_classes, shape, generator) for name in stage)
+        stages.append(StageDraws(stage, chosen, parameters))
+    return ClassDraws(tuple(stages))
 
 
 def cutmix(images: Tensor, targets: Tensor, probability: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -262,4 +300,10 @@ GROUPS: dict[str, Group] = {
     "scale": Group(_draw_scale, _apply_scale),
     "rotate": Group(_draw_rotate, _apply_rotate),
 }
-"""The six groups of the strategy, by name."""
+"""The six groups, by name."""
+
+STRATEGIES: dict[str, Strategy] = {
+    "auto": Strategy((("color", "crop", "cutout", "flip", "scale", "rotate"),)),
+    "idc": Strategy((("flip",), ("color",), ("crop", "scale", "rotate"))),
+}
+"""Strategies by name: DSA's (section 4.1), and what the public code of IDC trains nets with to judge a proxy set."""

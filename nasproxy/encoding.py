@@ -78,36 +78,47 @@ class Pixels:
 class MultiFormation:
     """Each stored image is a mosaic of f x f tiles; each tile, up-sampled, is an image (IDC, section 4.1).
 
-    Our difference: 1. Where f does not divide a side, it is padded to a multiple of f by repeating the border, not
-    grey.
+    Spectrograms are cut along the width, their time, alone: f tiles of full height (IDC's public code for speech).
+
+    Our differences:
+    1. Where f does not divide a side, it is padded to a multiple of f by repeating the border, not grey.
+    2. Tiles of real images are made smaller with anti-aliasing, not by taking the nearest pixels.
     """
 
     factor: int = 2
+    tiles_along: Literal["both", "width"] = "both"
     name: ClassVar[str] = "multi-formation"
 
     @property
     def tiles(self) -> int:
-        return self.factor**2
+        return math.prod(self._grid)
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        """Tiles along the height and along the width."""
+        return self.factor if self.tiles_along == "both" else 1, self.factor
 
     def items_for(self, budget: int, image_shape: ImageShape) -> int:
-        if self.factor > min(image_shape[1:]):
-            raise SettingsError(f"factor {self.factor} is more than the {min(image_shape[1:])} pixels of a side")
+        side = min(image_shape[1:]) if self.tiles_along == "both" else image_shape[2]
+        if self.factor > side:
+            raise SettingsError(f"factor {self.factor} is more than the {side} pixels of a side")
         return budget
 
     def decode(self, tensors: Tensors) -> Tensor:
         mosaics = tensors["images"]
         size = mosaics.shape[-2:]
-        missing = [-side % self.factor for side in size]
-        padded = F.pad(mosaics, (0, missing[1], 0, missing[0]), mode="replicate")
-        rows = padded.unflatten(2, (self.factor, -1)).unflatten(4, (self.factor, -1))  # (n, C, f, h, f, w)
+        down, right = self._grid
+        padded = F.pad(mosaics, (0, -size[1] % right, 0, -size[0] % down), mode="replicate")
+        rows = padded.unflatten(2, (down, -1)).unflatten(4, (right, -1))  # (n, C, down, h, right, w)
         tiles = rows.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
         return F.interpolate(tiles, size=size, mode="bilinear", align_corners=False)
 
     def encode(self, images: Tensor) -> dict[str, Tensor]:
         height, width = images.shape[-2:]
-        size = [math.ceil(side / self.factor) for side in (height, width)]
+        down, right = self._grid
+        size = [math.ceil(height / down), math.ceil(width / right)]
         tiles = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
-        rows = tiles.unflatten(0, (-1, self.factor, self.factor)).permute(0, 3, 1, 4, 2, 5)
+        rows = tiles.unflatten(0, (-1, down, right)).permute(0, 3, 1, 4, 2, 5)
         return {"images": rows.flatten(4, 5).flatten(2, 3)[..., :height, :width].contiguous()}
 
     def draw(self, num_items: int, image_shape: ImageShape, generator: torch.Generator) -> dict[str, Tensor]:
@@ -161,7 +172,7 @@ ENCODINGS: dict[str, type[Pixels] | type[MultiFormation] | type[LowRank]] = {
 
 
 def make_encoding(name: str, /, **parameters: Any) -> Encoding:
-    """The encoding called `name`, with those of `parameters` (`factor`, `rank`) that it has.
+    """The encoding called `name`, with those of `parameters` (`factor`, `tiles_along`, `rank`) that it has.
 
     Raises:
         SettingsError: an unknown encoding (the nearest is named).

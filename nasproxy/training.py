@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nasproxy.augment import augment_batch, cutmix, parse_strategy
+from nasproxy.augment import Strategy, augment_batch, cutmix, parse_strategy
 from nasproxy.config import Precision, RecipeSettings
 from nasproxy.cuda_graphs import Step, capture_graph, run_on_streams
 from nasproxy.device import synchronize
@@ -101,7 +101,7 @@ def train(
     Returns:
         One fit per net. Training stops early, at the end of an epoch, once all nets have diverged.
     """
-    groups = parse_strategy(recipe.augmentation, flippable=images.flippable)
+    strategy = parse_strategy(recipe.augmentation, flippable=images.flippable)
     num_steps, looked, step = count_steps(recipe, len(images)), 0, 0
     lr = torch.tensor(recipe.lr, device=images.device)
     drops = [int(part * num_steps) for part in recipe.lr_drops]
@@ -116,7 +116,7 @@ def train(
             for _ in range(drops.count(step)):
                 lr.mul_(recipe.lr_factor)
             pairs = [
-                _draw_batch(images, index, recipe.cutmix, groups, generator)
+                _draw_batch(images, index, recipe.cutmix, strategy, generator)
                 for index, generator in zip(indices, generators, strict=True)
             ]
             batches, targets = zip(*pairs, strict=True)
@@ -131,10 +131,10 @@ def train(
 
 
 def _draw_batch(
-    images: ImageSet, index: Tensor, cutmix_probability: float, groups: tuple[str, ...], generator: torch.Generator
+    images: ImageSet, index: Tensor, cutmix_probability: float, strategy: Strategy, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Augmented images (B, C, H, W) of an index, and their labels (B,); with cutmix, probabilities (B, K)."""
-    batch, labels = augment_batch(images.normalized(index), groups, generator), images.labels[index]
+    batch, labels = augment_batch(images.normalized(index), strategy, generator), images.labels[index]
     if cutmix_probability == 0:
         return batch, labels
     targets = F.one_hot(labels, images.num_classes).to(batch.dtype)

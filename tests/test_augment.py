@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.naive import augment_classes
-from nasproxy.augment import GROUPS, augment_batch, cutmix, parse_strategy
+from nasproxy.augment import GROUPS, Strategy, augment_batch, cutmix, parse_strategy
 from nasproxy.errors import SettingsError
 
 ALL_GROUPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DRAWS = 5000
+
+
+def one_of(*groups: str) -> Strategy:
+    return Strategy((groups,))
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -244,7 +248,7 @@ def test_rotate_fills_what_lies_outside_with_zeros() -> None:
 def test_classes_get_one_set_of_parameters_shared_by_both_batches(group: str) -> None:
     image = _random_images(3, 16, 16)
     real, synthetic = augment_classes(
-        (image.expand(20, 5, 3, 16, 16), image.expand(20, 2, 3, 16, 16)), (group,), _generator()
+        (image.expand(20, 5, 3, 16, 16), image.expand(20, 2, 3, 16, 16)), one_of(group), _generator()
     )
     assert (real.shape, synthetic.shape) == ((20, 5, 3, 16, 16), (20, 2, 3, 16, 16))
     torch.testing.assert_close(real, real[:, :1].expand_as(real))
@@ -254,14 +258,14 @@ def test_classes_get_one_set_of_parameters_shared_by_both_batches(group: str) ->
 @pytest.mark.parametrize(("group", "at_least"), [(name, 2 if name == "flip" else 8) for name in ALL_GROUPS])
 def test_classes_get_different_parameters(group: str, at_least: int) -> None:
     image = _random_images(3, 16, 16)
-    (augmented,) = augment_classes((image.expand(20, 1, 3, 16, 16),), (group,), _generator())
+    (augmented,) = augment_classes((image.expand(20, 1, 3, 16, 16),), one_of(group), _generator())
     assert len(torch.unique(augmented.flatten(1), dim=0)) >= at_least
 
 
 def test_classes_of_the_full_strategy_share_group_and_parameters() -> None:
     image = _random_images(3, 16, 16)
     real, synthetic = augment_classes(
-        (image.expand(60, 3, 3, 16, 16), image.expand(60, 2, 3, 16, 16)), ALL_GROUPS, _generator()
+        (image.expand(60, 3, 3, 16, 16), image.expand(60, 2, 3, 16, 16)), one_of(*ALL_GROUPS), _generator()
     )
     torch.testing.assert_close(real, real[:, :1].expand_as(real))
     torch.testing.assert_close(synthetic, real[:, :1].expand_as(synthetic))
@@ -269,7 +273,7 @@ def test_classes_of_the_full_strategy_share_group_and_parameters() -> None:
 
 def test_classes_get_one_group_each() -> None:
     image = torch.rand(1, 8, 8, generator=_generator(7)) + 1
-    (augmented,) = augment_classes((image.expand(60, 1, 1, 8, 8),), ("flip", "cutout"), _generator())
+    (augmented,) = augment_classes((image.expand(60, 1, 1, 8, 8),), one_of("flip", "cutout"), _generator())
     augmented = augmented.squeeze(1)
     cut = (augmented == 0).flatten(1).any(dim=1)
     as_it_was = (augmented == image).flatten(1).all(dim=1)
@@ -284,7 +288,7 @@ def test_classes_get_one_group_each() -> None:
 def test_classes_keep_their_order_and_their_images() -> None:
     value = torch.arange(1.0, 31.0).view(10, 3)
     batch = value.view(10, 3, 1, 1, 1).expand(10, 3, 2, 8, 8)
-    (augmented,) = augment_classes((batch,), ("crop", "cutout", "flip"), _generator())
+    (augmented,) = augment_classes((batch,), one_of("crop", "cutout", "flip"), _generator())
     assert torch.equal(augmented.amax(dim=(2, 3, 4)), value)
 
 
@@ -294,7 +298,7 @@ def test_gradient_of_siamese_augmentation_is_right_for_both_batches(group: str) 
     synthetic = _random_images(2, 1, 2, 4, 4, dtype=torch.float64).requires_grad_()
 
     def augment(*batches: Tensor) -> tuple[Tensor, ...]:
-        return augment_classes(batches, (group,), _generator(3))
+        return augment_classes(batches, one_of(group), _generator(3))
 
     assert torch.autograd.gradcheck(augment, (real, synthetic))
 
@@ -302,7 +306,7 @@ def test_gradient_of_siamese_augmentation_is_right_for_both_batches(group: str) 
 @pytest.mark.parametrize("group", ALL_GROUPS)
 def test_gradient_reaches_every_image_of_a_training_batch(group: str) -> None:
     images = _random_images(6, 3, 8, 8).requires_grad_()
-    augment_batch(images, (group,), _generator()).pow(2).sum().backward()
+    augment_batch(images, one_of(group), _generator()).pow(2).sum().backward()
     assert images.grad is not None
     assert images.grad.isfinite().all()
     assert (images.grad.abs().amax(dim=(1, 2, 3)) > 0).all()
@@ -310,7 +314,7 @@ def test_gradient_reaches_every_image_of_a_training_batch(group: str) -> None:
 
 @pytest.mark.parametrize("group", ALL_GROUPS)
 def test_batch_draws_parameters_for_each_image(group: str) -> None:
-    augmented = augment_batch(_random_images(3, 16, 16).expand(20, 3, 16, 16), (group,), _generator())
+    augmented = augment_batch(_random_images(3, 16, 16).expand(20, 3, 16, 16), one_of(group), _generator())
     assert augmented.shape == (20, 3, 16, 16)
     assert len(torch.unique(augmented.flatten(1), dim=0)) >= (2 if group == "flip" else 8)
 
@@ -318,16 +322,18 @@ def test_batch_draws_parameters_for_each_image(group: str) -> None:
 @pytest.mark.parametrize("group", ALL_GROUPS)
 def test_batch_augments_each_image_from_its_own_pixels(group: str) -> None:
     images = _random_images(5, 3, 8, 8)
-    whole = augment_batch(images, (group,), _generator())
+    whole = augment_batch(images, one_of(group), _generator())
     only_third = torch.zeros_like(images)
     only_third[2] = images[2]
-    torch.testing.assert_close(augment_batch(only_third, (group,), _generator())[2], whole[2])
+    torch.testing.assert_close(augment_batch(only_third, one_of(group), _generator())[2], whole[2])
 
 
 def test_batch_gets_one_group_for_all_its_images() -> None:
     image = torch.rand(1, 8, 8, generator=_generator(7)) + 1
     generator = _generator()
-    batches = torch.stack([augment_batch(image.expand(8, 1, 8, 8), ("flip", "cutout"), generator) for _ in range(40)])
+    batches = torch.stack(
+        [augment_batch(image.expand(8, 1, 8, 8), one_of("flip", "cutout"), generator) for _ in range(40)]
+    )
     cut = (batches == 0).flatten(2).any(dim=2).sum(dim=1)
     assert set(cut.tolist()) == {0, 8}
     assert 8 <= (cut == 8).sum() <= 32
@@ -335,28 +341,28 @@ def test_batch_gets_one_group_for_all_its_images() -> None:
 
 def test_augmentation_of_a_batch_comes_from_the_seed() -> None:
     images = _random_images(6, 3, 8, 8)
-    first, again, other = (augment_batch(images, ("color",), _generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (augment_batch(images, one_of("color"), _generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_augmentation_of_classes_comes_from_the_seed() -> None:
     batches = (_random_images(6, 2, 3, 8, 8),)
-    first, again, other = (augment_classes(batches, ALL_GROUPS, _generator(seed))[0] for seed in (1, 1, 2))
+    first, again, other = (augment_classes(batches, one_of(*ALL_GROUPS), _generator(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_successive_draws_of_one_generator_differ() -> None:
     images, generator = _random_images(6, 3, 8, 8), _generator()
-    first = augment_batch(images, ("color",), generator)
-    assert not torch.equal(first, augment_batch(images, ("color",), generator))
+    first = augment_batch(images, one_of("color"), generator)
+    assert not torch.equal(first, augment_batch(images, one_of("color"), generator))
 
 
 def test_augmentation_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
-    augment_batch(_random_images(6, 3, 8, 8), ALL_GROUPS, _generator())
-    augment_classes((_random_images(6, 2, 3, 8, 8),), ALL_GROUPS, _generator())
+    augment_batch(_random_images(6, 3, 8, 8), one_of(*ALL_GROUPS), _generator())
+    augment_classes((_random_images(6, 2, 3, 8, 8),), one_of(*ALL_GROUPS), _generator())
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -364,8 +370,8 @@ def test_no_groups_leave_images_and_generator_as_they_are() -> None:
     generator = _generator()
     before = generator.get_state()
     images = _random_images(4, 2, 3, 8, 8)
-    assert torch.equal(augment_batch(images[:, 0], (), generator), images[:, 0])
-    assert torch.equal(augment_classes((images,), (), generator)[0], images)
+    assert torch.equal(augment_batch(images[:, 0], Strategy(), generator), images[:, 0])
+    assert torch.equal(augment_classes((images,), Strategy(), generator)[0], images)
     assert torch.equal(generator.get_state(), before)
 
 
@@ -381,7 +387,7 @@ def test_no_groups_leave_images_and_generator_as_they_are() -> None:
     ],
 )
 def test_strategy_names_its_groups(strategy: str, flippable: bool, groups: tuple[str, ...]) -> None:
-    assert parse_strategy(strategy, flippable=flippable) == groups
+    assert parse_strategy(strategy, flippable=flippable) == (one_of(*groups) if groups else Strategy())
 
 
 def test_groups_are_the_six_of_the_strategy() -> None:

@@ -92,7 +92,7 @@ def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseS
         SettingsError: an unknown method, or settings that do not fit the method, each other or the images.
     """
     method = find_method(settings.method)
-    own = method.defaults(settings, images.image_shape)
+    own = method.defaults(settings, images)
     missing = {key: value for key, value in own.items() if getattr(settings, key) is None}
     complete = settings.model_copy(update=missing)
     method.check(complete, images)
@@ -102,7 +102,7 @@ def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseS
 def describe_method(settings: CondenseSettings, images: ImageSet) -> str:
     """The method's name, followed by the encoding where it is not the method's default, e.g. 'dm+low-rank'."""
     unasked = settings.model_copy(update={"encoding": None})
-    own = find_method(settings.method).defaults(unasked, images.image_shape)["encoding"]
+    own = find_method(settings.method).defaults(unasked, images)["encoding"]
     chosen = settings.encoding or own
     return settings.method if chosen == own else f"{settings.method}+{chosen}"
 

@@ -6,13 +6,20 @@ Zhao & Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", I
 cross-entropy of a class with respect to the weights of a layer:
 
     DC, DSA: sum over classes, layers and output rows of 1 - cos(g_real, g_syn)
-    IDC:     sum over classes and convolutions of || g_real - g_syn ||^2
+    IDC:     sum over classes and convolutions of || g_real - g_syn ||^2, or of the absolute differences
 
 A net lives for `outer_loop` steps. After each, it is trained on the synthetic images (DC, DSA: `inner_loop` epochs of
-plain SGD) or on `inner_images` real ones (IDC). Our differences:
-1. One gradient step on all classes at once, also in IDC; their images do not depend on one another.
+plain SGD) or on `inner_images` real ones (IDC, which may train it for `first_epochs` before the first). Real images are
+augmented as in matching, each with its own draws, but without cutout, in whose place they are mixed by cutmix; pixels
+are clamped to [0, 1] once an outer loop (public IDC code). Our differences:
+1. One gradient step on all classes at once, also in IDC; their images do not depend on one another. (The public code
+goes class by class with one optimiser for all, so that momentum carries on through the steps of the other classes: an
+image moves by the same sum, but almost all of it within the step.)
 2. Batch norm sees a mix of all classes; the public DC code freezes it on real images of all classes.
-3. IDC's net starts each training phase without momentum, and uses the augmentation of matching, before cutmix.
+3. IDC's net starts each training phase without momentum.
+4. IDC's values for a single data set are the user's to ask for: 500 real images between steps on all but CIFAR
+(`inner_images`), a ResNetAP-10 at 224 pixels (`embedding_net`), 128 real images and a net's rate of 0.1 on 100 classes
+of ImageNet, cutmix of every batch there, a net's rate of 3e-4 and no augmentation on spectrograms, no cutout on MNIST.
 
 One forward and one backward pass serve the synthetic images of all classes; only the products of each layer's inputs
 and output gradients are taken per class, and only for the matched weights. Biases and norms get no gradient while
@@ -33,6 +40,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
+from nasproxy.augment import parse_strategy
 from nasproxy.condensing.embedding import EmbeddingNets, is_splittable
 from nasproxy.condensing.engine import Engine, Forward
 from nasproxy.condensing.pairs import Pairs
@@ -48,7 +56,7 @@ EPSILON = 1e-6
 SYNTHETIC_TRAINING = RecipeSettings(batch_size=256, lr=0.01, lr_drops=(), momentum=0.0, weight_decay=0.0)
 """How DC and DSA train the net, except for epochs and augmentation."""
 REAL_TRAINING = RecipeSettings(epochs=1, batch_size=64, lr=0.01, lr_drops=(), cutmix=0.5)
-"""How IDC trains the net, except for the augmentation."""
+"""How IDC trains the net, except for the augmentation, and for epochs before the first step."""
 
 Gradients = list[Tensor]
 """For each matched parameter, (k, *its shape)."""
@@ -71,6 +79,16 @@ def squared_distance(real: Tensor, synthetic: Tensor) -> Tensor:
     return distance
 
 
+def absolute_distance(real: Tensor, synthetic: Tensor) -> Tensor:
+    """Sum of absolute differences (IDC on grey and on large images)."""
+    distance: Tensor = (real - synthetic).abs().sum()
+    return distance
+
+
+DISTANCES: Mapping[str, Distance] = {"squared": squared_distance, "absolute": absolute_distance}
+"""Distances that IDC may be asked for, by name."""
+
+
 @dataclass(frozen=True)
 class Matching:
     """A kind of gradient matching."""
@@ -86,7 +104,7 @@ class Matching:
 ROWS = Matching(row_cosine_distance, (nn.Conv2d, nn.Linear, nn.LayerNorm), "normalized", trains_on_real=False)
 """DC and DSA: all layers, the last included; a layer norm has two parameters of three dimensions."""
 CONVOLUTIONS = Matching(squared_distance, (nn.Conv2d,), "pixels", trains_on_real=True)
-"""IDC: convolutions only."""
+"""IDC: convolutions only; the distance is a setting."""
 
 
 def match_gradients(task: Task) -> EncodedImages:
@@ -96,7 +114,8 @@ def match_gradients(task: Task) -> EncodedImages:
 
 def match_convolution_gradients(task: Task) -> EncodedImages:
     """IDC-I, and in the encoding 'multi-formation' IDC: see `update_images`."""
-    return update_images(task, _GradientMatching(task, CONVOLUTIONS))
+    matching = replace(CONVOLUTIONS, distance=DISTANCES[task.settings.distance or "squared"])
+    return update_images(task, _GradientMatching(task, matching))
 
 
 class _GradientMatching:
@@ -109,15 +128,24 @@ class _GradientMatching:
         self.unit: Unit = matching.unit
         self.splittable: bool | None = is_splittable(self._net)
         self._layers = [module for module in self._net.modules() if isinstance(module, matching.layers)]
+        strategy = parse_strategy(task.settings.augmentation or "none", flippable=task.images.flippable)
+        self._net_augmentation = str(strategy.without("cutout") if matching.trains_on_real else strategy)
 
     def use(self, engine: Engine) -> None:
         self._engine, self._forward = engine, engine.prepare(self._net)
         self._trained_net = engine.prepare_training(self._net)
 
+    def renew_net(self, step: int) -> None:
+        if step % self._outer_loop != 0:
+            return
+        self._embedding.draw(step)
+        if epochs := self._task.settings.first_epochs:
+            recipe = REAL_TRAINING.model_copy(update={"epochs": epochs})
+            generator = make_generator(self._task.settings.seed, "net", step, "first")
+            self._train(self._task.images.to(self._task.device), recipe, generator)
+
     def begin_step(self, step: int) -> None:
         self._pairs.draw(step)
-        if step % self._outer_loop == 0:
-            self._embedding.draw(step)
         self._net.requires_grad_(False).train()
         for parameter in matched_parameters(self._layers):
             parameter.requires_grad_(True)
@@ -142,7 +170,11 @@ class _GradientMatching:
                 return
             recipe, images = SYNTHETIC_TRAINING, _as_image_set(synthetic().detach(), self._task.images)
             recipe = recipe.model_copy(update={"epochs": settings.inner_loop})
-        own = {"lr": settings.net_lr, "augmentation": settings.augmentation, "precision": self._engine.precision}
+        self._train(images, recipe, generator)
+
+    def _train(self, images: ImageSet, recipe: RecipeSettings, generator: torch.Generator) -> None:
+        lr, precision = self._task.settings.net_lr, self._engine.precision
+        own = {"lr": lr, "augmentation": self._net_augmentation, "precision": precision}
         self._net.requires_grad_(True)
         # too few updates to be worth capturing
         train([self._trained_net], images, recipe.model_copy(update=own), [generator], cuda_graphs=False)

@@ -55,6 +55,9 @@ class _MeanMatching:
     def use(self, engine: Engine) -> None:
         """No net to run."""
 
+    def renew_net(self, step: int) -> None:
+        """No net persists."""
+
     def begin_step(self, step: int) -> None:
         self._pairs.draw(step)
 

@@ -30,7 +30,7 @@ from nasproxy.condensing.gradients import CONVOLUTIONS, match_convolution_gradie
 from nasproxy.condensing.matching import match_distributions, match_pixels
 from nasproxy.condensing.state import Task, encoding_of
 from nasproxy.config import CondenseSettings
-from nasproxy.encoding import EncodedImages, ImageShape, Pixels
+from nasproxy.encoding import EncodedImages, Pixels
 from nasproxy.errors import SettingsError
 from nasproxy.images import ImageSet
 from nasproxy.nets.zoo import parse_net
@@ -46,8 +46,8 @@ class Method:
 
     make: Callable[[Task], EncodedImages]
     """Task -> tensors (K * I, ...), ordered by class."""
-    defaults: Callable[[CondenseSettings, ImageShape], Values]
-    """Settings and image shape (C, H, W) -> the method's defaults for settings that were not given."""
+    defaults: Callable[[CondenseSettings, ImageSet], Values]
+    """Settings and training images -> the method's defaults for settings that were not given."""
     check: Callable[[CondenseSettings, ImageSet], None]
     """Raises SettingsError for settings that do not work on these images."""
     summary: str
@@ -55,34 +55,33 @@ class Method:
     """What `Task.on_step` counts up to."""
 
 
-def _encoding_values(settings: CondenseSettings, image_shape: ImageShape, encoding: str) -> dict[str, Any]:
+def _encoding_values(settings: CondenseSettings, images: ImageSet, encoding: str) -> dict[str, Any]:
     """Encoding parameters: factor 2 at 32 pixels per side, 3 at 224 (IDC); rank 2, or 4 from 50 per class (Lo-)."""
     return {
         "encoding": settings.encoding or encoding,
-        "factor": 3 if min(image_shape[1:]) >= 128 else 2,
+        "factor": 3 if min(images.image_shape[1:]) >= 128 else 2,
         "rank": 4 if settings.images_per_class >= 50 else 2,
     }
 
 
-def _distribution_values(
-    settings: CondenseSettings, image_shape: ImageShape, encoding: str = "pixels"
-) -> dict[str, Any]:
+def _distribution_values(settings: CondenseSettings, images: ImageSet, encoding: str = "pixels") -> dict[str, Any]:
     """DM, section 3.1; with low rank as in Lo-: random factors, and a learning rate of 1,000 from rank 4 on."""
-    values = _encoding_values(settings, image_shape, encoding)
+    values = _encoding_values(settings, images, encoding)
     low_rank = values["encoding"] == "low-rank"
     rank = settings.rank or values["rank"]
     lr = 10.0 if settings.images_per_class >= 100 else 1.0
     return values | {
         "init": "noise" if low_rank else "real",
-        "steps": 10_000 if min(image_shape[1:]) >= 64 else 20_000,
+        "steps": 10_000 if min(images.image_shape[1:]) >= 64 else 20_000,
         "image_lr": (1000.0 if rank >= 4 else 1.0) if low_rank else lr,
         "augmentation": "auto",
+        "real_batch_size": 256,
     }
 
 
 def _gradient_values(
     settings: CondenseSettings,
-    image_shape: ImageShape,
+    images: ImageSet,
     encoding: str = "pixels",
     *,
     init: str = "noise",
@@ -90,13 +89,14 @@ def _gradient_values(
 ) -> dict[str, Any]:
     """DC, section 3.1 and its public code; DSA differs in `init` and `augmentation`."""
     outer, inner = gradient_loops(settings.images_per_class)
-    return _encoding_values(settings, image_shape, encoding) | {
+    return _encoding_values(settings, images, encoding) | {
         "init": init,
         "augmentation": augmentation,
         "outer_loop": outer,
         "inner_loop": inner,
         "steps": 1000 * (settings.outer_loop or outer),
         "image_lr": 0.1,
+        "real_batch_size": 256,
     }
 
 
@@ -111,31 +111,48 @@ def gradient_loops(images_per_class: int) -> tuple[int, int]:
     return min(images_per_class, 50), max(round(500 / images_per_class), 10)
 
 
-def _convolution_values(
-    settings: CondenseSettings, image_shape: ImageShape, encoding: str = "pixels"
-) -> dict[str, Any]:
-    """IDC, its section on the experiments and its public code."""
-    return _encoding_values(settings, image_shape, encoding) | {
+def _convolution_schedule(images: ImageSet) -> tuple[str, float, int, int]:
+    """IDC's distance, learning rate at 10 images per class, outer loops, and epochs of a net before each.
+
+    The public code has them by data set: ImageNet at 224 pixels (10 classes, 100 classes), spectrograms of 64x64, MNIST
+    and Fashion-MNIST, CIFAR and SVHN. That other images of such sizes, channels and classes take the same is ours.
+    """
+    channels, *sides = images.image_shape
+    if min(sides) >= 128:
+        return ("absolute", 3e-3, 500, 10) if images.num_classes <= 10 else ("absolute", 1e-3, 500, 0)
+    if channels == 1:
+        return ("absolute", 3e-3, 1000, 0) if min(sides) >= 64 else ("absolute", 1e-4, 2000, 0)
+    return "squared", 5e-3, 2000, 0
+
+
+def _convolution_values(settings: CondenseSettings, images: ImageSet, encoding: str = "pixels") -> dict[str, Any]:
+    """IDC, its section on the experiments and its public code; the learning rate grows with the images per class."""
+    distance, lr_of_ten, outer_loops, first_epochs = _convolution_schedule(images)
+    return _encoding_values(settings, images, encoding) | {
         "init": "real",
-        "augmentation": "auto",
+        "augmentation": "color+crop+cutout",
         "outer_loop": 100,
-        "steps": 2000 * (settings.outer_loop or 100),
-        "image_lr": 5e-3 * settings.images_per_class / 10,
+        "steps": 100 * outer_loops,
+        "first_epochs": first_epochs,
+        "distance": distance,
+        "image_lr": lr_of_ten * settings.images_per_class / 10,
+        "real_batch_size": 64,
         "synthetic_batch_size": 128,
     }
 
 
-def _pixel_values(settings: CondenseSettings, image_shape: ImageShape) -> dict[str, Any]:
+def _pixel_values(settings: CondenseSettings, images: ImageSet) -> dict[str, Any]:
     """MMD: the paper specifies real images and a linear kernel; steps and learning rate are ours.
 
     Gradients of low-rank factors grow with the factors, whose squares are singular values of images.
     """
-    values = _encoding_values(settings, image_shape, "pixels")
+    values = _encoding_values(settings, images, "pixels")
     lr = 0.01 if values["encoding"] == "low-rank" else 1.0
-    return values | {"init": "real", "steps": 1000, "image_lr": lr, "augmentation": "none"}
+    own = {"init": "real", "steps": 1000, "image_lr": lr, "augmentation": "none", "real_batch_size": 256}
+    return values | own
 
 
-def _selection_values(settings: CondenseSettings, image_shape: ImageShape) -> dict[str, Any]:
+def _selection_values(settings: CondenseSettings, images: ImageSet) -> dict[str, Any]:
     """Nothing is optimised."""
     return {"encoding": "pixels", "steps": 0}
 

@@ -19,7 +19,7 @@ class Pairs:
         """Raises SettingsError: an unknown augmentation."""
         settings, images = task.settings, task.images
         self._task = task
-        self._groups = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
+        self._strategy = parse_strategy(settings.augmentation or "none", flippable=images.flippable)
         self._num_synthetic = (
             task.encoding.items_for(settings.images_per_class, images.image_shape) * task.encoding.tiles
         )
@@ -28,8 +28,9 @@ class Pairs:
         """Makes the draws of a step."""
         images, settings = self._task.images, self._task.settings
         generator = make_generator(settings.seed, "pairs", step)
+        assert settings.real_batch_size is not None  # complete settings
         self._index = images.sample_classes(settings.real_batch_size, generator)
-        self._augmentation = draw_for_classes(images.num_classes, images.image_shape[1:], self._groups, generator)
+        self._augmentation = draw_for_classes(images.num_classes, images.image_shape[1:], self._strategy, generator)
         self._chosen: Tensor | slice = slice(None)
         if settings.synthetic_batch_size is not None and settings.synthetic_batch_size < self._num_synthetic:
             order = torch.randperm(self._num_synthetic, generator=generator)

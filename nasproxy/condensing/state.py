@@ -67,7 +67,8 @@ def encoding_of(settings: CondenseSettings) -> Encoding:
     Raises:
         SettingsError: an unknown encoding.
     """
-    return make_encoding(settings.encoding or Pixels.name, factor=settings.factor, rank=settings.rank)
+    name = settings.encoding or Pixels.name
+    return make_encoding(name, factor=settings.factor, tiles_along=settings.tiles_along, rank=settings.rank)
 
 
 def _ignore(*_: Any) -> None:

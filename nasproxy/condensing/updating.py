@@ -39,12 +39,15 @@ class Objective(Protocol):
     """What synthetic images are optimised for."""
 
     unit: Unit
-    """Unit of the decoded variables. Images in pixels are clamped to [0, 1]."""
+    """Unit of the decoded variables. Images in pixels are clamped to [0, 1] once an outer loop, and at the end."""
     splittable: bool | None
     """Whether images may pass through the net in chunks; None: there is no net."""
 
     def use(self, engine: Engine) -> None:
         """Sets the engine: before the first step, and for timing trials."""
+
+    def renew_net(self, step: int) -> None:
+        """Called before the update of `step`, not in timing trials: may make the net of an outer loop."""
 
     def begin_step(self, step: int) -> None:
         """Draws what all classes of a step share."""
@@ -113,13 +116,16 @@ class _Progress:
     def update(self) -> Tensor:
         """Performs one step and returns its loss."""
         settings = self._task.settings
+        self._objective.renew_net(self.step)
         loss, gradients = self._gradients()
         for name, gradient in gradients.items():
             variable, velocity = self.variables[name], self._velocities[name]
             velocity.mul_(settings.image_momentum).add_(gradient)
             variable.sub_(velocity, alpha=self._lr)
-            if self._objective.unit == "pixels" and name == "images":
-                variable.clamp_(0, 1)
+        done = self.step + 1
+        if self._objective.unit == "pixels" and (done % (settings.outer_loop or 1) == 0 or done == settings.steps):
+            for name in self.variables.keys() & {"images"}:  # low-rank factors are no images
+                self.variables[name].clamp_(0, 1)
         self._objective.end_step(self.step, lambda: self._decode(self.variables))
         self.step += 1
         return loss

@@ -15,10 +15,10 @@ from nasproxy.config.reading import parse_overrides as parse_overrides
 from nasproxy.config.reading import read_config as read_config
 from nasproxy.config.reading import read_sections as read_sections
 from nasproxy.config.reading import read_toml as read_toml
+from nasproxy.config.reading import refuse_changes as refuse_changes
 from nasproxy.config.reading import resumed_config as resumed_config
 from nasproxy.config.reading import without_password as without_password
 from nasproxy.config.settings import DASHBOARD_PORT as DASHBOARD_PORT
-from nasproxy.config.settings import DSA as DSA
 from nasproxy.config.settings import EVALUATION_RECIPES as EVALUATION_RECIPES
 from nasproxy.config.settings import RECIPES as RECIPES
 from nasproxy.config.settings import CombineConfig as CombineConfig

@@ -132,12 +132,19 @@ def resumed_config(kind: type[ConfigT], path: Path, given: Tree) -> ConfigT:
     Raises:
         SettingsError: an unknown or invalid setting, or one that would change the run.
     """
-    stored = read_config(kind, path)
     config = read_config(kind, path, given)
-    if changes := changed_settings(stored, config):
-        name = path.parent.name
-        raise SettingsError(f"run {name} cannot go on with other settings ({'; '.join(changes)}); start a new run")
+    refuse_changes(path.parent.name, read_config(kind, path), config)
     return config
+
+
+def refuse_changes(run_name: str, stored: CommandConfig, config: CommandConfig) -> None:
+    """Makes sure that a run goes on with the settings that it was begun with, see `changed_settings`.
+
+    Raises:
+        SettingsError: others.
+    """
+    if changes := changed_settings(stored, config):
+        raise SettingsError(f"run {run_name} cannot go on with other settings ({'; '.join(changes)}); start a new run")
 
 
 def merge_layers(*layers: Mapping[str, Mapping[str, Any]]) -> Tree:

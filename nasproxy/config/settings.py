@@ -61,9 +61,6 @@ Precision = Literal["float32", "bfloat16"]
 DASHBOARD_PORT = 8080
 """Where the Optuna dashboard is served, on 127.0.0.1, unless asked otherwise."""
 
-DSA = "color_crop_cutout_flip_scale_rotate"
-"""The full augmentation strategy (science: DSA, section 4.1); 'auto' is this one, without 'flip' for digits."""
-
 
 class Settings(BaseModel):
     """Base of all settings: frozen, keyword-only, unknown keys refused."""
@@ -108,6 +105,8 @@ class CondenseSettings(Settings):
     """How synthetic images are kept: pixels, multi-formation or low-rank. Default: as the method has it."""
     factor: Count | None = None
     """Tiles per side of a stored image (multi-formation). Default: 2, or 3 from 128 pixels a side."""
+    tiles_along: Literal["both", "width"] = "both"
+    """Sides that a stored image is cut along (multi-formation): both, or width alone, the time of a spectrogram."""
     rank: Count | None = None
     """Rank of each channel (low-rank). Default: 2, or 4 from 50 images per class."""
     init: Literal["real", "noise"] | None = None
@@ -129,19 +128,26 @@ class CondenseSettings(Settings):
     method has it."""
     inner_images: Count = 2000
     """Real images that the net is trained on instead (idc)."""
+    first_epochs: Annotated[int, Field(ge=0)] | None = None
+    """Epochs that a fresh net is trained on all real images before the first of those updates (idc). Default: 0, or 10
+    from 128 pixels a side with up to 10 classes."""
     net_lr: Positive = 0.01
     """Learning rate of the net (gradient matching)."""
-    real_batch_size: Count = 256
-    """Real images per class and step."""
+    distance: Literal["squared", "absolute"] | None = None
+    """Differences of gradients that are summed (idc). Default: squared for images in colour, absolute for grey ones and
+    from 128 pixels a side."""
+    real_batch_size: Count | None = None
+    """Real images per class and step. Default: as the method has it (64 for idc, else 256)."""
     synthetic_batch_size: Count | None = None
-    """Synthetic images per class and step. Default: all."""
+    """Synthetic images per class and step, at most. Default: as the method has it (128 for idc, else all)."""
     image_lr: Positive | None = None
-    """Learning rate of the images. Default: as the method has it."""
+    """Learning rate of the images. Default: as the method has it; that of idc goes with the distance."""
     image_momentum: Fraction = 0.5
     """Momentum of the image updates."""
     augmentation: str | None = None
-    """Augmentation that real and synthetic images share: groups joined by '_', 'auto' (all; no flip for digits) or
-    'none'. Default: as the method has it."""
+    """Augmentation that real and synthetic images share: groups of color, crop, cutout, flip, scale, rotate joined by
+    '_' (one of them, drawn) and '+' (and then), as in color+crop_scale+cutout; auto (one of all; no flip for digits) or
+    none. Default: as the method has it. The net that dsa or idc trains sees it too, with cutmix without cutout."""
     classes_per_step: Count | None = None
     """Classes worked on at a time, where memory is short. It changes speed, not results. Default: all."""
     seed: int = 0
@@ -178,7 +184,8 @@ class RecipeSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     """L2 penalty on all parameters."""
     augmentation: str = "auto"
-    """Augmentation: groups joined by '_', 'auto' (all; no flip for digits) or 'none'."""
+    """Augmentation: groups of color, crop, cutout, flip, scale, rotate joined by '_' (one of them, drawn) and '+' (and
+    then), or auto (one of all), idc (flip+color+crop_scale_rotate), both without flip for digits, or none."""
     cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability that a batch is mixed by cutmix after augmentation."""
     precision: Precision = "float32"
@@ -196,9 +203,11 @@ RECIPES: Mapping[str, RecipeSettings] = {
 
 EVALUATION_RECIPES: Mapping[str, RecipeSettings] = {
     "dm": RecipeSettings(epochs=1000, batch_size=256),
-    "idc": RecipeSettings(epochs=1000, batch_size=64, lr_drops=(2 / 3, 5 / 6), lr_factor=0.2, cutmix=0.5),
+    "idc": RecipeSettings(
+        epochs=1000, batch_size=64, lr_drops=(2 / 3, 5 / 6), lr_factor=0.2, augmentation="idc", cutmix=0.5
+    ),
 }
-"""How proxy sets are judged: in the main paper and those before it, and in IDC's."""
+"""How proxy sets are judged: in the main paper and those before it, and in the public code of IDC."""
 
 
 def evaluation_recipe(name: str) -> dict[str, Any]:

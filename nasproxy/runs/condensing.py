@@ -6,7 +6,7 @@ from dataclasses import replace
 from nasproxy.condensing import METHODS, condense
 from nasproxy.condensing.condense import complete_settings, describe_method
 from nasproxy.condensing.state import CondenseState, load_state
-from nasproxy.config import CondenseConfig
+from nasproxy.config import CondenseConfig, refuse_changes
 from nasproxy.device import describe_device, find_device, holds
 from nasproxy.errors import RunError
 from nasproxy.files import write_text
@@ -42,7 +42,9 @@ def run_condense(
     device = find_device(config.machine.device)
     data = data or load_images(settings=config.images, progress=place.listener.progress)
     settings = complete_settings(config.condense, data.train)
-    config = config.model_copy(update={"condense": settings})
+    asked, config = config, config.model_copy(update={"condense": settings})
+    if resume is not None:  # its settings are complete, unless an older version had no such setting
+        refuse_changes(resume.name, asked, config)
     if holds(device, data.train.num_bytes):
         data = data.to(device)
     if name in PROXIES:

@@ -10,7 +10,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from benchmarks import naive
-from nasproxy.augment import GROUPS
+from nasproxy.augment import GROUPS, Strategy, parse_strategy
 from nasproxy.cli.app import app
 from nasproxy.condensing import METHODS, condense, embedding
 from nasproxy.condensing.condense import complete_settings
@@ -43,12 +43,14 @@ def test_loss_and_image_gradient_agree_with_the_naive_reference(tiny_set: ImageS
     start = torch.randn(3, 2, *tiny_set.image_shape, generator=torch.Generator().manual_seed(1))
 
     images = start.clone().requires_grad_()
-    pair = naive.augment_classes((real, images), (group,), make_generator(3))
+    pair = naive.augment_classes((real, images), Strategy(((group,),)), make_generator(3))
     loss = matching_loss(net.embed, *pair, chunk=5)
     (gradient,) = torch.autograd.grad(loss, images)
 
     reference_images = start.clone().requires_grad_()
-    real_augmented, synthetic = naive.augment_classes((real, reference_images), (group,), make_generator(3))
+    real_augmented, synthetic = naive.augment_classes(
+        (real, reference_images), Strategy(((group,),)), make_generator(3)
+    )
     reference = naive.matching_loss(net, list(real_augmented), list(synthetic))
     (reference_gradient,) = torch.autograd.grad(reference, reference_images)
 
@@ -89,8 +91,8 @@ def test_steps_agree_with_algorithm_1_written_naively(tiny_set: ImageSet) -> Non
         generator = make_generator(5, "pairs", next(steps_drawn))
         index = tiny_set.sample_classes(real_batch, generator)
         real = tiny_set.normalized(index.flatten()).unflatten(0, index.shape)
-        groups = ("color", "crop", "cutout", "flip", "scale", "rotate")
-        return zip(*naive.augment_classes((real, synthetic), groups, generator), strict=True)
+        strategy = parse_strategy("auto", flippable=True)
+        return zip(*naive.augment_classes((real, synthetic), strategy, generator), strict=True)
 
     steps_drawn = itertools.count()
     for _ in itertools.islice(naive.condense(images, make_net_of_step, draw_pairs, lr=0.3), steps):

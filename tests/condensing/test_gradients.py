@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import naive
-from nasproxy.augment import augment_batch
+from nasproxy.augment import Strategy, augment_batch
 from nasproxy.condensing import condense
 from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
 from nasproxy.condensing.gradients import (
@@ -203,4 +203,4 @@ def test_training_augments_like_matching(digits: ImageData) -> None:
         )  # fmt: skip
     assert not torch.equal(kept["none"], kept["color"])
     images = digits.train.normalized()[:4]
-    assert torch.equal(augment_batch(images, (), make_generator(0)), images)
+    assert torch.equal(augment_batch(images, Strategy(), make_generator(0)), images)

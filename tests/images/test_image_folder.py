@@ -11,7 +11,7 @@ import torch
 from PIL import Image, features
 from torch import Tensor
 
-from nasproxy.augment import GROUPS, augment_batch, parse_strategy
+from nasproxy.augment import GROUPS, Strategy, augment_batch, parse_strategy
 from nasproxy.condensing import condense
 from nasproxy.errors import DataError
 from nasproxy.images import ImageData, ImageSet, load_images, make_generator
@@ -84,7 +84,7 @@ def test_folder_images_are_bytes_that_may_be_mirrored(image_folder: Path) -> Non
 def test_a_folder_may_be_said_not_to_be_mirrored(image_folder: Path) -> None:
     before, data = _load(image_folder), _load(image_folder, flippable=False)
     assert not any(split.flippable for split in (data.train, data.val, data.test))
-    assert "flip" not in parse_strategy("auto", flippable=data.train.flippable)
+    assert "flip" not in str(parse_strategy("auto", flippable=data.train.flippable))
     assert data.split_hash == before.split_hash
 
 
@@ -141,7 +141,7 @@ def test_grey_non_square_images_go_all_the_way(tmp_path: Path) -> None:
     assert data.image_shape == proxy.image_shape == (1, 16, 40)
     assert not proxy.flippable
     for group in GROUPS:
-        augmented = augment_batch(proxy.normalized(), (group,), make_generator(group))
+        augmented = augment_batch(proxy.normalized(), Strategy(((group,),)), make_generator(group))
         assert not torch.equal(augmented, proxy.normalized())
         logits = net(augmented)
         assert logits.shape == (6, 2)
