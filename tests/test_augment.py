@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.naive import augment_classes
-from nasproxy.augment import GROUPS, Strategy, augment_batch, cutmix, parse_strategy
+from nasproxy.augment import GROUPS, Strategy, augment_batch, cutmix, draw_for_classes, parse_strategy
 from nasproxy.errors import SettingsError
 
 ALL_GROUPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 DRAWS = 5000
+STAGED = ("crop+cutout", "cutout+crop", "flip+color+crop_scale_rotate+cutout")
+"""Strategies of several stages."""
 
 
 def one_of(*groups: str) -> Strategy:
@@ -375,6 +377,157 @@ def test_no_groups_leave_images_and_generator_as_they_are() -> None:
     assert torch.equal(generator.get_state(), before)
 
 
+def _augment_one_group(images: Tensor, groups: tuple[str, ...], generator: torch.Generator) -> Tensor:
+    """A batch (N, C, H, W) by one group drawn for all: what strategies were before they had stages."""
+    group = GROUPS[groups[int(torch.randint(len(groups), (), generator=generator))]]
+    height, width = images.shape[2:]
+    return group.apply(images, group.draw(len(images), (height, width), generator))
+
+
+def _augment_classes_by_one_group(images: Tensor, groups: tuple[str, ...], generator: torch.Generator) -> Tensor:
+    """(K, M, C, H, W) class by class, the group and the parameters of each drawn beforehand."""
+    num_classes, size, _, height, width = images.shape
+    chosen = torch.randint(len(groups), (num_classes,), generator=generator).tolist()
+    drawn = [GROUPS[name].draw(num_classes, (height, width), generator) for name in groups]
+    augmented = []
+    for k, number in enumerate(chosen):
+        parameters = {name: value[k].expand(size) for name, value in drawn[number].items()}
+        augmented.append(GROUPS[groups[number]].apply(images[k], parameters))
+    return torch.stack(augmented)
+
+
+@pytest.mark.parametrize("text", ["auto", "color", "crop_cutout", "flip_cutout_rotate", "color_crop_flip_scale"])
+def test_strategies_of_one_stage_draw_what_they_drew_before_there_were_stages(text: str) -> None:
+    strategy = parse_strategy(text, flippable=True)
+    (groups,) = strategy.stages
+    images, generator, reference = _random_images(6, 4, 3, 8, 8), _generator(3), _generator(3)
+    for _ in range(4):
+        expected = _augment_one_group(images[:, 0], groups, reference)
+        assert torch.equal(augment_batch(images[:, 0], strategy, generator), expected)
+        expected = _augment_classes_by_one_group(images, groups, reference)
+        assert torch.equal(augment_classes((images,), strategy, generator)[0], expected)
+    assert torch.equal(generator.get_state(), reference.get_state())
+
+
+@pytest.mark.parametrize("text", STAGED)
+def test_stages_follow_one_another_in_the_order_written(text: str) -> None:
+    """As many augmentations of one stage each, with the draws of one generator."""
+    images, strategy = _random_images(6, 4, 3, 8, 8), parse_strategy(text, flippable=True)
+    generator, reference = _generator(4), _generator(4)
+    for _ in range(3):
+        batch, classes = images[:, 0], images
+        for stage in strategy.stages:
+            batch = _augment_one_group(batch, stage, reference)
+        for stage in strategy.stages:
+            classes = _augment_classes_by_one_group(classes, stage, reference)
+        assert torch.equal(augment_batch(images[:, 0], strategy, generator), batch)
+        assert torch.equal(augment_classes((images,), strategy, generator)[0], classes)
+
+
+def test_what_is_cut_out_after_color_stays_empty() -> None:
+    """Order by what can be seen: zeros of a cutout that color follows are no zeros any more."""
+    images = _random_images(5, 3, 8, 8) + 5
+    for text, empty in (("color+cutout", True), ("cutout+color", False)):
+        augmented = augment_batch(images, parse_strategy(text, flippable=True), _generator(1))
+        assert bool((augmented == 0).flatten(1).any(dim=1).all()) == empty
+        assert not torch.equal(augmented[augmented != 0], images[augmented != 0])
+
+
+def test_the_groups_of_a_stage_are_drawn_alike_often_and_independently_of_other_stages() -> None:
+    strategy = parse_strategy("flip_color+crop_scale_rotate", flippable=True)
+    first, second = (stage.chosen for stage in draw_for_classes(6000, (8, 8), strategy, _generator()).stages)
+    for one in range(2):
+        for other in range(3):
+            assert float(((first == one) & (second == other)).double().mean()) == pytest.approx(1 / 6, abs=0.02)
+
+
+def test_a_batch_gets_one_group_of_each_stage_and_all_stages() -> None:
+    """Flip is always there; of cutout and color one is, for the whole batch."""
+    image = torch.rand(1, 8, 8, generator=_generator(7)) + 1
+    generator, strategy = _generator(), parse_strategy("flip+cutout_color", flippable=True)
+    cut, mirrored = [], []
+    for _ in range(60):
+        batch = augment_batch(image.expand(8, 1, 8, 8), strategy, generator)
+        with_zeros = (batch == 0).flatten(1).any(dim=1)
+        assert bool(with_zeros.all()) == bool(with_zeros.any())
+        cut.append(bool(with_zeros.all()))
+        if cut[-1]:
+            as_it_was = ((batch == image) | (batch == 0)).flatten(1).all(dim=1)
+            mirrored += [not bool(whole) for whole in as_it_was]
+    assert 20 <= sum(cut) <= 40
+    assert 0.35 < sum(mirrored) / len(mirrored) < 0.65
+
+
+@pytest.mark.parametrize("text", STAGED)
+def test_real_and_synthetic_images_of_a_class_share_all_stages(text: str) -> None:
+    image, strategy = _random_images(3, 16, 16), parse_strategy(text, flippable=True)
+    real, synthetic = augment_classes(
+        (image.expand(20, 5, 3, 16, 16), image.expand(20, 2, 3, 16, 16)), strategy, _generator()
+    )
+    torch.testing.assert_close(real, real[:, :1].expand_as(real))
+    torch.testing.assert_close(synthetic, real[:, :1].expand_as(synthetic))
+    assert len(torch.unique(real[:, 0].flatten(1), dim=0)) > 15, "classes have draws of their own"
+    draws = draw_for_classes(20, (16, 16), strategy, _generator())
+    assert torch.equal(draws.apply(image.expand(7, 5, 3, 16, 16), slice(6, 13)), real[6:13])
+
+
+@pytest.mark.parametrize("text", STAGED)
+def test_a_batch_of_several_stages_has_parameters_for_each_image_and_a_gradient(text: str) -> None:
+    images, strategy = _random_images(3, 16, 16).expand(20, 3, 16, 16).clone(), parse_strategy(text, flippable=True)
+    augmented = augment_batch(images.requires_grad_(), strategy, _generator())
+    assert len(torch.unique(augmented.flatten(1), dim=0)) > 15
+    augmented.pow(2).sum().backward()
+    assert images.grad is not None
+    assert bool((images.grad.abs().amax(dim=(1, 2, 3)) > 0).all())
+
+
+def test_several_stages_come_from_the_generator_alone() -> None:
+    images, strategy = _random_images(6, 2, 3, 8, 8), parse_strategy(STAGED[-1], flippable=True)
+    before = torch.get_rng_state()
+    one, again, other = (augment_batch(images[:, 0], strategy, _generator(seed)) for seed in (1, 1, 2))
+    first, once_more, second = (augment_classes((images,), strategy, _generator(seed))[0] for seed in (1, 1, 2))
+    assert torch.equal(one, again)
+    assert torch.equal(first, once_more)
+    assert not torch.equal(one, other)
+    assert not torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("text", "flippable", "stages"),
+    [
+        ("flip+color", True, (("flip",), ("color",))),
+        ("flip+color", False, (("flip",), ("color",))),
+        ("color+crop_scale+cutout", True, (("color",), ("crop", "scale"), ("cutout",))),
+        ("idc", True, (("flip",), ("color",), ("crop", "scale", "rotate"))),
+        ("idc", False, (("color",), ("crop", "scale", "rotate"))),
+    ],
+)
+def test_stages_are_joined_by_plus(text: str, flippable: bool, stages: tuple[tuple[str, ...], ...]) -> None:
+    assert parse_strategy(text, flippable=flippable) == Strategy(stages)
+
+
+@pytest.mark.parametrize("text", ["none", "auto", "idc", "color", "color_crop", *STAGED])
+@pytest.mark.parametrize("flippable", [True, False])
+def test_a_strategy_is_written_as_it_is_read(text: str, flippable: bool) -> None:
+    strategy = parse_strategy(text, flippable=flippable)
+    assert parse_strategy(str(strategy), flippable=flippable) == strategy
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("color+crop+cutout", "color+crop"),
+        ("color+crop_cutout", "color+crop"),
+        ("cutout", "none"),
+        ("none", "none"),
+        ("color_crop", "color_crop"),
+    ],
+)
+def test_a_group_can_be_taken_out(text: str, left: str) -> None:
+    assert str(parse_strategy(text, flippable=True).without("cutout")) == left
+
+
 @pytest.mark.parametrize(
     ("strategy", "flippable", "groups"),
     [
@@ -401,6 +554,10 @@ def test_groups_are_the_six_of_the_strategy() -> None:
         ("crop_rotation", r"unknown augmentation 'rotation': did you mean 'rotate'\?"),
         ("", r"unknown augmentation ''"),
         ("color-crop", r"unknown augmentation 'color-crop'"),
+        ("color+crob", r"unknown augmentation 'crob': did you mean 'crop'\?"),
+        ("color+", r"unknown augmentation ''"),
+        ("color+crop__scale", r"unknown augmentation ''"),
+        ("color+[crop,scale]", r"unknown augmentation '\[crop,scale\]'"),
     ],
 )
 def test_unknown_group_is_refused_and_the_nearest_named(strategy: str, message: str) -> None:
@@ -408,14 +565,16 @@ def test_unknown_group_is_refused_and_the_nearest_named(strategy: str, message: 
         parse_strategy(strategy, flippable=True)
 
 
-def test_repeated_group_is_refused() -> None:
-    with pytest.raises(SettingsError, match="'crop_color_crop' names a group twice"):
-        parse_strategy("crop_color_crop", flippable=True)
+@pytest.mark.parametrize("strategy", ["crop_color_crop", "crop+color+crop", "crop_color+flip_crop"])
+def test_repeated_group_is_refused(strategy: str) -> None:
+    with pytest.raises(SettingsError, match="names a group twice") as caught:
+        parse_strategy(strategy, flippable=True)
+    assert repr(strategy) in str(caught.value)
 
 
-@pytest.mark.parametrize("strategy", ["auto_flip", "color_none"])
+@pytest.mark.parametrize("strategy", ["auto_flip", "color_none", "color+none", "idc+cutout"])
 def test_whole_strategy_inside_another_is_refused_without_naming_itself(strategy: str) -> None:
-    with pytest.raises(SettingsError, match=r"^(?!.*did you mean '(auto|none)').*(auto|none)"):
+    with pytest.raises(SettingsError, match=r"^(?!.*did you mean).*'auto', 'idc' and 'none' stand alone"):
         parse_strategy(strategy, flippable=True)
 
 

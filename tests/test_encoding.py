@@ -10,7 +10,9 @@ from torch import Tensor
 from nasproxy.encoding import ENCODINGS, EncodedImages, Encoding, LowRank, MultiFormation, Pixels, make_encoding
 from nasproxy.errors import SettingsError
 
-EVERY: list[Encoding] = [Pixels(), MultiFormation(2), MultiFormation(3), LowRank(1), LowRank(2)]
+EVERY: list[Encoding] = [
+    Pixels(), MultiFormation(2), MultiFormation(3), MultiFormation(2, "width"), LowRank(1), LowRank(2)
+]  # fmt: skip
 
 
 def smooth_images(count: int, side: int = 12) -> Tensor:
@@ -33,6 +35,26 @@ def test_multi_formation_cuts_tiles_and_enlarges_each(factor: int, side: int) ->
                 part = padded[:, row * tile : (row + 1) * tile, column * tile : (column + 1) * tile]
                 expected.append(F.interpolate(part[None], size=(side, side), mode="bilinear")[0])
     assert torch.allclose(decoded, torch.stack(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize(("factor", "width"), [(2, 8), (3, 8)])
+def test_multi_formation_along_the_width_cuts_tiles_of_full_height(factor: int, width: int) -> None:
+    mosaics = torch.rand(2, 1, 6, width, generator=torch.Generator().manual_seed(0))
+    encoding = MultiFormation(factor, "width")
+    decoded = encoding.decode({"images": mosaics})
+    assert decoded.shape == (2 * factor, 1, 6, width)
+    tile = -(-width // factor)
+    columns = [min(column, width - 1) for column in range(tile * factor)]
+    for number, image in enumerate(decoded):
+        part = mosaics[number // factor][..., columns][..., number % factor * tile : (number % factor + 1) * tile]
+        assert torch.allclose(image, F.interpolate(part[None], size=(6, width), mode="bilinear")[0], atol=1e-6)
+
+
+def test_along_the_width_only_the_width_limits_the_factor() -> None:
+    assert MultiFormation(4, "width").items_for(10, (1, 2, 64)) == 10
+    assert MultiFormation(4, "width").tiles == 4
+    with pytest.raises(SettingsError, match="factor 4 is more than the 2 pixels"):
+        MultiFormation(4, "width").items_for(10, (1, 64, 2))
 
 
 def test_bilinear_enlargement_by_hand() -> None:
@@ -106,7 +128,7 @@ def test_decoding_is_differentiable(encoding: Encoding) -> None:
 
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_a_format_is_made_again_from_its_description(name: str) -> None:
-    encoding = make_encoding(name, factor=3, rank=5)
+    encoding = make_encoding(name, factor=3, tiles_along="width", rank=5)
     tensors = encoding.draw(1, (1, 32, 32), torch.Generator().manual_seed(0))
     described: dict[str, Any] = EncodedImages(encoding, tensors, "pixels").describe()
     assert make_encoding(described["format"], **described) == encoding

@@ -302,15 +302,59 @@ def test_the_methods_own_values_fill_in_what_is_not_given(digits: ImageData) -> 
     assert (dc["steps"], dc["outer_loop"], dc["inner_loop"], dc["augmentation"]) == (10_000, 10, 50, "none")
     assert values("dc", outer_loop=3)["steps"] == 3000
     idc = values("idc", images_per_class=20)
-    assert (idc["encoding"], idc["factor"], idc["steps"], idc["image_lr"]) == (
-        "multi-formation",
-        2,
-        200_000,
-        0.01,
-    )
+    assert (idc["encoding"], idc["factor"], idc["steps"], idc["image_lr"]) == ("multi-formation", 2, 200_000, 2e-4)
+    assert values("idc", outer_loop=50)["steps"] == 200_000
     assert values("idc-i", encoding="low-rank", rank=1)["rank"] == 1
     assert values("random")["steps"] == 0
     assert values("dm", steps=7)["steps"] == 7
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_batches_of_a_step_are_the_methods_own_where_not_given(digits: ImageData, method: str) -> None:
+    found = complete_settings(CondenseSettings(method=method, images_per_class=10), digits.train)
+    given = complete_settings(found.model_copy(update={"real_batch_size": 9, "synthetic_batch_size": 3}), digits.train)
+    sizes = {"idc": (64, 128), "idc-i": (64, 128), **dict.fromkeys(("random", "herding", "forgetting", "k-center"))}
+    assert (found.real_batch_size, found.synthetic_batch_size) == (sizes.get(method, (256, None)) or (None, None))
+    assert (given.real_batch_size, given.synthetic_batch_size) == (9, 3)
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "num_classes", "expected"),
+    [
+        pytest.param((3, 32, 32), 10, ("squared", 5e-3, 200_000, 0), id="cifar10-svhn"),
+        pytest.param((3, 32, 32), 100, ("squared", 5e-3, 200_000, 0), id="cifar100"),
+        pytest.param((1, 28, 28), 10, ("absolute", 1e-4, 200_000, 0), id="mnist"),
+        pytest.param((1, 64, 64), 8, ("absolute", 3e-3, 100_000, 0), id="speech"),
+        pytest.param((3, 224, 224), 10, ("absolute", 3e-3, 50_000, 10), id="imagenet10"),
+        pytest.param((3, 224, 224), 100, ("absolute", 1e-3, 50_000, 0), id="imagenet100"),
+    ],
+)
+@pytest.mark.parametrize("method", ["idc", "idc-i"])
+def test_idc_follows_the_images_as_its_public_code_does(
+    method: str, image_shape: tuple[int, int, int], num_classes: int, expected: tuple[str, float, int, int]
+) -> None:
+    channels = image_shape[0]
+    classes = tuple(map(str, range(num_classes)))
+    blank = torch.zeros(num_classes, *image_shape, dtype=torch.uint8)
+    images = ImageSet(blank, torch.arange(num_classes), classes, (0.5,) * channels, (0.25,) * channels)
+    for per_class in (1, 10, 50):
+        asked = CondenseSettings(method=method, images_per_class=per_class, init="noise")
+        found = complete_settings(asked, images)
+        distance, lr, steps, first_epochs = expected
+        assert (found.distance, found.steps, found.first_epochs) == (distance, steps, first_epochs)
+        assert found.image_lr == pytest.approx(lr * per_class / 10)
+        assert found.augmentation == "color+crop+cutout"
+        assert complete_settings(asked.model_copy(update={"distance": "squared"}), images).distance == "squared"
+
+
+def test_spectrograms_are_cut_along_their_time_alone(digits: ImageData) -> None:
+    settings: dict[str, Any] = SMALL | {"tiles_along": "width", "factor": 3, "augmentation": "none", "steps": 1}
+    proxy = condense(digits, "idc", **settings)
+    assert len(proxy.images) == 10 * 3 * 3
+    assert proxy.stored is not None
+    mosaic = proxy.stored.tensors["images"][0]  # 16 pixels wide, padded to 18: tiles of 6, 6 and 4 columns
+    first = torch.nn.functional.interpolate(mosaic[None, :, :, :6], size=(16, 16), mode="bilinear")[0]
+    assert torch.allclose(proxy.images.images[0], first, atol=1e-6)
 
 
 def test_mean_matching_of_pixels_moves_the_mean_and_nothing_else(digits: ImageData) -> None:

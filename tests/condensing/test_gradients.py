@@ -14,8 +14,10 @@ from nasproxy.condensing import condense
 from nasproxy.condensing.embedding import find_embedding_arch, make_embedding_net
 from nasproxy.condensing.gradients import (
     CONVOLUTIONS,
+    REAL_TRAINING,
     ROWS,
     Matching,
+    absolute_distance,
     class_gradients,
     row_cosine_distance,
     squared_distance,
@@ -25,6 +27,7 @@ from nasproxy.condensing.state import CondenseState
 from nasproxy.images import ImageData, ImageSet, make_generator
 from nasproxy.nets.classifier import Classifier
 from nasproxy.seeding import derive_seed
+from nasproxy.training import train
 
 SMALL: dict[str, Any] = {"images_per_class": 2, "real_batch_size": 8, "embedding_net": "w8-d2-instance-relu-avg"}
 
@@ -116,6 +119,7 @@ def test_distances_by_hand() -> None:
     synthetic = torch.tensor([[[4.0, 3.0], [0.0, 2.0]]])
     assert float(row_cosine_distance(real, synthetic)) == pytest.approx((1 - 24 / 25) + 1)
     assert float(squared_distance(real, synthetic)) == pytest.approx(1 + 1 + 1 + 4)
+    assert float(absolute_distance(real, synthetic)) == pytest.approx(1 + 1 + 1 + 2)
 
 
 @pytest.mark.parametrize(
@@ -154,16 +158,48 @@ def test_steps_agree_with_algorithm_1_written_naively(digits: ImageData) -> None
     assert relative_error(result.images.normalized(), images.detach().flatten(0, 1)) < 1e-4 * max(moved, 1)
 
 
-@pytest.mark.parametrize("method", ["dsa", "idc"])
-def test_matching_lowers_the_distance(digits: ImageData, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "distance", "lr"), [("dsa", None, 0.1), ("idc", "squared", 0.05), ("idc", "absolute", 0.005)]
+)
+def test_matching_lowers_the_distance(digits: ImageData, method: str, distance: str | None, lr: float) -> None:
     losses: list[float] = []
-    lr = {"dsa": 0.1, "idc": 0.05}[method]
     condense(
         digits, method, **SMALL, steps=60, outer_loop=1, init="noise", augmentation="none", image_lr=lr,
+        distance=distance,
         on_step=lambda step, loss: losses.append(loss) if step % 10 == 0 else None,
     )  # fmt: skip
     assert len(losses) == 6
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_distance_of_idc_is_a_setting(digits: ImageData) -> None:
+    """Each is that of the gradients of the first step."""
+    settings: dict[str, Any] = {**SMALL, "seed": 3, "augmentation": "none", "steps": 1, "synthetic_batch_size": 2}
+    start = condense(digits, "idc-i", **settings | {"steps": 0}).images.normalized().unflatten(0, (10, 2))
+    index = digits.train.sample_classes(8, make_generator(3, "pairs", 0))
+    real = digits.train.normalized(index.flatten()).unflatten(0, index.shape)
+    net, labels = make_net(SMALL["embedding_net"], digits.train, derive_seed(3, "embedder", 0)), torch.arange(10)
+    layers = layers_of(net, CONVOLUTIONS)
+    pairs = zip(*(class_gradients(net, layers, images, labels) for images in (real, start)), strict=True)
+    squared, absolute = (sum(parts) for parts in zip(*map(both_distances, pairs), strict=True))
+    told: list[float] = []
+    for name in ("squared", "absolute"):
+        condense(digits, "idc-i", **settings, distance=name, on_step=lambda step, loss: told.append(loss))
+    assert told == pytest.approx([squared / 10, absolute / 10], rel=1e-4)
+
+
+def both_distances(pair: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    return float((pair[0] - pair[1]).pow(2).sum()), float((pair[0] - pair[1]).abs().sum())
+
+
+def test_idc_clamps_pixels_once_an_outer_loop_and_at_the_end(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    condense(
+        digits, "idc-i", **SMALL, steps=5, outer_loop=2, inner_images=64, image_lr=10.0, checkpoint_every=1,
+        on_checkpoint=kept.append,
+    )  # fmt: skip
+    inside = [bool((state.variables["images"].clamp(0, 1) == state.variables["images"]).all()) for state in kept]
+    assert inside == [False, True, False, True, True]
 
 
 def test_idc_keeps_pixels_between_black_and_white(digits: ImageData) -> None:
@@ -204,3 +240,56 @@ def test_training_augments_like_matching(digits: ImageData) -> None:
     assert not torch.equal(kept["none"], kept["color"])
     images = digits.train.normalized()[:4]
     assert torch.equal(augment_batch(images, Strategy(), make_generator(0)), images)
+
+
+def net_after(digits: ImageData, method: str, **settings: Any) -> dict[str, Tensor]:
+    """The net after one step that leaves the images nearly as they are, and the training that follows."""
+    kept: list[CondenseState] = []
+    given: dict[str, Any] = {
+        "outer_loop": 9,
+        "inner_loop": 2,
+        "inner_images": 64,
+        "init": "real",
+        "image_lr": 1e-9,
+    } | settings
+    condense(digits, method, **SMALL, **given, steps=1, checkpoint_every=1, on_checkpoint=kept.append)
+    return dict(kept[0].net)
+
+
+@pytest.mark.parametrize(
+    ("method", "augmentation", "same_as", "same"),
+    [
+        ("idc", "color+crop+cutout", "color+crop", True),
+        ("idc", "crop_cutout", "crop", True),
+        ("idc", "cutout", "none", True),
+        ("idc", "color+crop", "none", False),
+        ("dsa", "cutout", "none", False),
+    ],
+)
+def test_the_net_of_idc_is_trained_without_cutout(
+    digits: ImageData, method: str, augmentation: str, same_as: str, same: bool
+) -> None:
+    one, other = (net_after(digits, method, augmentation=text) for text in (augmentation, same_as))
+    assert all(torch.equal(one[name], other[name]) for name in one) == same
+
+
+def test_a_fresh_net_of_idc_is_trained_first_where_asked_for(digits: ImageData) -> None:
+    """By the recipe of the steps, on all real images."""
+    seed = 4
+    found = net_after(digits, "idc-i", seed=seed, first_epochs=1, outer_loop=1)
+    net = make_net(SMALL["embedding_net"], digits.train, derive_seed(seed, "embedder", 0)).requires_grad_(True)
+    fresh = {name: value.clone() for name, value in net.state_dict().items()}
+    recipe = REAL_TRAINING.model_copy(update={"augmentation": "color+crop"})
+    train([net], digits.train, recipe, [make_generator(seed, "net", 0, "first")], cuda_graphs=False)
+    for name, value in net.state_dict().items():
+        assert torch.allclose(found[name], value, atol=1e-5)
+        assert not torch.equal(found[name], fresh[name])
+
+
+def test_nets_that_are_trained_first_go_on_bit_for_bit(digits: ImageData) -> None:
+    kept: list[CondenseState] = []
+    settings: dict[str, Any] = {**SMALL, "first_epochs": 1, "outer_loop": 2, "inner_images": 64, "steps": 3}
+    whole = condense(digits, "idc", **settings, checkpoint_every=1, on_checkpoint=kept.append)
+    for state in kept:
+        rest = condense(digits, "idc", **settings, resume_from=state)
+        assert torch.equal(rest.images.images, whole.images.images), state.step

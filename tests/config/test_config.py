@@ -343,5 +343,6 @@ def test_combinations_and_runs_are_written_with_commas_too() -> None:
 
 def test_a_way_to_judge_proxy_sets_is_named() -> None:
     assert evaluation_recipe("idc") == EVALUATION_RECIPES["idc"].model_dump()
+    assert (EVALUATION_RECIPES["idc"].augmentation, EVALUATION_RECIPES["idc"].cutmix) == ("idc", 0.5)
     with pytest.raises(SettingsError, match="unknown recipe 'icd': did you mean 'idc'"):
         evaluation_recipe("icd")

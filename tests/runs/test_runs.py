@@ -1,6 +1,7 @@
 """The public run-folder layer: names, paths and objects in memory, what is kept, and what a resumed run refuses."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 import nasproxy as nap
-from nasproxy.errors import InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
+from nasproxy.errors import DivergedError, InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
 from nasproxy.images import ImageData
 from nasproxy.space import SearchSpace
 from nasproxy.trials import ProxyKind, Trials
@@ -277,3 +278,28 @@ def table_of(trials: Trials, path: Path) -> Path:
     rows = [f"{trial.arch_id},{0.5 + number / 100}\n" for number, trial in enumerate(trials)]
     path.write_text("arch_id,test_accuracy\n" + "".join(rows))
     return path
+
+
+SMALL: dict[str, Any] = {"images_per_class": 2, "real_batch_size": 4, "embedding_net": "w8-d1-instance-relu-avg"}
+
+
+@pytest.mark.parametrize(
+    ("method", "refused"),
+    [("dm", ""), ("dsa", ""), ("idc", "condense.first_epochs: None -> 0; condense.distance: None -> absolute")],
+)
+def test_a_condensation_of_an_older_version_goes_on_where_the_method_is_what_it_was(
+    runs: nap.Runs, digits: ImageData, method: str, refused: str
+) -> None:
+    """Its settings lack those that there were not yet."""
+    with pytest.raises(DivergedError):
+        runs.condense(digits, method, name="old", **SMALL, steps=30, inner_loop=1, outer_loop=30, image_lr=1e30)
+    path = runs.root / "old" / "config.toml"
+    lines = path.read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(("tiles_along", "first_epochs", "distance"))]
+    assert len(lines) - len(kept) == (3 if method == "idc" else 1)
+    path.write_text("\n".join(kept) + "\n")
+    expected: tuple[type[Exception], str] = (DivergedError, "diverged at step")
+    if refused:
+        expected = (SettingsError, f"run old cannot go on with other settings ({refused}); start a new run")
+    with pytest.raises(expected[0], match=re.escape(expected[1])):
+        runs.condense(digits, resume="old")
