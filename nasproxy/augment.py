@@ -73,17 +73,17 @@ class Strategy:
 def parse_strategy(text: str, *, flippable: bool) -> Strategy:
     """The strategy written as groups, joined by '_' (one of them, drawn) and '+' (and then), or by a name.
 
-    Names are 'none' and those of `STRATEGIES`, which have no flip unless `flippable`.
+    Names are 'none' and those of `NAMED_STRATEGIES`, which have no flip unless `flippable`.
 
     Raises:
         SettingsError: an unknown or repeated group.
     """
     if text == "none":
         return Strategy()
-    if text in STRATEGIES:
-        return STRATEGIES[text] if flippable else STRATEGIES[text].without("flip")
+    if text in NAMED_STRATEGIES:
+        return NAMED_STRATEGIES[text] if flippable else NAMED_STRATEGIES[text].without("flip")
     stages = tuple(tuple(part.split("_")) for part in text.split("+"))
-    names, whole = [name for stage in stages for name in stage], [*STRATEGIES, "none"]
+    names, whole = [name for stage in stages for name in stage], [*NAMED_STRATEGIES, "none"]
     if set(whole) & set(names):
         alone = f"{', '.join(map(repr, whole[:-1]))} and {whole[-1]!r}"
         raise SettingsError(f"augmentation {text!r}: {alone} stand alone; name groups instead")
@@ -302,7 +302,7 @@ GROUPS: dict[str, Group] = {
 }
 """The six groups, by name."""
 
-STRATEGIES: dict[str, Strategy] = {
+NAMED_STRATEGIES: dict[str, Strategy] = {
     "auto": Strategy((("color", "crop", "cutout", "flip", "scale", "rotate"),)),
     "idc": Strategy((("flip",), ("color",), ("crop", "scale", "rotate"))),
 }

@@ -80,7 +80,7 @@ def squared_distance(real: Tensor, synthetic: Tensor) -> Tensor:
 
 
 def absolute_distance(real: Tensor, synthetic: Tensor) -> Tensor:
-    """Sum of absolute differences (IDC on grey and on large images)."""
+    """Sum of absolute differences (IDC on grey images and on large ones)."""
     distance: Tensor = (real - synthetic).abs().sum()
     return distance
 
@@ -114,7 +114,8 @@ def match_gradients(task: Task) -> EncodedImages:
 
 def match_convolution_gradients(task: Task) -> EncodedImages:
     """IDC-I, and in the encoding 'multi-formation' IDC: see `update_images`."""
-    matching = replace(CONVOLUTIONS, distance=DISTANCES[task.settings.distance or "squared"])
+    assert task.settings.distance is not None  # complete settings
+    matching = replace(CONVOLUTIONS, distance=DISTANCES[task.settings.distance])
     return update_images(task, _GradientMatching(task, matching))
 
 

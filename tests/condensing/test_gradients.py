@@ -174,7 +174,7 @@ def test_matching_lowers_the_distance(digits: ImageData, method: str, distance: 
 
 def test_the_distance_of_idc_is_a_setting(digits: ImageData) -> None:
     """Each is that of the gradients of the first step."""
-    settings: dict[str, Any] = {**SMALL, "seed": 3, "augmentation": "none", "steps": 1, "synthetic_batch_size": 2}
+    settings: dict[str, Any] = {**SMALL, "seed": 3, "augmentation": "none", "steps": 1, "outer_loop": 1}
     start = condense(digits, "idc-i", **settings | {"steps": 0}).images.normalized().unflatten(0, (10, 2))
     index = digits.train.sample_classes(8, make_generator(3, "pairs", 0))
     real = digits.train.normalized(index.flatten()).unflatten(0, index.shape)

@@ -155,7 +155,7 @@ def test_images_of_other_sizes(method: str, image_shape: tuple[int, int, int], n
     per_class = 1 if method == "idc" else 2
     depth = default_arch(image_shape).factors["depth"]
     proxy = condense(
-        data, method, images_per_class=per_class, real_batch_size=2, steps=2, outer_loop=1,
+        data, method, images_per_class=per_class, real_batch_size=2, steps=2, outer_loop=1, first_epochs=1,
         embedding_net=f"w4-d{depth}-instance-relu-avg",
     )  # fmt: skip
     assert proxy.images.images.shape == (num_images, *image_shape)
