@@ -197,6 +197,7 @@ def test_gradient_matching_in_a_compact_format_goes_all_the_way(finished: Shell)
     assert len(finished.json("evaluate", made["run"], *recipe)) == 1
     record = json.loads((finished.run_dir(made["run"]).path / "evaluations.jsonl").read_text())["settings"]["recipe"]
     assert (record["cutmix"], record["batch_size"], record["epochs"], record["lr_factor"]) == (0.5, 64, 2, 0.2)
+    assert record["augmentation"] == "idc"
 
 
 def test_ls_lists_runs_and_families(finished: Shell) -> None:
