@@ -62,8 +62,13 @@ def grasp(net: nn.Module, batch: Batch) -> float:
 def fisher(net: nn.Module, batch: Batch) -> float:
     """Sum over channels of (1 / 2N) sum_n (sum_xy z dL/dz)^2, z being a channel of a layer's output.
 
-    Source: Abdelfattah et al., eq. 3; Turner et al., "BlockSwap", ICLR 2020, which has the sums over positions
-    and images. Channels are those of all outputs of convolutions and linear layers, the logits included.
+    Source: Turner et al., "BlockSwap", ICLR 2020, after Theis et al., arXiv 1801.05787: a channel has one value, and a
+    net the sum of them. Channels are those of all outputs of convolutions and linear layers, the logits included.
+
+    3. The definition, not the published measurements (Abdelfattah et al., eq. 3 and Table 1): their code gives every
+    weight the value of its channel and sums over weights, so that a layer counts in proportion to its fan-in. Nets
+    whose layers all have the same fan-in are ranked alike by both; others are not, so our rank correlations are not
+    to be compared with those.
     """
     outputs: list[tuple[int, Tensor]] = []
 

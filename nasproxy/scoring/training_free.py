@@ -145,7 +145,7 @@ SCORES: dict[str, TrainingFreeScore] = {
     "fisher": TrainingFreeScore(
         _mean_over_batches(fisher),
         "sum over channels of (activation * its gradient)^2",
-        "Turner et al., ICLR 2020; Abdelfattah et al., ICLR 2021",
+        "Theis et al., arXiv 1801.05787; Turner et al., ICLR 2020",
     ),
     "synflow": TrainingFreeScore(
         _mean_over_batches(synflow),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor, nn
 
 from nasproxy.errors import ArchError
@@ -16,6 +17,7 @@ from nasproxy.images import ImageData, ImageSet
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import SCORES, TrainingFreeScore, measure_costs, score_nets
 from nasproxy.scoring.batch import Batch
+from nasproxy.scoring.gradients import fisher
 from nasproxy.space import Arch, load_space
 from nasproxy.training import make_net
 
@@ -126,6 +128,62 @@ def test_fisher_is_the_sum_over_channels_of_squared_effects() -> None:
         expected += float((maps.detach()[image, channel] * map_gradient[image, channel]).sum()) ** 2 / (2 * 6)
         expected += float(logits.detach()[image, channel] * logit_gradient[image, channel]) ** 2 / (2 * 6)
     assert SCORES["fisher"](net, [batch]) == pytest.approx(expected, rel=1e-4)
+
+
+def effects_of_channels(net: nn.Module, batch: Batch) -> list[tuple[int, list[float]]]:
+    """For every convolution and linear layer its fan-in, and (1 / 2N) sum_n (sum_xy z dL/dz)^2 of its channels."""
+    net, kept = copy.deepcopy(net).train(), list[tuple[nn.Module, Tensor]]()
+    for module in net.modules():
+        if isinstance(module, nn.ReLU | nn.LeakyReLU):
+            module.inplace = False
+        if isinstance(module, LAYERS):
+            module.register_forward_hook(lambda module, _, output: kept.append((module, output)))
+    logits = net(batch.images)
+    for _, output in kept:
+        output.retain_grad()
+    F.cross_entropy(logits, batch.labels).backward()
+    layers = []
+    for module, output in kept:
+        assert output.grad is not None
+        assert isinstance(module.weight, Tensor)
+        channels = []
+        for channel in range(output.shape[1]):
+            pairs = [
+                (output.detach()[n, channel].flatten(), output.grad[n, channel].flatten()) for n in range(len(output))
+            ]
+            of_images = [sum(float(z) * float(g) for z, g in zip(*pair, strict=True)) for pair in pairs]
+            channels.append(sum(effect**2 for effect in of_images) / (2 * len(output)))
+        layers.append((module.weight[0].numel(), channels))
+    return layers
+
+
+def test_fisher_is_that_of_single_channels(tiny: nn.Module) -> None:
+    batch = make_batch()
+    expected = sum(value for _, channels in effects_of_channels(tiny, batch) for value in channels)
+    assert SCORES["fisher"](tiny, [batch]) == pytest.approx(expected, rel=1e-4)
+
+
+def fisher_per_weight(net: nn.Module, batch: Batch) -> float:
+    """As the public measurements have it: every weight has the value of its channel."""
+    return sum(fan_in * value for fan_in, channels in effects_of_channels(net, batch) for value in channels)
+
+
+def test_fisher_ranks_nets_of_one_fan_in_like_the_measure_per_weight() -> None:
+    """Chains of linear layers and convolutions that all have 36 inputs: 36 of the former, 4x3x3 of the latter."""
+    batch = Batch(torch.randn(6, 4, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3)
+    nets = [
+        make_tiny(
+            *(layer for _ in range(depth) for layer in (nn.Conv2d(4, 4, 3, padding=1), activation())),
+            nn.AvgPool2d(2), nn.Flatten(), *(nn.Linear(36, 36) for _ in range(hidden)), nn.Linear(36, 3), seed=seed,
+        )
+        for seed, (depth, hidden, activation) in enumerate(
+            product((1, 2, 3), (0, 1), (nn.ReLU, nn.Sigmoid, nn.Tanh))
+        )
+    ]  # fmt: skip
+    ours, per_weight = ([score(net, batch) for net in nets] for score in (fisher, fisher_per_weight))
+    assert len(set(ours)) == len(nets)
+    assert float(stats.spearmanr(ours, per_weight).statistic) == pytest.approx(1)
+    assert per_weight == pytest.approx([36 * value for value in ours], rel=1e-4)
 
 
 def test_fisher_sums_a_linear_layer_over_its_positions() -> None:
