@@ -94,6 +94,7 @@ def condense_by_gradients(
     lr: float,
     outer_loop: int,
     inner_loop: int,
+    freeze: Callable[[Classifier], None] = lambda net: None,
 ) -> Iterator[float]:
     """DC, Algorithm 1: updates `synthetic` (K, I, C, H, W) in place, and yields the loss of each step, without end.
 
@@ -106,6 +107,7 @@ def condense_by_gradients(
         lr: learning rate of the images; their momentum is 0.5.
         outer_loop: steps of a net.
         inner_loop: epochs that it is trained on the images after each.
+        freeze: what is done to the net before each step, with batch norm.
     """
     synthetic.requires_grad_()
     optimizer = torch.optim.SGD([synthetic], lr=lr, momentum=0.5)
@@ -113,6 +115,7 @@ def condense_by_gradients(
     while True:
         net = make_net()
         for _ in range(outer_loop):
+            freeze(net)
             real, augmented = zip(*draw_pairs(synthetic), strict=True)
             loss = gradient_loss(net, real, augmented)
             optimizer.zero_grad()

@@ -45,7 +45,7 @@ class Engine:
     compiled: bool
     precision: Precision
     chunk: int | None
-    """Images per pass without gradient; None: all at once, as batch norm requires."""
+    """Images per pass without gradient; None: all at once, as batch norm requires unless it is frozen."""
 
     @property
     def name(self) -> str:
@@ -111,7 +111,7 @@ class Engine:
 
 
 def default_engine(device: torch.device, *, splittable: bool) -> Engine:
-    """The engine used where nothing was measured; `splittable`: the net has no batch norm."""
+    """The engine used where nothing was measured; `splittable`: images do not depend on one another."""
     return Engine(compiled=False, precision="float32", chunk=CHUNK[device.type] if splittable else None)
 
 

@@ -15,7 +15,7 @@ are clamped to [0, 1] once an outer loop (public IDC code). Our differences:
 1. One gradient step on all classes at once, also in IDC; their images do not depend on one another. (The public code
 goes class by class with one optimiser for all, so that momentum carries on through the steps of the other classes: an
 image moves by the same sum, but almost all of it within the step.)
-2. Batch norm sees a mix of all classes; the public DC code freezes it on real images of all classes.
+2. Batch norm is frozen at every step as in the public DC code, also in IDC: see `freeze_batch_norm`.
 3. IDC's net starts each training phase without momentum.
 4. IDC's values for a single data set are the user's to ask for: 500 real images between steps on all but CIFAR
 (`inner_images`), a ResNetAP-10 at 224 pixels (`embedding_net`), 128 real images and a net's rate of 0.1 on 100 classes
@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
 from nasproxy.augment import parse_strategy
-from nasproxy.condensing.embedding import EmbeddingNets, is_splittable
+from nasproxy.condensing.embedding import EmbeddingNets
 from nasproxy.condensing.engine import Engine, Forward
 from nasproxy.condensing.pairs import Pairs
 from nasproxy.condensing.state import Task
@@ -53,6 +53,8 @@ from nasproxy.training import train
 
 EPSILON = 1e-6
 """Added to the product of two norms (public DC code)."""
+NORM_IMAGES = 16
+"""Real images per class that batch norm is frozen on (public DC code)."""
 SYNTHETIC_TRAINING = RecipeSettings(batch_size=256, lr=0.01, lr_drops=(), momentum=0.0, weight_decay=0.0)
 """How DC and DSA train the net, except for epochs and augmentation."""
 REAL_TRAINING = RecipeSettings(epochs=1, batch_size=64, lr=0.01, lr_drops=(), cutmix=0.5)
@@ -127,7 +129,8 @@ class _GradientMatching:
         self._pairs, self._embedding = Pairs(task), EmbeddingNets(task)
         self._net = self._embedding.net
         self.unit: Unit = matching.unit
-        self.splittable: bool | None = is_splittable(self._net)
+        self.splittable: bool | None = True
+        self._norms = [module for module in self._net.modules() if isinstance(module, nn.BatchNorm2d)]
         self._layers = [module for module in self._net.modules() if isinstance(module, matching.layers)]
         strategy = parse_strategy(task.settings.augmentation or "none", flippable=task.images.flippable)
         self._net_augmentation = str(strategy.without("cutout") if matching.trains_on_real else strategy)
@@ -148,6 +151,10 @@ class _GradientMatching:
     def begin_step(self, step: int) -> None:
         self._pairs.draw(step)
         self._net.requires_grad_(False).train()
+        if self._norms:
+            generator = make_generator(self._task.settings.seed, "norm", step)
+            index = self._task.images.sample_classes(NORM_IMAGES, generator)
+            freeze_batch_norm(self._net, self._norms, self._task.real_images(index.flatten()))
         for parameter in matched_parameters(self._layers):
             parameter.requires_grad_(True)
 
@@ -205,6 +212,23 @@ class _GradientMatching:
         images = self._task.images
         chosen = torch.randperm(len(images), generator=generator)[: self._task.settings.inner_images]
         return images.subset(chosen.to(images.device)).to(self._task.device)
+
+
+@torch.no_grad()
+def freeze_batch_norm(net: nn.Module, norms: Sequence[nn.Module], real: Tensor) -> None:
+    """Moves the running statistics towards those of real images, and has batch norm use them until it is trained again.
+
+    As in the public DC code: one pass in training mode over images of all classes, not augmented, which moves the
+    running statistics by the layer's own momentum. Images that are compared afterwards do not depend on one another.
+
+    Args:
+        net: in training mode.
+        norms: its batch norms; they are left in evaluation mode.
+        real: (N, C, H, W), in float32 and in one pass, whatever the engine.
+    """
+    net(real)
+    for norm in norms:
+        norm.eval()
 
 
 def class_gradients(

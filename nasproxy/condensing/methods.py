@@ -157,13 +157,16 @@ def _selection_values(settings: CondenseSettings, images: ImageSet) -> dict[str,
     return {"encoding": "pixels", "steps": 0}
 
 
-def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Layers | None = ()) -> None:
+def check_updating(
+    settings: CondenseSettings, images: ImageSet, *, matched: Layers | None = (), freezes_batch_norm: bool = False
+) -> None:
     """Refuses settings that do not work on these images.
 
     Args:
         settings: complete settings.
         images: the training images.
         matched: layer types of which the net must have at least one; None: there is no net.
+        freezes_batch_norm: images that are compared do not depend on one another, whatever the net.
 
     Raises:
         SettingsError: a net, engine or encoding that does not fit, an unknown augmentation, or too few real images
@@ -174,10 +177,10 @@ def check_updating(settings: CondenseSettings, images: ImageSet, *, matched: Lay
     if settings.init == "real":
         check_selection(settings, images)
     if matched is not None:
-        _check_net(settings, images, matched)
+        _check_net(settings, images, matched, freezes_batch_norm=freezes_batch_norm)
 
 
-def _check_net(settings: CondenseSettings, images: ImageSet, matched: Layers) -> None:
+def _check_net(settings: CondenseSettings, images: ImageSet, matched: Layers, *, freezes_batch_norm: bool) -> None:
     net = outline_embedding_net(parse_net(settings.embedding_net, images.image_shape), images)
     if matched and not any(isinstance(module, matched) for module in net.modules()):
         names = " or ".join(kind.__name__ for kind in matched)
@@ -185,7 +188,7 @@ def _check_net(settings: CondenseSettings, images: ImageSet, matched: Layers) ->
             f"embedding_net {settings.embedding_net!r} has no {names}, whose gradients {settings.method} matches"
         )
     parse_embedding_weights(settings.embedding_weights)
-    splittable = is_splittable(net)
+    splittable = freezes_batch_norm or is_splittable(net)
     if settings.engine != "auto" and Engine.parse(settings.engine).chunk is not None and not splittable:
         raise SettingsError(f"engine {settings.engine!r}: batch norm sees all classes at once; let it end in '-all'")
     if settings.classes_per_step is not None and settings.classes_per_step < images.num_classes and not splittable:
@@ -213,25 +216,29 @@ def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bo
 
 
 _DSA = partial(_gradient_values, init="real", augmentation="auto")
+_check_gradients = partial(check_updating, freezes_batch_norm=True)
 
 METHODS: dict[str, Method] = {
     "dm": Method(
         match_distributions, _distribution_values, check_updating, "distribution matching (Zhao & Bilen, WACV 2023)"
     ),
-    "dc": Method(match_gradients, _gradient_values, check_updating, "gradient matching (Zhao et al., ICLR 2021)"),
+    "dc": Method(match_gradients, _gradient_values, _check_gradients, "gradient matching (Zhao et al., ICLR 2021)"),
     "dsa": Method(
-        match_gradients, _DSA, check_updating, "gradient matching under Siamese augmentation (Zhao & Bilen, ICML 2021)"
+        match_gradients,
+        _DSA,
+        _check_gradients,
+        "gradient matching under Siamese augmentation (Zhao & Bilen, ICML 2021)",
     ),
     "idc-i": Method(
         match_convolution_gradients,
         _convolution_values,
-        partial(check_updating, matched=CONVOLUTIONS.layers),
+        partial(_check_gradients, matched=CONVOLUTIONS.layers),
         "gradient matching on nets trained on real images (Kim et al., ICML 2022)",
     ),
     "idc": Method(
         match_convolution_gradients,
         partial(_convolution_values, encoding="multi-formation"),
-        partial(check_updating, matched=CONVOLUTIONS.layers),
+        partial(_check_gradients, matched=CONVOLUTIONS.layers),
         "idc-i with several images in each stored one (Kim et al., ICML 2022)",
     ),
     "lodm": Method(
@@ -243,13 +250,13 @@ METHODS: dict[str, Method] = {
     "lodc": Method(
         match_gradients,
         partial(_gradient_values, encoding="low-rank"),
-        check_updating,
+        _check_gradients,
         "dc on images of low rank (Yang et al., NeurIPS 2023)",
     ),
     "lodsa": Method(
         match_gradients,
         partial(_DSA, encoding="low-rank", init="noise"),
-        check_updating,
+        _check_gradients,
         "dsa on images of low rank (Yang et al., NeurIPS 2023)",
     ),
     "mmd": Method(
