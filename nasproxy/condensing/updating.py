@@ -24,9 +24,9 @@ from nasproxy.errors import DivergedError
 from nasproxy.images import ImageSet, make_generator
 
 CHECK_EVERY, CHECK_SECONDS = 10, 2.0
-"""Steps, or seconds, between checks of the loss: on a GPU each check waits for the device."""
+"""Steps, or seconds, between checks of loss and images: on a GPU each check waits for the device."""
 CHECKPOINT_SECONDS = 300.0
-"""Maximum number of seconds between checkpoints."""
+"""Maximum number of seconds between checkpoints, before each of which there is a check."""
 MAX_SCALE = 100.0
 """Largest root mean square of the normalised synthetic images. Real ones have 1, low-rank noise sqrt(rank)."""
 
@@ -81,14 +81,15 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
             while progress.step < _known(settings.steps):
                 loss = progress.update()
                 step, now = progress.step, time.perf_counter()
-                if step % CHECK_EVERY == 0 or step == settings.steps or now - looked > CHECK_SECONDS:
+                keeps = step % settings.checkpoint_every == 0 or now - kept > CHECKPOINT_SECONDS
+                if keeps or step % CHECK_EVERY == 0 or step == settings.steps or now - looked > CHECK_SECONDS:
                     looked, loss_value = now, float(loss)
                     progress.check(loss_value, good.step)
                     good = progress.snapshot()
                     task.on_step(step, loss_value / task.images.num_classes)
-                if step % settings.checkpoint_every == 0 or now - kept > CHECKPOINT_SECONDS:
+                if keeps:
                     kept = now
-                    task.on_checkpoint(progress.snapshot())
+                    task.on_checkpoint(good)
         except (DivergedError, KeyboardInterrupt):
             task.on_checkpoint(good)
             raise

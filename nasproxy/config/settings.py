@@ -108,7 +108,7 @@ class CondenseSettings(Settings):
     tiles_along: Literal["both", "width"] = "both"
     """Sides that a stored image is cut along (multi-formation): both, or width alone, the time of a spectrogram."""
     rank: Count | None = None
-    """Rank of each channel (low-rank). Default: 2, or 4 from 50 images per class."""
+    """Rank of each channel (low-rank). Default: 2, or 4 from 50 images per class; from 64 pixels a side, side / 16."""
     init: Literal["real", "noise"] | None = None
     """What the synthetic images start from. Default: as the method has it."""
     embedding_net: str = "auto"

@@ -14,9 +14,10 @@ from nasproxy.augment import GROUPS, Strategy, parse_strategy
 from nasproxy.cli.app import app
 from nasproxy.condensing import METHODS, condense, embedding
 from nasproxy.condensing.condense import complete_settings
-from nasproxy.condensing.matching import matching_loss
-from nasproxy.condensing.state import CondenseState, load_state
-from nasproxy.condensing.updating import MAX_SCALE
+from nasproxy.condensing.matching import _MeanMatching, matching_loss
+from nasproxy.condensing.methods import low_rank
+from nasproxy.condensing.state import CondenseState, Task, load_state
+from nasproxy.condensing.updating import MAX_SCALE, update_images
 from nasproxy.config import CondenseSettings
 from nasproxy.errors import DivergedError, InputError, SettingsError
 from nasproxy.images import ImageData, ImageSet, make_generator
@@ -166,7 +167,7 @@ def test_images_that_leave_image_scale_stop_and_keep_the_last_good_state(digits:
 
 def test_image_scale_is_looked_at_once_more_after_the_last_step(digits: ImageData) -> None:
     with pytest.raises(DivergedError, match=r"diverged at step 3: .*; step 0 was kept, start again with a smaller im"):
-        condense(digits, "lodm", **FEW, images_per_class=50, rank=4, steps=3)
+        condense(digits, "lodm", **FEW, images_per_class=50, image_lr=1000, steps=3)
 
 
 def test_image_scale_is_that_of_normalised_images(tiny_set: ImageSet) -> None:
@@ -178,34 +179,72 @@ def test_image_scale_is_that_of_normalised_images(tiny_set: ImageSet) -> None:
         condense(data, "mmd", **settings, image_lr=1e6, classes_per_step=2)
 
 
+class _Explodes(_MeanMatching):
+    """Leaves the images as they are, but for one update that takes them far away."""
+
+    def __init__(self, task: Task, at: int) -> None:
+        super().__init__(task)
+        self._at = at
+
+    def begin_step(self, step: int) -> None:
+        super().begin_step(step)
+        self._update = step + 1
+
+    def loss(self, classes: slice, synthetic: Tensor) -> Tensor:
+        return synthetic.sum() * (1e4 if self._update == self._at else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("explodes_at", "steps", "good"), [(3, 3, 0), (7, 20, 5), (12, 20, 10), (14, 14, 10), (15, 20, 10), (20, 20, 15)]
+)
+def test_every_state_that_is_kept_is_good(tiny_set: ImageSet, explodes_at: int, steps: int, good: int) -> None:
+    """Whether images leave their scale at the last step, at a checkpoint, or between two of them or two checks."""
+    kept: list[CondenseState] = []
+    settings = CondenseSettings(
+        images_per_class=2, real_batch_size=2, encoding="pixels", init="real", steps=steps, image_lr=1.0,
+        checkpoint_every=5,
+    )  # fmt: skip
+    task = Task(tiny_set, settings, tiny_set.device, on_checkpoint=kept.append)
+    with pytest.raises(DivergedError, match=f"step {good} was kept"):
+        update_images(task, _Explodes(task, explodes_at))
+    assert kept[-1].step == good
+    for state in kept:
+        assert float(state.variables["images"].square().mean().sqrt()) < 2, state.step
+
+
 @pytest.mark.parametrize(
     ("method", "encoding"),
-    [(name, None) for name in METHODS if name != "lodm"]
-    + [(name, "low-rank") for name in ("dc", "dsa", "idc-i", "mmd")],
+    [(name, None) for name in METHODS] + [(name, "low-rank") for name in ("dc", "dsa", "idc-i", "mmd")],
 )
-def test_no_other_method_leaves_image_scale(digits: ImageData, method: str, encoding: str | None) -> None:
+def test_no_method_leaves_image_scale(digits: ImageData, method: str, encoding: str | None) -> None:
+    """See also `test_image_scale`."""
     updates = METHODS[method].num_steps(CondenseSettings(steps=1)) == 1
     steps: dict[str, Any] = {"steps": 3, "inner_loop": 1} if updates else {}
     proxy = condense(digits, method, **FEW, **steps, encoding=encoding, selection_epochs=2)
     assert float(proxy.images.normalized().square().mean().sqrt()) < MAX_SCALE / 10
 
 
+@pytest.mark.parametrize("steps", [3, 14, 20], ids=["last-step", "after-a-check", "checked"])
 def test_a_condensation_that_leaves_image_scale_ends_with_one_line_and_no_proxy_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = [f"{name}={value}" for name, value in FEW.items()]
+    settings += ["image_lr=1000", "train_per_class=20", "init=noise", "rank=4", "checkpoint_every=2"]
     result = CliRunner(env={"NASPROXY_RUNS": None}).invoke(
-        app, ["condense", "--method", "lodm", "--ipc", "50", "--steps", "20", "--name", "far", *settings, "rank=4"]
+        app, ["condense", "--method", "lodm", "--ipc", "10", "--steps", str(steps), "--name", "far", *settings]
     )
     assert result.exit_code == 3, result.output
     assert result.stdout == ""
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert "the images' root mean square is" in errors[0]
-    names = {path.name for path in (tmp_path / "runs" / "far").iterdir()}
-    assert "checkpoint.safetensors" in names
-    assert not {"proxy.safetensors", "proxy.png"} & names
+    folder = tmp_path / "runs" / "far"
+    assert not {"proxy.safetensors", "proxy.png"} & {path.name for path in folder.iterdir()}
+    state = load_state(folder / "checkpoint.safetensors")
+    assert f"step {state.step} was kept" in errors[0]
+    images = state.variables["left"] @ state.variables["right"]
+    assert float(images.square().mean().sqrt()) <= MAX_SCALE
 
 
 def test_a_damaged_checkpoint_is_an_input_error(tmp_path: Path) -> None:
@@ -279,9 +318,20 @@ def test_an_embedding_net_with_batch_norm_takes_all_images_at_once(digits: Image
         condense(digits, "dm", **settings, steps=1, engine="eager-float32-64")
 
 
-@pytest.mark.parametrize(("method", "encoding"), [("dm", "pixels"), ("dsa", "low-rank"), ("idc", "multi-formation")])
-def test_classes_may_be_worked_on_a_few_at_a_time(digits: ImageData, method: str, encoding: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "encoding", "norm"),
+    [
+        ("dm", "pixels", "instance"),
+        ("dsa", "low-rank", "instance"),
+        ("idc", "multi-formation", "instance"),
+        ("dc", "pixels", "batch"),
+        ("idc", "multi-formation", "batch"),
+    ],
+)
+def test_classes_may_be_worked_on_a_few_at_a_time(digits: ImageData, method: str, encoding: str, norm: str) -> None:
+    """With batch norm too, where it is frozen while images are compared."""
     settings = SMALL | {"encoding": encoding, "outer_loop": 2, "inner_loop": 1, "inner_images": 64}
+    settings["embedding_net"] = f"w8-d2-{norm}-relu-avg"
     whole, shards = (
         condense(digits, method, **settings, steps=3, engine="eager-float32-all", classes_per_step=size).images.images
         for size in (None, 3)
@@ -298,6 +348,7 @@ def test_the_methods_own_values_fill_in_what_is_not_given(digits: ImageData) -> 
     dm, lodm = values("dm", images_per_class=10), values("lodm", images_per_class=10)
     assert (dm["steps"], dm["image_lr"], dm["init"], dm["augmentation"]) == (20_000, 1.0, "real", "auto")
     assert (lodm["encoding"], lodm["rank"], lodm["init"], lodm["image_lr"]) == ("low-rank", 2, "noise", 1.0)
+    assert (values("lodm")["rank"], values("lodm")["image_lr"]) == (4, 1.0)  # no CIFAR-10
     dc = values("dc", images_per_class=10)
     assert (dc["steps"], dc["outer_loop"], dc["inner_loop"], dc["augmentation"]) == (10_000, 10, 50, "none")
     assert values("dc", outer_loop=3)["steps"] == 3000
@@ -355,6 +406,56 @@ def test_spectrograms_are_cut_along_their_time_alone(digits: ImageData) -> None:
     mosaic = proxy.stored.tensors["images"][0]  # 16 pixels wide, padded to 18: tiles of 6, 6 and 4 columns
     first = torch.nn.functional.interpolate(mosaic[None, :, :, :6], size=(16, 16), mode="bilinear")[0]
     assert torch.allclose(proxy.images.images[0], first, atol=1e-6)
+
+
+def _blank_set(image_shape: tuple[int, int, int], num_classes: int = 10, *, flippable: bool = True) -> ImageSet:
+    images, channels = torch.zeros(1, *image_shape), image_shape[0]
+    classes = tuple(f"class {k}" for k in range(num_classes))
+    return ImageSet(images, torch.zeros(1).long(), classes, (0.0,) * channels, (1.0,) * channels, flippable)
+
+
+@pytest.mark.parametrize(
+    ("images", "settings", "lr"),
+    [
+        (_blank_set((3, 32, 32)), {"images_per_class": 50}, 100.0),
+        (_blank_set((3, 32, 32)), {"images_per_class": 100}, 100.0),
+        (_blank_set((3, 32, 32)), {"images_per_class": 49}, 1.0),
+        (_blank_set((3, 32, 32)), {"images_per_class": 10, "rank": 4}, 1.0),
+        (_blank_set((3, 32, 32)), {"images_per_class": 50, "init": "real"}, 1.0),
+        (_blank_set((3, 32, 32), flippable=False), {"images_per_class": 50}, 1.0),
+        (_blank_set((3, 32, 32), 100), {"images_per_class": 50}, 1.0),
+        (_blank_set((3, 64, 64), 200), {"images_per_class": 50}, 1.0),
+        (_blank_set((1, 28, 28)), {"images_per_class": 50}, 1.0),
+    ],
+    ids=["cifar10", "more", "fewer", "rank-4", "real", "svhn", "cifar100", "tinyimagenet", "mnist"],
+)
+@pytest.mark.parametrize("method", ["lodm", "dm"])
+def test_low_rank_has_a_large_rate_where_the_plugin_has_one(
+    images: ImageSet, settings: dict[str, Any], lr: float, method: str
+) -> None:
+    asked = CondenseSettings(method=method, encoding="low-rank", **settings)
+    assert METHODS[method].defaults(asked, images)["image_lr"] == lr
+
+
+@pytest.mark.parametrize(
+    ("image_shape", "at_10", "at_50"),
+    [
+        ((3, 32, 32), 2, 4),
+        ((3, 64, 64), 4, 4),
+        ((1, 28, 28), 2, 4),
+        ((1, 16, 16), 2, 4),
+        ((1, 8, 8), 2, 4),
+        ((1, 6, 6), 2, 3),
+        ((1, 1, 1), 1, 1),
+        ((1, 40, 64), 2, 4),
+        ((3, 128, 128), 8, 8),
+        ((3, 224, 224), 14, 14),
+    ],
+)
+def test_ranks_are_those_of_the_plugin_and_save_memory(
+    image_shape: tuple[int, int, int], at_10: int, at_50: int
+) -> None:
+    assert (low_rank(10, image_shape), low_rank(50, image_shape)) == (at_10, at_50)
 
 
 def test_mean_matching_of_pixels_moves_the_mean_and_nothing_else(digits: ImageData) -> None:
