@@ -177,9 +177,11 @@ def _pixel_values(settings: CondenseSettings, images: ImageSet) -> dict[str, Any
     return values | own
 
 
-def _selection_values(settings: CondenseSettings, images: ImageSet) -> dict[str, Any]:
-    """Nothing is optimised."""
-    return {"encoding": "pixels", "steps": 0}
+def _selection_values(
+    settings: CondenseSettings, images: ImageSet, *, selection_epochs: int | None = None
+) -> dict[str, Any]:
+    """Nothing is optimised; `selection_epochs` are ours."""
+    return {"encoding": "pixels", "steps": 0, "selection_epochs": selection_epochs}
 
 
 def check_updating(
@@ -223,8 +225,11 @@ def _check_net(settings: CondenseSettings, images: ImageSet, matched: Layers, *,
         )
 
 
-def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bool = True) -> Method:
-    """The method of a selector: `Task -> indices (K, I)` into the training images."""
+def _coreset(select: Callable[[Task], Tensor], summary: str, *, epochs: int | None = None) -> Method:
+    """The method of a selector: `Task -> indices (K, I)` into the training images.
+
+    `epochs` are those of the net that it selects by; None: there is none.
+    """
 
     def make(task: Task) -> EncodedImages:
         pixels = task.images.pixels_from_normalized(task.real_images(select(task).flatten()))
@@ -232,12 +237,13 @@ def _coreset(select: Callable[[Task], Tensor], summary: str, *, trains_a_net: bo
 
     def check(settings: CondenseSettings, images: ImageSet) -> None:
         check_selection(settings, images)
-        if trains_a_net:
+        if epochs is not None:
             find_embedding_arch(settings.embedding_net, images)
 
-    return Method(
-        make, _selection_values, check, summary, lambda settings: settings.selection_epochs if trains_a_net else 0
-    )
+    def num_steps(settings: CondenseSettings) -> int:
+        return 0 if epochs is None else settings.selection_epochs or epochs
+
+    return Method(make, partial(_selection_values, selection_epochs=epochs), check, summary, num_steps)
 
 
 _DSA = partial(_gradient_values, init="real", augmentation="auto")
@@ -290,12 +296,18 @@ METHODS: dict[str, Method] = {
         partial(check_updating, matched=None),
         "mean matching of pixels: dm without net and augmentation (Zhao & Bilen, WACV 2023, B.2)",
     ),
-    "random": _coreset(select_random, "random training images (Zhao & Bilen, WACV 2023)", trains_a_net=False),
-    "herding": _coreset(select_herding, "training images whose mean feature is that of the class (Welling, ICML 2009)"),
-    "forgetting": _coreset(
-        select_forgetting, "training images forgotten most while training (Toneva et al., ICLR 2019)"
+    "random": _coreset(select_random, "random training images (Zhao & Bilen, WACV 2023)"),
+    "herding": _coreset(
+        select_herding, "training images whose mean feature is that of the class (Welling, ICML 2009)", epochs=10
     ),
-    "k-center": _coreset(select_k_center, "training images far from each other (Sener & Savarese, ICLR 2018)"),
+    "forgetting": _coreset(
+        select_forgetting, "training images forgotten most while training (Toneva et al., ICLR 2019)", epochs=100
+    ),
+    "k-center": _coreset(
+        select_k_center,
+        "training images far from each other: outliers, below random where few (Sener & Savarese, ICLR 2018)",
+        epochs=10,
+    ),
 }
 """Condensation methods by name; dm, dc, dsa, idc-i and mmd take any encoding.
 

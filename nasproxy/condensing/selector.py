@@ -1,7 +1,7 @@
 """The basis of coreset selection: a briefly trained net, and which images it classified correctly after each epoch.
 
-One training run serves herding, k-center and forgetting. It depends only on images, net, seed and recipe, and is
-cached in `Task.cache_dir` under a hash of these.
+One training run serves herding and k-center, a longer one forgetting. It depends only on images, net, seed and recipe,
+not on the order of the images, and is cached in `Task.cache_dir` under a hash of these.
 
 Notation: N images, E epochs, F features.
 """
@@ -55,6 +55,7 @@ def train_selector(task: Task) -> Selector:
     Raises:
         DivergedError: a loss that is not finite.
     """
+    assert task.settings.selection_epochs is not None  # complete settings
     recipe = RECIPES["whole"].model_copy(update={"epochs": task.settings.selection_epochs})
     path = task.cache_dir and task.cache_dir / f"{_key(task, recipe)}.safetensors"
     if path is not None:
@@ -70,7 +71,9 @@ def train_selector(task: Task) -> Selector:
 
 
 def _train(task: Task, recipe: RecipeSettings) -> Selector:
-    images, net, started = task.images, _fresh_net(task), time.perf_counter()
+    net, started = _fresh_net(task), time.perf_counter()
+    order = task.images.content_order().to(task.images.device)
+    images = task.images.subset(order)
     correct: list[Tensor] = []
 
     def look(losses: Tensor) -> None:
@@ -85,7 +88,8 @@ def _train(task: Task, recipe: RecipeSettings) -> Selector:
         task.on_step(len(correct), mean_loss)
 
     train([net], images, recipe, [make_generator(task.settings.seed, "selector", "train")], on_epoch=look)
-    return Selector(net, torch.stack(correct), time.perf_counter() - started)
+    history = torch.stack(correct)
+    return Selector(net, torch.empty_like(history).index_copy_(1, order, history), time.perf_counter() - started)
 
 
 def _fresh_net(task: Task) -> Classifier:

@@ -120,7 +120,7 @@ class CondenseSettings(Settings):
     num_embedding_nets: Count = 20
     """Nets that 'trained:LOW-HIGH' draws from."""
     steps: Annotated[int, Field(ge=0)] | None = None
-    """Updates of the synthetic images. Default: as in the method's paper."""
+    """Updates of the synthetic images. Default: as the method has it."""
     outer_loop: Count | None = None
     """Updates of the images after which the net is a fresh one (gradient matching). Default: as the method has it."""
     inner_loop: Annotated[int, Field(ge=0)] | None = None
@@ -152,8 +152,9 @@ class CondenseSettings(Settings):
     """Classes worked on at a time, where memory is short. It changes speed, not results. Default: all."""
     seed: int = 0
     """Seed of every random draw."""
-    selection_epochs: Count = 10
-    """Epochs that the net of herding, forgetting and k-center is trained on the training images."""
+    selection_epochs: Count | None = None
+    """Epochs that the net of herding, forgetting and k-center is trained on the training images. Default: 10; 100 for
+    forgetting."""
     checkpoint_every: Count = 500
     """Steps between checkpoints. There is one every five minutes as well."""
     engine: str = "auto"
