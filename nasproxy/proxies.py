@@ -100,7 +100,7 @@ _NOT_OF_METHOD = ("seed", "engine", "classes_per_step", "checkpoint_every")
 
 
 def default_recipe(proxy: str | ProxySet) -> RecipeSettings:
-    """The recipe of the main paper for this kind of proxy."""
+    """The recipe for this kind of proxy, see `RECIPES`."""
     return RECIPES[proxy if isinstance(proxy, str) and proxy in RECIPES else "proxy-set"]
 
 

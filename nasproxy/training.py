@@ -1,6 +1,7 @@
 """The one training loop, for proxy sets, early stopping and full training alike.
 
-Source: main paper, section 3.6 and appendix A.3 (`RecipeSettings` has the numbers). Our deviations:
+Source: main paper, section 3.6 and appendix A.3, and its authors' public code (`RecipeSettings` says which number is
+from where). Our deviations:
 1. An epoch is split into ceil(N / batch_size) batches of nearly equal size, so that none is tiny; for 500 or 45,000
 images in batches of 250 this equals the paper's.
 2. The learning rate drops after exactly the given fraction of all updates, also where updates, not epochs, are counted.

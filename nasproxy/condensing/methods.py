@@ -1,7 +1,7 @@
-"""The condensation methods, with default settings from their papers.
+"""The condensation methods, with default settings from their papers and their authors' public code.
 
-Sources: DC, DSA, DM, IDC, Lo- as named in `gradients`, `matching` and `nasproxy.encoding`. Where a paper gives values
-for some sizes only, the interpolation is ours and marked as such.
+Sources: DC, DSA, DM, IDC, Lo- as named in `gradients`, `matching` and `nasproxy.encoding`. Where these give values for
+some sizes only, the interpolation is ours and marked as such.
 """
 
 from collections.abc import Callable, Mapping
@@ -167,7 +167,7 @@ def _convolution_values(settings: CondenseSettings, images: ImageSet, encoding: 
 
 
 def _pixel_values(settings: CondenseSettings, images: ImageSet) -> dict[str, Any]:
-    """MMD: the paper specifies real images and a linear kernel; steps and learning rate are ours.
+    """MMD: the main paper has no more than the linear kernel (B.2); start, steps and learning rate are ours.
 
     Gradients of low-rank factors grow with the factors, whose squares are singular values of images.
     """

@@ -58,7 +58,7 @@ def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Cl
 def default_arch(image_shape: tuple[int, int, int], norm: str = "instance") -> Arch:
     """The net that condensing uses: width 128, instance norm, ReLU, average pooling, deep enough to leave a 4x4 map.
 
-    Depth 3 at 32x32 (main paper, section 3.1), 4 at 64x64 (its section on TinyImageNet), 2 at 16x16.
+    Depth 3 at 32x32 and 4 at 64x64 (main paper, section 3.1), 2 at 16x16 (ours).
     """
     side = min(image_shape[1:]) + 2 * extra_padding(image_shape)
     return parse_arch(f"w128-d{max(side.bit_length() - 3, 1)}-{norm}-relu-avg")
