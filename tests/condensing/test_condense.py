@@ -417,8 +417,8 @@ def _blank_set(image_shape: tuple[int, int, int], num_classes: int = 10, *, flip
 @pytest.mark.parametrize(
     ("images", "settings", "lr"),
     [
-        (_blank_set((3, 32, 32)), {"images_per_class": 50}, 100.0),
-        (_blank_set((3, 32, 32)), {"images_per_class": 100}, 100.0),
+        (_blank_set((3, 32, 32)), {"images_per_class": 50}, 30.0),
+        (_blank_set((3, 32, 32)), {"images_per_class": 100}, 30.0),
         (_blank_set((3, 32, 32)), {"images_per_class": 49}, 1.0),
         (_blank_set((3, 32, 32)), {"images_per_class": 10, "rank": 4}, 1.0),
         (_blank_set((3, 32, 32)), {"images_per_class": 50, "init": "real"}, 1.0),

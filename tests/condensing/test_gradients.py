@@ -247,6 +247,16 @@ def test_engines_change_rounding_only(digits: ImageData, engine: str, norm: str)
     assert float((other - reference).norm()) < (0.2 if "bfloat16" in engine else 1e-3) * moved
 
 
+def test_batch_norm_goes_on_bit_for_bit(digits: ImageData) -> None:
+    """Its running statistics are part of the state of a net that lives for several steps."""
+    settings: dict[str, Any] = {**SMALL, "embedding_net": "w8-d2-batch-relu-avg", "outer_loop": 3, "inner_loop": 1}
+    kept: list[CondenseState] = []
+    whole = condense(digits, "dc", **settings, steps=4, checkpoint_every=2, on_checkpoint=kept.append)
+    assert float(kept[0].net["body.1.running_mean"].abs().max()) > 0
+    rest = condense(digits, "dc", **settings, steps=4, resume_from=kept[0])
+    assert torch.equal(rest.images.images, whole.images.images)
+
+
 def test_training_augments_like_matching(digits: ImageData) -> None:
     """DSA's net sees augmented images, DC's does not: seen from the nets that they leave behind."""
     kept: dict[str, Tensor] = {}

@@ -30,6 +30,7 @@ SWEEP = [
     )
 ]
 TELLING = [
+    ("dm", "low-rank", "noise", 50, "cifar"),
     ("dm", "low-rank", "noise", 10, "cifar"),
     ("dm", "low-rank", "real", 50, "digits"),
     ("dm", "low-rank", "noise", 50, "digits"),
@@ -86,7 +87,7 @@ def test_no_default_makes_images_leave_their_scale(
     complete, scale = _scale(digits.train if shape == "digits" else cifar_like, *chosen)  # type: ignore[arg-type]
     assert scale < LIMIT
     if case == ("dm", "low-rank", "noise", 50, "cifar"):
-        assert complete.image_lr == 100.0
+        assert complete.image_lr == 30.0
 
 
 @pytest.mark.parametrize(("init", "images_per_class"), [("noise", 10), ("real", 10)])
