@@ -30,7 +30,7 @@ from nasproxy.condensing.gradients import CONVOLUTIONS, match_convolution_gradie
 from nasproxy.condensing.matching import match_distributions, match_pixels
 from nasproxy.condensing.state import Task, encoding_of
 from nasproxy.config import CondenseSettings
-from nasproxy.encoding import EncodedImages, Pixels
+from nasproxy.encoding import EncodedImages, ImageShape, Pixels
 from nasproxy.errors import SettingsError
 from nasproxy.images import ImageSet
 from nasproxy.nets.zoo import parse_net
