@@ -13,7 +13,10 @@ from nasproxy.ranking.combination import FittedCombination as FittedCombination
 from nasproxy.ranking.combination import average_ranks as average_ranks
 from nasproxy.ranking.combination import fit_combination as fit_combination
 from nasproxy.ranking.correlation import correlate as correlate
+from nasproxy.ranking.difference import Difference as Difference
+from nasproxy.ranking.difference import adjust_p_values as adjust_p_values
 from nasproxy.ranking.difference import compare_correlations as compare_correlations
+from nasproxy.ranking.difference import compare_methods as compare_methods
 from nasproxy.ranking.effects import factor_effects as factor_effects
 from nasproxy.ranking.estimate import Estimate as Estimate
 from nasproxy.ranking.noise import ceiling as ceiling
@@ -25,3 +28,6 @@ from nasproxy.ranking.selection import random_regret_curve as random_regret_curv
 from nasproxy.ranking.selection import regret_at as regret_at
 from nasproxy.ranking.selection import regret_curve as regret_curve
 from nasproxy.ranking.selection import select_top as select_top
+from nasproxy.ranking.sets import SetNoise as SetNoise
+from nasproxy.ranking.sets import correlate_sets as correlate_sets
+from nasproxy.ranking.sets import set_noise as set_noise

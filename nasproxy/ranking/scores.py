@@ -1,5 +1,7 @@
 """Scores as they come in: checked, averaged over seeds, turned into ranks."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -33,6 +35,18 @@ def check_pair(proxy: ArrayLike, truth: ArrayLike) -> tuple[Array, Array]:
     if len(x) != len(y):
         raise ValueError(f"proxy and truth must score the same architectures, not of shapes {x.shape} and {y.shape}")
     return x, y
+
+
+def check_sets(sets: Sequence[ArrayLike], truth: ArrayLike) -> tuple[list[Array], Array]:
+    """(A,) means over seeds of each of a method's sets, and of the truth.
+
+    Raises:
+        ValueError: as `check_pair`, or there are no sets.
+    """
+    if not sets:
+        raise ValueError("a method needs at least one set")
+    pairs = [check_pair(scores, truth) for scores in sets]
+    return [mean_over_seeds(scores) for scores, _ in pairs], mean_over_seeds(pairs[0][1])
 
 
 def check_weights(weights: ArrayLike | None, num_archs: int) -> Array:

@@ -1,0 +1,171 @@
+"""`python -m benchmarks.statistics [TABLE …]`: do the statements of a comparison hold where scores are ugly?
+
+Architectures are drawn from populations in which the answer is known, and every statement is made many times. A table
+has one row per case and number of architectures, with the number of draws; seeds are fixed. The cases:
+
+- normal: truth, noise that proxies share and noise of their own are normal;
+- misjudged: as normal, 5 % of the architectures, each proxy its own, have a wide random score instead;
+- extreme: the same with scores far outside, on either side;
+- heavy: noise by Student's t with 2 degrees of freedom;
+- cone, cone-down: noise grows, or falls, with the true quality.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from nasproxy import ranking
+from nasproxy.ranking import difference
+from nasproxy.ranking.jackknife import clip_perfect, jackknife_error, spearman
+
+Array = NDArray[np.float64]
+CASES = ("normal", "misjudged", "extreme", "heavy", "cone", "cone-down")
+SIZES = (20, 36, 60)
+SHARED = 0.2
+"""Standard deviation of the noise that proxies share; the truth has 1."""
+Row = Sequence[object]
+
+
+def draw(case: str, num_archs: int, spread: Sequence[float], rng: np.random.Generator) -> tuple[Array, Array]:
+    """(P, A) scores of proxies whose own noise has these standard deviations, and the (A,) truth."""
+    shape = (len(spread), num_archs)
+    truth = rng.normal(size=num_archs)
+    noise = rng.standard_t(2, size=shape) if case == "heavy" else rng.normal(size=shape)
+    if case.startswith("cone"):
+        noise *= 0.05 + 2 * stats.norm.cdf(truth if case == "cone" else -truth)
+    scores = truth + SHARED * rng.normal(size=num_archs) + np.asarray(spread)[:, None] * noise
+    if case in ("misjudged", "extreme"):
+        junk = 3 * rng.normal(size=shape) if case == "misjudged" else rng.choice([-9.0, 9.0], size=shape)
+        scores = np.where(rng.random(shape) < 0.05, junk + rng.normal(size=shape), scores)
+    return scores, truth
+
+
+def differences(num_draws: int = 1000) -> Iterable[Row]:
+    """Two proxies: how often the test says that equal ones differ (level), and that unequal ones do (power)."""
+    difference.NUM_SUBSETS = 999  # enough for a level
+    yield "case", "n", "draws", "level, jackknife z", "level", "power, jackknife z", "power"
+    for case in CASES:
+        for num_archs in SIZES:
+            rng = np.random.default_rng(0)
+            equal, unequal = (
+                np.mean([_tests(*draw(case, num_archs, spread, rng), seed) for seed in range(count)], axis=0)
+                for spread, count in (((0.25, 0.25), num_draws), ((0.25, 0.6), num_draws // 2))
+            )
+            yield case, num_archs, num_draws, equal[0], equal[1], unequal[0], unequal[1]
+
+
+def _tests(scores: Array, truth: Array, seed: int) -> tuple[bool, bool]:
+    """Whether two proxies are said to differ by normal quantiles of a jackknife on Fisher's z scale, and by ours."""
+    (first, without), (second, others) = (spearman(row, truth, np.ones(len(truth))) for row in scores)
+    inside = [clip_perfect("spearman", rho, len(truth)) for rho in (first, second)]
+    error = jackknife_error(without / (1 - inside[0] ** 2) - others / (1 - inside[1] ** 2))
+    gap = np.arctanh(inside[0]) - np.arctanh(inside[1])
+    ours = ranking.compare_correlations(scores[0], scores[1], truth, seed=seed)
+    return bool(abs(gap) > 1.96 * error), ours.is_sure
+
+
+def unlike(num_draws: int = 1000) -> Iterable[Row]:
+    """Two proxies of equal ρ whose noise is unlike: one normal, one misjudged or cone-shaped; alone or in a family."""
+    difference.NUM_SUBSETS = 999
+    yield "case", "n", "draws", "level", "mean difference"
+    for case in ("misjudged", "heavy", "cone"):
+        spread = _spread_of_equal(case)
+        for num_archs in SIZES:
+            rng, found = np.random.default_rng(0), []
+            for seed in range(num_draws):
+                ugly, truth = draw(case, num_archs, (0.25,), rng)
+                plain = truth + spread * rng.normal(size=num_archs)
+                found.append(ranking.compare_correlations(ugly[0], plain, truth, seed=seed))
+            values = [each.value for each in found if each.value is not None]
+            yield f"normal beside {case}", num_archs, num_draws, np.mean([e.is_sure for e in found]), np.mean(values)
+
+
+def _spread_of_equal(case: str) -> float:
+    """Noise of a normal proxy that has the ρ of a proxy of this case, both in the limit."""
+    (scores,), truth = draw(case, 400_000, (0.25,), np.random.default_rng(1))
+    rho = stats.spearmanr(scores, truth).statistic
+    pearson = 2 * np.sin(np.pi * rho / 6)
+    return float(np.sqrt(1 / pearson**2 - 1))
+
+
+def families(num_draws: int = 300) -> Iterable[Row]:
+    """Nine equally good proxies: how often any pair is said to differ, with Holm's adjustment and without."""
+    difference.NUM_SUBSETS = 4999
+    yield "case", "n", "draws", "any pair, unadjusted", "any pair"
+    for case in CASES:
+        for num_archs in SIZES:
+            rng, found = np.random.default_rng(0), []
+            for seed in range(num_draws):
+                scores, truth = draw(case, num_archs, (0.6,) * 9, rng)
+                pairs = [ranking.compare_correlations(a, b, truth, seed=seed) for a, b in combinations(scores, 2)]
+                p_values = [pair.p_value for pair in pairs if pair.p_value is not None]
+                found.append([min(p_values) < 0.05, min(ranking.adjust_p_values(p_values)) < 0.05])
+            yield case, num_archs, num_draws, *np.mean(found, axis=0)
+
+
+def sets(num_draws: int = 400) -> Iterable[Row]:
+    """Four equally good methods of two sets each: how often pairs are said to differ; power where ρ differs by 0.15."""
+    difference.NUM_SUBSETS = 4999
+    yield "set sd of rho", "n", "draws", "any, sets ignored", "one pair", "any pair", "power, one pair"
+    for spread in (0.0, 0.03, 0.08):
+        rng, found = np.random.default_rng(0), []
+        for seed in range(num_draws):
+            methods, truth = _draw_methods(spread, (0.75, 0.75, 0.75, 0.6), 60, rng)
+            noise = ranking.set_noise(methods, truth)
+            fair = [*methods[:3], _draw_sets(spread, 0.75, truth, rng)]
+            fair_noise = ranking.set_noise(fair, truth)
+            ignored, paired = [], []
+            for first, second in combinations(fair, 2):
+                ignored.append(ranking.compare_methods(first, second, truth, seed=seed).p_value or 0.0)
+                with_noise = ranking.compare_methods(first, second, truth, noise=fair_noise, seed=seed)
+                paired.append(with_noise.p_value or 0.0)
+            worse = ranking.compare_methods(methods[0], methods[3], truth, noise=noise, seed=seed)
+            found.append([
+                min(ranking.adjust_p_values(ignored)) < 0.05,
+                np.mean(np.array(paired) < 0.05),
+                min(ranking.adjust_p_values(paired)) < 0.05,
+                worse.is_sure,
+            ])  # fmt: skip
+        yield spread, 60, num_draws, *np.mean(np.array(found, dtype=float), axis=0)
+
+
+def _draw_methods(
+    spread: float, rhos: Sequence[float], num_archs: int, rng: np.random.Generator
+) -> tuple[list[list[Array]], Array]:
+    truth = rng.normal(size=num_archs)
+    return [_draw_sets(spread, rho, truth, rng) for rho in rhos], truth
+
+
+def _draw_sets(spread: float, rho: float, truth: Array, rng: np.random.Generator) -> list[Array]:
+    """Two sets of a method; each has a ρ of its own, and half of the noise's variance is the method's."""
+    ours, found = rng.normal(size=len(truth)), []
+    for _ in range(2):
+        own = float(np.clip(rho + spread * rng.normal(), 0.05, 0.98))
+        noise = np.sqrt(0.5) * ours + np.sqrt(0.5) * rng.normal(size=len(truth))
+        found.append(own * truth + np.sqrt(1 - own**2) * noise)
+    return found
+
+
+TABLES: dict[str, Callable[[], Iterable[Row]]] = {
+    "differences": differences,
+    "unlike": unlike,
+    "families": families,
+    "sets": sets,
+}
+
+
+def main(names: Sequence[str]) -> None:
+    """Prints tables, all if none is named."""
+    for name in names or TABLES:
+        print(f"\n{name}: {(TABLES[name].__doc__ or '').strip()}")
+        for row in TABLES[name]():
+            cells = [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
+            print("  ".join(f"{cell:>20}" for cell in cells), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
