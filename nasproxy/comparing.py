@@ -3,27 +3,37 @@
 Accuracies are fractions in [0, 1]; times are seconds. Where nets are trained, architectures are selected by validation
 accuracy and correlated by test accuracy; a training-free proxy has one score for both.
 
+Proxies are judged each for itself (`Ranking`) and as methods (`Method`): a proxy set is one draw of its method, and
+which is better is said of methods.
+
 Where the architectures with a truth are a weighted sample of the space, order, differences, precision and ceiling are
 those of the space. Regret and effects of factors are of the architectures with a truth, and say so.
 
-Notation: A architectures, P proxies.
+Notation: A architectures, P proxies, G methods.
 """
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 
 from nasproxy.alignment import Alignment, Array, Indices, align, describe_truth
 from nasproxy.errors import SettingsError
 from nasproxy.ranking import (
+    Difference,
     Estimate,
+    SetNoise,
+    adjust_p_values,
     average_ranks,
     ceiling,
-    compare_correlations,
+    compare_methods,
     correlate,
+    correlate_sets,
     count_of,
     factor_effects,
     precision_at,
@@ -31,11 +41,13 @@ from nasproxy.ranking import (
     regret_at,
     regret_curve,
     select_top,
+    set_noise,
 )
 from nasproxy.rundir import RunDir
 from nasproxy.space import FactorValue, sort_values
-from nasproxy.trials import FLAGGED, ProxyCost, ProxyKind, State, Trials
+from nasproxy.trials import FLAGGED, ProxyCost, ProxyKind, SearchInfo, State, Trials
 
+AnyEstimate = TypeVar("AnyEstimate", bound=Estimate)
 SAMPLED = "of the whole space, weighted by the strata of the sample"
 PARTIAL = "of the architectures with a truth, not of the whole space"
 
@@ -47,7 +59,10 @@ class Ranking:
     name: str
     """Name of the proxy's search."""
     label: str
-    """Name in tables and pictures: the proxy's; the search's where a comparison has that proxy twice."""
+    """Name in tables and pictures: the proxy's, with the number of the set where its method has several; the search's
+    where a comparison has that proxy twice."""
+    method: str
+    """Label of its method."""
     kind: ProxyKind
     metric: str
     """What is correlated with the truth's test accuracy: the proxy's, or the name of its score."""
@@ -86,6 +101,26 @@ class Ranking:
 
 
 @dataclass(frozen=True)
+class Method:
+    """Proxies that differ in nothing but the draw of their proxy sets; any other proxy is a method of its own."""
+
+    label: str
+    kind: ProxyKind
+    members: tuple[int, ...]
+    """Indices of its rankings, in the order of its sets' seeds."""
+    spearman: Estimate
+    """Mean over its sets, over the architectures that all of them and the truth scored; the interval has the noise from
+    set to set in it, where the comparison knows of any."""
+    spread: float | None
+    """Standard deviation (R - 1) of rho from set to set, as measured; None where it has one set."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its proxies are draws: proxy sets."""
+        return self.kind is ProxyKind.PROXY_SET
+
+
+@dataclass(frozen=True)
 class FactorEffect:
     """What one factor does to accuracy, by the truth and by a proxy: does the proxy get 'which norm is best' right?"""
 
@@ -108,8 +143,13 @@ class Comparison:
     """Scores and truth by architecture, proxies in the same order."""
     rankings: tuple[Ranking, ...]
     """(P,), in the same order."""
-    differences: tuple[tuple[Estimate, ...], ...]
-    """(P, P): Spearman of the row's proxy minus that of the column's, over the architectures that both scored."""
+    methods: tuple[Method, ...]
+    """(G,) highest mean Spearman first."""
+    set_noise: SetNoise | None
+    """From set to set, pooled over methods with several; None: no method has."""
+    differences: tuple[tuple[Difference, ...], ...]
+    """(G, G): mean Spearman of the row's method minus that of the column's, over the architectures that all of their
+    proxies and the truth scored; p-values are adjusted for all pairs."""
     factor_effects: tuple[FactorEffect, ...]
     """One per factor that varies."""
     ceiling: Estimate
@@ -177,25 +217,64 @@ def compare_trials(
     if not 0 < top <= 1:
         raise SettingsError(f"top={top} is no fraction of the architectures; give one above 0 and up to 1 (or 100%)")
     alignment = align(proxies, truth, weights=weights, truth_for=truth_for)
+    groups = _group(proxies)
     judged = [_judge(alignment, index, trials, top, seed) for index, trials in enumerate(proxies)]
+    judged = _labelled(judged, groups)
     best_first = sorted(range(len(judged)), key=lambda index: _or_least(judged[index].spearman), reverse=True)
     alignment = replace(alignment, proxies=tuple(alignment.proxies[index] for index in best_first))
-    shown = Counter(ranking.label for ranking in judged)
+    rankings = tuple(judged[index] for index in best_first)
+    places = [tuple(best_first.index(index) for index in group) for group in groups]
+    noise = _set_noise(alignment, places)
+    methods = sorted(
+        (_method(alignment, rankings, place, noise) for place in places),
+        key=lambda method: (-_or_least(method.spearman), method.members),
+    )
     with_truth = alignment.with_truth
     true = alignment.truth.evaluation[with_truth]
     return Comparison(
         truth=replace(describe_truth(truth, proxies).of(None if weights is None else weights.keys()), run=truth.run),
         proxies=tuple(proxies[index] for index in best_first),
         alignment=alignment,
-        rankings=tuple(
-            ranking if shown[ranking.label] == 1 else replace(ranking, label=ranking.name)
-            for ranking in (judged[index] for index in best_first)
-        ),
-        differences=_differences(alignment),
+        rankings=rankings,
+        methods=tuple(methods),
+        set_noise=noise,
+        differences=_differences(alignment, methods, noise, seed),
         factor_effects=_factor_effects(alignment),
         ceiling=ceiling(true, weights=alignment.weights_of(with_truth), seed=seed),
         random_regret_curve=tuple(random_regret_curve(true.mean(axis=1)).tolist()),
     )
+
+
+def _group(proxies: Sequence[Trials]) -> list[tuple[int, ...]]:
+    """Indices of the proxies of each method, in the order of their sets' seeds; in that of the first ones."""
+    groups: list[list[int]] = []
+    for index, trials in enumerate(proxies):
+        for group in groups:
+            if all(_is_other_set(proxies[member].info, trials.info) for member in group):
+                group.append(index)
+                break
+        else:
+            groups.append([index])
+    return [tuple(sorted(group, key=lambda index: (proxies[index].info.set_seed or 0, index))) for group in groups]
+
+
+def _is_other_set(first: SearchInfo, second: SearchInfo) -> bool:
+    """Whether both are by different sets of one method."""
+    seeds = {first.set_seed, second.set_seed}
+    return first.is_of_method(second) and (len(seeds) > 1 or seeds == {None})
+
+
+def _labelled(judged: Sequence[Ranking], groups: Sequence[tuple[int, ...]]) -> list[Ranking]:
+    """Rankings with labels that differ."""
+    shown = Counter(judged[group[0]].label for group in groups)
+    labelled = list(judged)
+    for group in groups:
+        first = judged[group[0]]
+        method = first.label if shown[first.label] == 1 else first.name
+        for number, index in enumerate(group, start=1):
+            label = method if len(group) == 1 else f"{method} (set {number})"
+            labelled[index] = replace(judged[index], label=label, method=method)
+    return labelled
 
 
 def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: int) -> Ranking:
@@ -211,6 +290,7 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
     return Ranking(
         name=trials.name,
         label=trials.info.proxy,
+        method=trials.info.proxy,
         kind=trials.info.kind,
         metric=trials.info.evaluation_metric,
         num_archs=len(rows),
@@ -240,7 +320,7 @@ def _correlate(alignment: Alignment, index: int, rows: Indices, *, kind: str = "
     return _noted(alignment, correlate(proxy, truth, kind=kind, weights=alignment.weights_of(rows)))
 
 
-def _noted(alignment: Alignment, estimate: Estimate, *, is_weighted: bool = True) -> Estimate:
+def _noted(alignment: Alignment, estimate: AnyEstimate, *, is_weighted: bool = True) -> AnyEstimate:
     """An estimate that says which architectures it is about, where those with a truth are not all."""
     if alignment.is_whole or estimate.note is not None:
         return estimate
@@ -251,23 +331,67 @@ def _or_least(estimate: Estimate) -> float:
     return -math.inf if estimate.value is None else estimate.value
 
 
-def _differences(alignment: Alignment) -> tuple[tuple[Estimate, ...], ...]:
-    """(P, P): each pair over the architectures that both proxies and the truth scored; antisymmetric."""
-    matrix: list[list[Estimate]] = []
-    for row in range(len(alignment.proxies)):
-        known = [_negated(matrix[column][row]) for column in range(row)]
-        matrix.append(known + [_difference(alignment, row, other) for other in range(row, len(alignment.proxies))])
-    return tuple(tuple(line) for line in matrix)
+def _sets_of(alignment: Alignment, members: Sequence[int], rows: Indices) -> list[Array]:
+    return [alignment.proxies[index].evaluation[rows] for index in members]
 
 
-def _difference(alignment: Alignment, first: int, second: int) -> Estimate:
-    rows = alignment.common(first, second)
-    one, other = (alignment.proxies[index].evaluation[rows] for index in (first, second))
-    weights = alignment.weights_of(rows)
-    return _noted(alignment, compare_correlations(one, other, alignment.truth.evaluation[rows], weights=weights))
+def _set_noise(alignment: Alignment, places: Sequence[Sequence[int]]) -> SetNoise | None:
+    """From set to set, over the architectures that all sets of methods with several, and the truth, scored."""
+    several = [members for members in places if len(members) > 1]
+    if not several:
+        return None
+    rows = alignment.common(*(index for members in several for index in members))
+    sets = [_sets_of(alignment, members, rows) for members in several]
+    return set_noise(sets, alignment.truth.evaluation[rows], weights=alignment.weights_of(rows))
 
 
-def _negated(difference: Estimate) -> Estimate:
+def _method(
+    alignment: Alignment, rankings: Sequence[Ranking], members: tuple[int, ...], noise: SetNoise | None
+) -> Method:
+    first = rankings[members[0]]
+    rows = alignment.common(*members)
+    truth, weights = alignment.truth.evaluation[rows], alignment.weights_of(rows)
+    own_noise = noise if first.kind is ProxyKind.PROXY_SET else None
+    mean = correlate_sets(_sets_of(alignment, members, rows), truth, weights=weights, noise=own_noise)
+    by_set = [_correlate(alignment, index, rows).value for index in members]
+    measured = [value for value in by_set if value is not None]
+    spread = statistics.stdev(measured) if len(measured) == len(members) > 1 else None
+    return Method(first.method, first.kind, members, _noted(alignment, mean), spread)
+
+
+def _differences(
+    alignment: Alignment, methods: Sequence[Method], noise: SetNoise | None, seed: int
+) -> tuple[tuple[Difference, ...], ...]:
+    """(G, G): antisymmetric, with p-values adjusted for all pairs."""
+    pairs = list(combinations(range(len(methods)), 2))
+    above = [_difference(alignment, methods[row], methods[column], noise, seed) for row, column in pairs]
+    tested = [number for number, difference in enumerate(above) if difference.p_value is not None]
+    adjusted = adjust_p_values([above[number].p_value or 0.0 for number in tested])
+    for number, p_value in zip(tested, adjusted, strict=True):
+        above[number] = replace(above[number], adjusted_p_value=p_value)
+    cells = dict(zip(pairs, above, strict=True))
+    cells |= {(column, row): _negated(difference) for (row, column), difference in cells.items()}
+    for row, method in enumerate(methods):
+        cells[row, row] = Difference(0.0, 0.0, 0.0, len(alignment.common(*method.members)), p_value=1.0)
+    return tuple(tuple(cells[row, column] for column in range(len(methods))) for row in range(len(methods)))
+
+
+def _difference(alignment: Alignment, first: Method, second: Method, noise: SetNoise | None, seed: int) -> Difference:
+    rows = alignment.common(*first.members, *second.members)
+    one, other = (_sets_of(alignment, method.members, rows) for method in (first, second))
+    difference = compare_methods(
+        one,
+        other,
+        alignment.truth.evaluation[rows],
+        weights=alignment.weights_of(rows),
+        noise=noise,
+        are_drawn=(first.is_drawn, second.is_drawn),
+        seed=seed,
+    )
+    return _noted(alignment, difference)
+
+
+def _negated(difference: Difference) -> Difference:
     value, low, high = (None if end is None else -end for end in (difference.value, difference.high, difference.low))
     return replace(difference, value=value, low=low, high=high)
 

@@ -32,6 +32,13 @@ def format_estimate(estimate: Estimate, *, scale: float = 1, digits: int = 2) ->
     return f"{format_number(scale * estimate.value, digits)} {interval}".strip()
 
 
+def format_p_value(p_value: float | None) -> str:
+    """'p 0.03', 'p < 0.001', or nothing for None."""
+    if p_value is None:
+        return ""
+    return "p < 0.001" if p_value < 0.001 else f"p {p_value:.2g}" if p_value < 0.095 else f"p {p_value:.1f}"
+
+
 def format_percent(fraction: float, digits: int = 2) -> str:
     """A fraction as a percentage of up to so many decimals."""
     return f"{round(100 * fraction, digits):g}{PERCENT}"

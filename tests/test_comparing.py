@@ -12,7 +12,7 @@ from scipy import stats
 from nasproxy.alignment import check_same_task
 from nasproxy.comparing import PARTIAL, SAMPLED, Comparison, Ranking, compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
-from nasproxy.ranking import Estimate
+from nasproxy.ranking import Estimate, adjust_p_values
 from nasproxy.space import load_space
 from nasproxy.tables import (
     rankings_frame,
@@ -198,7 +198,7 @@ def test_differences_are_those_of_the_correlations_and_antisymmetric(comparison:
             assert there.low is not None
             assert back.high == pytest.approx(-there.low)
     assert comparison.differences[0][0].value == 0
-    assert (comparison.differences[0][2].low or 0) > 0
+    assert comparison.differences[0][2].is_sure
 
 
 def test_effects_of_a_full_factorial_are_differences_of_means(comparison: Comparison) -> None:
@@ -218,11 +218,46 @@ def test_effects_of_a_full_factorial_are_differences_of_means(comparison: Compar
 
 def test_one_proxy_twice_is_called_by_its_runs() -> None:
     first = simulate("good", luck=0.05, seed=3)
-    second = replace(first, info=replace(first.info, name="again"))
-    comparison = compare_trials([first, second], simulate("truth", luck=0.02, seed=4))
-    assert {ranking.label for ranking in comparison.rankings} == {"run-good", "again"}
+    longer = replace(first, info=replace(first.info, name="longer", recipe={"epochs": 9}))
+    same = [replace(first, info=replace(first.info, name=name, set_seed=7)) for name in ("one", "again")]
+    for pair in ([first, longer], same):
+        comparison = compare_trials(pair, simulate("truth", luck=0.02, seed=4))
+        names = {trials.name for trials in pair}
+        assert {ranking.label for ranking in comparison.rankings} == names
+        assert {method.label for method in comparison.methods} == names
+        assert comparison.set_noise is None
     with pytest.raises(SettingsError, match="proxies of different names, not run-good, run-good"):
         compare_trials([first, first], comparison.truth)
+
+
+def test_sets_of_a_method_are_judged_one_by_one_and_together() -> None:
+    truth = simulate("truth", luck=0.02, seed=4)
+    sets = [simulate("good", luck=luck, seed=seed) for luck, seed in ((0.05, 3), (0.3, 7))]
+    sets = [replace(s, info=replace(s.info, name=f"run-{i}", set_seed=9 - i)) for i, s in enumerate(sets)]
+    comparison = compare_trials([*sets, simulate("noisy", luck=1.0, seed=1)], truth)
+    assert [(r.name, r.label) for r in comparison.rankings][:2] == [
+        ("run-0", "good (set 2)"),
+        ("run-1", "good (set 1)"),
+    ]
+    good, noisy = comparison.methods
+    rhos = [comparison.rankings[index].spearman.value or 0.0 for index in good.members]
+    assert [comparison.rankings[index].name for index in good.members] == ["run-1", "run-0"]
+    assert good.spearman.value == pytest.approx(statistics.fmean(rhos))
+    assert good.spread == pytest.approx(statistics.stdev(rhos))
+    assert (noisy.members, noisy.spread) == ((2,), None)
+    assert comparison.set_noise is not None
+    assert comparison.set_noise.num_free == 1
+    assert len(comparison.differences) == 2
+    assert comparison.differences[0][1].value == pytest.approx(
+        statistics.fmean(rhos) - (comparison.rankings[2].spearman.value or 0.0)
+    )
+
+
+def test_p_values_of_differences_are_adjusted_for_all_pairs(comparison: Comparison) -> None:
+    pairs = [comparison.differences[row][column] for row, column in ((0, 1), (0, 2), (1, 2))]
+    p_values = [pair.p_value or 0.0 for pair in pairs]
+    assert [pair.adjusted_p_value for pair in pairs] == adjust_p_values(p_values)
+    assert comparison.differences[2][0].adjusted_p_value == pairs[1].adjusted_p_value
 
 
 def test_figures_of_a_truth_of_the_best_alone_say_that_they_are_not_of_the_space() -> None:

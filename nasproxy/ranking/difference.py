@@ -74,6 +74,7 @@ def compare_methods(
     *,
     weights: ArrayLike | None = None,
     noise: SetNoise | None = None,
+    are_drawn: tuple[bool, bool] = (True, True),
     seed: int = 0,
 ) -> Difference:
     """Mean Spearman of the first method's sets with the truth minus that of the second's.
@@ -88,6 +89,7 @@ def compare_methods(
         truth: (A,) or (A, S) scores.
         weights: as in `correlate`.
         noise: of the sets; None: the statement is of these sets alone.
+        are_drawn: whether each method's sets are draws, to which `noise` applies; what a formula gives is not.
         seed: of every draw.
 
     Raises:
@@ -109,7 +111,7 @@ def compare_methods(
     draws = _subset_means(terms, w, rng)
     draws = value + (draws - value) * np.sqrt(size / (size - 3))
     if noise is not None:
-        variances = noise.draw_variances(len(draws), rng) * (1 / len(one) + 1 / len(other))
+        variances = noise.draw_variances(len(draws), rng) * (are_drawn[0] / len(one) + are_drawn[1] / len(other))
         draws += np.sqrt(variances) * rng.normal(size=len(draws))
     p_value = min(2 * (1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))) / (len(draws) + 1), 1.0)
     outside = int(np.ceil((1 - CONFIDENCE) / 2 * (len(draws) + 1))) - 2  # so that it excludes 0 just where p < 0.05

@@ -11,7 +11,7 @@ FEW_ARCHS = 20
 
 def describe_cautions(comparison: Comparison) -> list[str]:
     """Why the figures may mean less than they seem to."""
-    parts = (_few_archs, _shortened_truth, _partial_truth, _one_seed, _fitted, _missing_trials)
+    parts = (_few_archs, _shortened_truth, _partial_truth, _one_seed, _one_set, _fitted, _missing_trials)
     return [sentence for part in parts for sentence in part(comparison)]
 
 
@@ -70,6 +70,22 @@ def _one_seed(comparison: Comparison) -> list[str]:
     if comparison.truth.info.num_seeds > 1:
         return []
     return ["The truth has one seed: its noise, and with it the highest ρ that can be measured, is unknown."]
+
+
+def _one_set(comparison: Comparison) -> list[str]:
+    single = [method.label for method in comparison.methods if method.is_drawn and len(method.members) == 1]
+    if not single:
+        return []
+    if comparison.set_noise is None:
+        these = "this one set" if len(single) == 1 else "these single sets"
+        return [
+            f"Each proxy set is one draw of its method: what is said of {join_names(single)} is of {these}; --sets 2 "
+            "measures what another would change."
+        ]
+    return [
+        f"{join_names(single)} {'has' if len(single) == 1 else 'have'} one set each: what another one would change is "
+        "taken from the methods with several."
+    ]
 
 
 def _fitted(comparison: Comparison) -> list[str]:

@@ -1,9 +1,9 @@
 """The columns of the table of proxies, for the page, Markdown and LaTeX alike."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from nasproxy.comparing import Comparison, Ranking
+from nasproxy.comparing import Comparison, Method, Ranking
 from nasproxy.formatting import format_interval, format_minutes, format_number, format_percent
 from nasproxy.ranking import Estimate
 
@@ -34,6 +34,8 @@ class TableColumn:
 def table_columns(comparison: Comparison) -> list[TableColumn]:
     """All columns, in their order."""
     top = format_percent(comparison.rankings[0].top_fraction)
+    methods = {method.label: method for method in comparison.methods}
+    has_sets = any(method.spread is not None for method in methods.values())
     return [
         TableColumn(
             "proxy", "Name of the run that scored the architectures.", lambda r: Cell(r.label, r.label), is_text=True
@@ -44,6 +46,7 @@ def table_columns(comparison: Comparison) -> list[TableColumn]:
             "1: the same order; 0: none; −1: reversed.",
             lambda r: _estimate(r.spearman, has_bar=True),
         ),
+        *([_mean_column(methods)] if has_sets else []),
         TableColumn(
             f"ρ, top {top} by proxy",
             f"The same over the {top} that the proxy puts first: does it order what one would train?",
@@ -99,6 +102,21 @@ def table_columns(comparison: Comparison) -> list[TableColumn]:
             lambda r: _count(r.cost.num_stored_images),
         ),
     ]
+
+
+def _mean_column(methods: Mapping[str, Method]) -> TableColumn:
+    def cell(ranking: Ranking) -> Cell:
+        method = methods[ranking.method]
+        mean = _estimate(method.spearman)
+        spread = "" if method.spread is None else f" ± {format_number(method.spread)}"
+        return replace(mean, text=f"{mean.text}{spread}")
+
+    return TableColumn(
+        "ρ, method",
+        "The same, mean over all sets of the method ± the standard deviation from set to set as measured. The interval "
+        "includes what another set would change.",
+        cell,
+    )
 
 
 def table_rows(comparison: Comparison, columns: list[TableColumn]) -> list[list[Cell]]:

@@ -89,24 +89,37 @@ def _regret_steps(name: str, mark: Mark, curve: Sequence[float]) -> Steps:
 
 
 def forest_chart(comparison: Comparison) -> Chart:
-    """ρ over all architectures with its interval, one row per proxy, best on top; the ceiling as a band."""
-    rankings, ceiling = comparison.rankings, comparison.ceiling
+    """ρ over all architectures with its interval, one row per proxy, best method on top; the ceiling as a band."""
+    ceiling = comparison.ceiling
     band = () if ceiling.value is None else (Band(ceiling.value, ceiling.low, ceiling.high, CEILING),)
+    labelled = _forest_rows(comparison)
     rows = [
-        _intervals(
-            [ranking.spearman], [index], [(ranking.label, f"ρ = {format_estimate(ranking.spearman)}")], mark_of(index)
-        )
-        for index, ranking in enumerate(rankings)
-        if ranking.spearman.value is not None
+        _intervals([rho], [row], [(label, f"ρ = {format_estimate(rho)}")], mark)
+        for row, (label, rho, mark) in enumerate(labelled)
+        if rho.value is not None
     ]
     panel = Panel(
         name="forest",
         x_axis=Axis("Spearman’s ρ with full training", limits=(-1.05, 1.05), has_zero_line=True,
                     ticks=tuple((value, f"{value:g}".replace("-", "−")) for value in (-1.0, -0.5, 0.0, 0.5, 1.0))),
-        y_axis=_rows([ranking.label for ranking in rankings], margin=0.6),
+        y_axis=_rows([label for label, _, _ in labelled], margin=0.6),
         marks=(*band, *rows),
     )  # fmt: skip
     return Chart((panel,))
+
+
+def _forest_rows(comparison: Comparison) -> list[tuple[str, Estimate, Mark]]:
+    """The mean over the sets of each method that has several, then each of its sets."""
+    rows = []
+    for method in comparison.methods:
+        if len(method.members) > 1:
+            label = f"{method.label}, mean of {len(method.members)} sets"
+            rows.append((label, method.spearman, mark_of(min(method.members))))
+        rows += [
+            (comparison.rankings[index].label, comparison.rankings[index].spearman, mark_of(index))
+            for index in method.members
+        ]
+    return rows
 
 
 def factor_chart(comparison: Comparison) -> Chart:

@@ -1,15 +1,16 @@
 """What a comparison says, in plain sentences, and how sure it is.
 
-No sentence claims a difference whose interval includes 0. ρ is Spearman's rank correlation with full training over all
-architectures with a truth.
+No sentence claims a difference that is not sure at 5 % for all pairs of methods together (`Difference.is_sure`). ρ is
+Spearman's rank correlation with full training over all architectures with a truth.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Literal
 
-from nasproxy.comparing import Comparison, FactorEffect, Ranking
-from nasproxy.formatting import format_estimate, format_percent, join_names
-from nasproxy.ranking import Estimate, count_of
+from nasproxy.comparing import Comparison, FactorEffect, Method, Ranking
+from nasproxy.formatting import format_estimate, format_number, format_percent, join_names
+from nasproxy.ranking import Difference, Estimate, count_of
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.trials import ProxyKind
 
@@ -26,27 +27,30 @@ def describe_findings(comparison: Comparison) -> list[str]:
 
 def describe_results(comparison: Comparison) -> list[str]:
     """The best proxy and its rivals, yardsticks, the ceiling, regret, factors."""
-    parts = (_best, _rivals, _yardsticks, _ceiling, _regret, _factors)
+    parts = (_best, _sets, _rivals, _pairs, _yardsticks, _ceiling, _regret, _factors)
     return [sentence for part in parts for sentence in part(comparison)]
 
 
-def verdict_of(difference: Estimate) -> Verdict:
-    """What the interval of a difference allows to say about the first of the two."""
-    if difference.value is None or difference.low is None or difference.high is None:
+def verdict_of(difference: Difference) -> Verdict:
+    """What a difference allows to say about the first of the two, in view of all pairs that were looked at."""
+    if difference.value is None or difference.p_value is None:
         return "unknown"
-    if difference.low > 0:
-        return "better"
-    return "worse" if difference.high < 0 else "open"
+    if not difference.is_sure:
+        return "open"
+    return "better" if difference.value > 0 else "worse"
 
 
 def _best(comparison: Comparison) -> list[str]:
-    best = comparison.rankings[0]
+    best = comparison.methods[0]
     rho = best.spearman
     if rho.value is None:
         return [f"No proxy has a rank correlation with full training: {rho.note or 'it is not defined here'}."]
-    count = len(comparison.rankings)
+    count = len(comparison.methods)
     place = f"has the highest measured ρ of {count} proxies" if count > 1 else "is the only proxy, with ρ"
-    return [f"{best.label} {place}: {format_estimate(rho)} over {rho.num_archs} architectures; {_against_chance(rho)}."]
+    over = f"{rho.num_archs} architectures"
+    if len(best.members) > 1:
+        over += f", mean of {len(best.members)} sets"
+    return [f"{best.label} {place}: {format_estimate(rho)} over {over}; {_against_chance(rho)}."]
 
 
 def _against_chance(rho: Estimate) -> str:
@@ -57,38 +61,67 @@ def _against_chance(rho: Estimate) -> str:
     return "it ranks backwards" if rho.high < 0 else "the interval includes 0, so it is not shown to beat chance"
 
 
+def _sets(comparison: Comparison) -> list[str]:
+    several = [method for method in comparison.methods if method.spread is not None]
+    if not several or comparison.set_noise is None:
+        return []
+    spreads = [f"{method.label} {_spread(method)}" for method in several]
+    return [
+        f"From set to set, ρ of one method has a standard deviation of {join_names(spreads)}; pooled, and without what "
+        f"the draw of architectures and seeds explains, {format_number(comparison.set_noise.deviation)}. Intervals and "
+        "differences of methods include it."
+    ]
+
+
+def _spread(method: Method) -> str:
+    return f"{format_number(method.spread)} ({len(method.members)} sets)"
+
+
 def _rivals(comparison: Comparison) -> list[str]:
-    first, *others = [ranking.label for ranking in comparison.rankings]
+    first, *others = [method.label for method in comparison.methods]
     groups = _by_verdict(comparison, 0, range(1, len(others) + 1))
     said = {
-        "better": "{first} clearly beats {names}: the interval of the difference in ρ is above 0.",
-        "open": "{first} cannot be told from {names}: the interval of the difference in ρ includes 0.",
+        "better": "{first} clearly beats {names}.",
+        "open": "{first} cannot be told from {names}.",
         "worse": "On the architectures that both scored, {first} ranks worse than {names}.",
         "unknown": "Whether {first} differs from {names} could not be tested.",
     }
     return [said[verdict].format(first=first, names=join_names(names)) for verdict, names in groups.items() if names]
 
 
+def _pairs(comparison: Comparison) -> list[str]:
+    pairs = list(combinations(range(len(comparison.methods)), 2))
+    if not pairs:
+        return []
+    sure = sum(comparison.differences[row][column].is_sure for row, column in pairs)
+    if len(pairs) == 1:
+        return ["Whether they differ in ρ is tested by swapping their ranks of single architectures, at 5 %."]
+    return [
+        f"{sure} of {len(pairs)} pairs differ in ρ. Each is tested by swapping both ranks of single architectures; p "
+        "is adjusted for all pairs by Holm’s method, so that in 5 % of experiments at most any such claim is false."
+    ]
+
+
 def _by_verdict(comparison: Comparison, first: int, others: range | list[int]) -> dict[Verdict, list[str]]:
     groups: dict[Verdict, list[str]] = {"better": [], "open": [], "worse": [], "unknown": []}
     for other in others:
-        groups[verdict_of(comparison.differences[first][other])].append(comparison.rankings[other].label)
+        groups[verdict_of(comparison.differences[first][other])].append(comparison.methods[other].label)
     return groups
 
 
 def _yardsticks(comparison: Comparison) -> list[str]:
-    trained = [index for index, ranking in enumerate(comparison.rankings) if ranking.kind.is_trained]
-    free = [index for index, ranking in enumerate(comparison.rankings) if ranking.kind is ProxyKind.FORMULA]
+    trained = [index for index, method in enumerate(comparison.methods) if method.kind.is_trained]
+    free = [index for index, method in enumerate(comparison.methods) if method.kind is ProxyKind.FORMULA]
     if not trained:
-        are_free = len(free) == len(comparison.rankings)
+        are_free = len(free) == len(comparison.methods)
         why = "All proxies here are training-free" if are_free else "No proxy here trains nets of its own"
         return [f"{why}: no trained one is judged."]
     if not free:
         return [
             "No training-free proxy (params, flops, naswot …) is compared: whether training one pays cannot be said."
         ]
-    names = join_names([comparison.rankings[index].label for index in free])
-    groups = {comparison.rankings[index].label: _by_verdict(comparison, index, free) for index in trained}
+    names = join_names([comparison.methods[index].label for index in free])
+    groups = {comparison.methods[index].label: _by_verdict(comparison, index, free) for index in trained}
     winners = [name for name, group in groups.items() if len(group["better"]) == len(free)]
     sentences = [f"{_each(winners)} every training-free proxy here ({names})."] if winners else []
     below = _gathered({name: group["worse"] for name, group in groups.items()})
@@ -123,7 +156,7 @@ def _each(names: list[str]) -> str:
 
 
 def _ceiling(comparison: Comparison) -> list[str]:
-    best, ceiling = comparison.rankings[0], comparison.ceiling
+    best, ceiling = comparison.methods[0], comparison.ceiling
     if ceiling.value is None or ceiling.value <= 0:
         return []
     sentence = f"Seed noise of the truth limits what can be measured to about ρ = {format_estimate(ceiling)}"
@@ -137,7 +170,7 @@ def _ceiling(comparison: Comparison) -> list[str]:
 
 
 def _regret(comparison: Comparison) -> list[str]:
-    best = comparison.rankings[0]
+    best = comparison.rankings[comparison.methods[0].members[0]]
     sentences = []
     if best.regret.value is not None:
         sentences.append(

@@ -11,8 +11,8 @@ from plotly.offline import get_plotlyjs
 
 from nasproxy.comparing import Comparison
 from nasproxy.config import DASHBOARD_PORT
-from nasproxy.formatting import format_interval, format_number, format_percent
-from nasproxy.ranking import Estimate
+from nasproxy.formatting import format_interval, format_number, format_p_value, format_percent
+from nasproxy.ranking import Difference
 from nasproxy.reporting.cautions import describe_cautions, training_length
 from nasproxy.reporting.columns import table_columns, table_notes, table_rows
 from nasproxy.reporting.figures import CHARTS
@@ -43,10 +43,12 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
         rows=rows,
         notes=table_notes(rows),
         proxies=[(ranking.label, mark_of(index)) for index, ranking in enumerate(comparison.rankings)],
+        methods=[(method.label, mark_of(min(method.members))) for method in comparison.methods],
         top=format_percent(comparison.rankings[0].top_fraction),
         charts=charts,
         figures={name: {panel.name: plotly_figure(panel) for panel in chart.panels} for name, chart in charts.items()},
         differences=[[_difference_cell(cell) for cell in row] for row in comparison.differences],
+        has_sets=any(len(method.members) > 1 for method in comparison.methods),
         has_ceiling=comparison.ceiling.value is not None,
         pictures=[(record.name, _data_uri(record.picture)) for record in records if record.picture],
         dashboard=dashboard,
@@ -75,13 +77,14 @@ def _summary(comparison: Comparison) -> str:
     )
 
 
-def _difference_cell(difference: Estimate) -> dict[str, Any]:
-    """Text, interval and background of a cell of the matrix; only what its interval supports is coloured."""
+def _difference_cell(difference: Difference) -> dict[str, Any]:
+    """Text, interval, p-value and background of a cell of the matrix; only what is sure is coloured."""
     verdict = verdict_of(difference)
     strength = min(abs(difference.value or 0.0), 1.0)
     return {
         "value": format_number(difference.value),
         "interval": format_interval(difference),
+        "p_value": format_p_value(difference.adjusted_p_value),
         "verdict": verdict,
         "percent": round(18 + 62 * strength) if verdict in ("better", "worse") else 0,
         "note": difference.note,

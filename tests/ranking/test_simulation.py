@@ -1,5 +1,6 @@
 """Intervals and noise against what is known: scores drawn from a population with a known relation."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,15 +9,16 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from benchmarks.statistics import draw
 from nasproxy import ranking
-from nasproxy.ranking import Estimate, selection
+from nasproxy.ranking import difference, selection
 from nasproxy.ranking.jackknife import CORRELATIONS, correlation_interval
 
 Array = NDArray[np.float64]
 NUM_DRAWS = 500
 
 
-def _slow(value: float) -> Any:
+def _slow(value: object) -> Any:
     """A parameter that the short run leaves out."""
     return pytest.param(value, marks=pytest.mark.slow)
 
@@ -71,18 +73,44 @@ def test_interval_covers_the_population_of_720() -> None:
     assert 0.9 <= np.mean(covered) <= 0.99
 
 
+@pytest.mark.parametrize("case", [_slow("normal"), "misjudged", _slow("extreme"), _slow("heavy"), _slow("cone")])
 @pytest.mark.parametrize("num_archs", [_slow(20), 36, _slow(60)])
-def test_paired_difference_keeps_its_level_and_has_power(num_archs: int) -> None:
+def test_difference_keeps_its_level_where_scores_are_ugly(
+    num_archs: int, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(difference, "NUM_SUBSETS", 999)
     rng = np.random.default_rng(0)
-    is_told_apart = []
-    for _ in range(500):
-        truth, shared, *own = rng.normal(size=(5, num_archs))
-        first, second, worse = truth + 0.5 * shared + np.array([0.5, 0.5, 1.5])[:, None] * own
-        differences = [ranking.compare_correlations(first, other, truth) for other in (second, worse)]
-        is_told_apart.append([_excludes_zero(difference) for difference in differences])
-    level, power = np.mean(is_told_apart, axis=0)
-    assert 0.025 <= level <= 0.075
-    assert power > {20: 0.3, 36: 0.6, 60: 0.85}[num_archs]
+    found = []
+    for seed in range(400):
+        (first, second), truth = draw(case, num_archs, (0.25, 0.25), rng)
+        found.append(ranking.compare_correlations(first, second, truth, seed=seed).is_sure)
+    assert np.mean(found) <= 0.07
+
+
+@pytest.mark.parametrize("num_archs", [_slow(20), 36, _slow(60)])
+def test_difference_has_power(num_archs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(difference, "NUM_SUBSETS", 999)
+    rng = np.random.default_rng(0)
+    found = []
+    for seed in range(300):
+        (first, worse), truth = draw("normal", num_archs, (0.25, 0.6), rng)
+        found.append(ranking.compare_correlations(first, worse, truth, seed=seed).is_sure)
+    assert np.mean(found) > {20: 0.22, 36: 0.6, 60: 0.85}[num_archs]
+
+
+@pytest.mark.parametrize("num_draws", [25, _slow(200)])
+def test_no_pair_of_nine_equal_proxies_is_said_to_differ(num_draws: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(difference, "NUM_SUBSETS", 4999)
+    rng = np.random.default_rng(0)
+    found = []
+    for seed in range(num_draws):
+        scores, truth = draw("normal", 36, (0.6,) * 9, rng)
+        pairs = [ranking.compare_correlations(a, b, truth, seed=seed) for a, b in itertools.combinations(scores, 2)]
+        p_values = [pair.p_value or 0.0 for pair in pairs]
+        found.append([min(p_values) < 0.05, min(ranking.adjust_p_values(p_values)) < 0.05])
+    unadjusted, adjusted = np.mean(found, axis=0)
+    assert adjusted <= 0.06
+    assert unadjusted > 0.25
 
 
 def test_reliability_and_ceiling_are_recovered() -> None:
@@ -159,12 +187,6 @@ def test_useless_proxies_combine_to_no_relation() -> None:
         fitted = ranking.fit_combination(scores, truth, seed=seed)
         values.append(stats.spearmanr(fitted.predictions, truth).statistic)
     assert abs(np.mean(values)) < 0.12
-
-
-def _excludes_zero(difference: Estimate) -> bool:
-    assert difference.low is not None
-    assert difference.high is not None
-    return difference.low > 0 or difference.high < 0
 
 
 def _gap(value: float | None, reference: float | None) -> float:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nasproxy import ranking
-from nasproxy.ranking import Estimate, correlate
-from nasproxy.ranking.jackknife import CORRELATIONS
+from nasproxy.ranking import Difference, Estimate, correlate
+from nasproxy.ranking.jackknife import CORRELATIONS, centred_ranks, spearman_value
+from nasproxy.ranking.swapping import swap_terms
 
 Array = NDArray[np.float64]
 
@@ -126,24 +127,114 @@ def test_difference_is_that_of_both_correlations_and_turns_with_them() -> None:
     assert [-value, -high, -low] == pytest.approx(_ends(back))
 
 
-def test_interval_of_a_difference_is_that_of_its_formula_and_excludes_zero_beyond_two_errors() -> None:
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 3, 16)])
+def test_terms_add_up_to_the_difference_after_any_swap_of_ranks(weights: Array | None) -> None:
+    """Ranks are swapped, taken anew and correlated: what the terms say without doing it. No two ranks are equal."""
+    w = np.ones(16) if weights is None else weights
+    rng = np.random.default_rng(0)
+    truth, *scores = rng.normal(size=(3, 16))
+    ranks = [centred_ranks(row, w) for row in scores]
+    terms = swap_terms(*ranks, truth, w)
+    for mask in [np.zeros(16, dtype=bool), *(rng.random((5, 16)) < 0.5)]:
+        swapped = [np.where(mask, ranks[1 - side], ranks[side]) for side in (0, 1)]
+        first, second = (spearman_value(row, truth, w) for row in swapped)
+        gap = first - second
+        assert np.where(mask, -1, 1) @ terms == pytest.approx(gap, abs=1e-9 if not mask.any() else 0.01)
+
+
+def test_terms_of_whole_weights_are_sums_over_repeated_archs() -> None:
+    (first, truth), second = (scores[:, 0].round(1) for scores in _draw(12, 1)), np.arange(12.0) % 5
+    weights = np.random.default_rng(1).integers(1, 4, size=12)
+    copies = np.repeat(np.arange(12), weights)
+    repeated = swap_terms(first[copies], second[copies], truth[copies], np.ones(len(copies)))
+    assert swap_terms(first, second, truth, weights.astype(float)) == pytest.approx(np.bincount(copies, repeated))
+
+
+def test_interval_of_a_difference_excludes_zero_just_where_p_is_below_five_percent() -> None:
     seen = set()
-    for seed in range(20):
+    for seed in range(40):
         first, truth = (scores[:, 0] for scores in _draw(25, 1, seed=seed))
         second = first + np.random.default_rng(seed).normal(size=first.shape)
-        rho = np.array([stats.spearmanr(scores, truth).statistic for scores in (first, second)])
-        others = [np.delete(np.arange(25), i) for i in range(25)]
-        without = [[stats.spearmanr(scores[r], truth[r]).statistic for r in others] for scores in (first, second)]
-        slopes = np.subtract(*(np.array(without) / (1 - rho**2)[:, None]))
-        error = math.sqrt(24 / 25 * ((slopes - slopes.mean()) ** 2).sum())
-        middle, gap = np.arctanh(rho).mean(), math.atanh(rho[0]) - math.atanh(rho[1])
-        halves = (gap + 1.959964 * error * np.array([-1, 1])) / 2
-        value, low, high = _ends(ranking.compare_correlations(first, second, truth))
-        assert value == pytest.approx(rho[0] - rho[1])
-        assert [low, high] == pytest.approx(np.tanh(middle + halves) - np.tanh(middle - halves), abs=1e-6)
-        assert (abs(gap) > 1.959964 * error) == (low > 0 or high < 0)
-        seen.add(low > 0 or high < 0)
+        result = ranking.compare_correlations(first, second, truth)
+        _, low, high = _ends(result)
+        assert result.p_value is not None
+        assert (result.p_value < 0.05) == result.is_sure == (low > 0 or high < 0)
+        seen.add(result.is_sure)
     assert seen == {True, False}
+
+
+def test_p_value_is_that_of_all_swaps() -> None:
+    """Of 2^10 sign changes of the terms, all carried out; but for the wider scale of a few architectures."""
+    (first, truth), second = (scores[:, 0] for scores in _draw(10, 1, seed=3)), np.random.default_rng(1).normal(size=10)
+    terms = swap_terms(first, second, truth, np.ones(10))
+    signs = np.array(list(itertools.product([1, -1], repeat=10)))
+    exact = np.mean(np.abs(signs @ terms) >= abs(terms.sum()) - 1e-12)
+    p_value = ranking.compare_correlations(first, second, truth).p_value
+    assert p_value is not None
+    assert exact <= p_value <= exact + 0.12
+
+
+def test_a_difference_derives_from_its_seed() -> None:
+    (first, truth), second = (scores[:, 0] for scores in _draw(20, 1)), np.arange(20.0) % 7
+    draws = [ranking.compare_correlations(first, second, truth, seed=seed) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+    assert draws[0].low == pytest.approx(draws[2].low, abs=0.03)
+
+
+def test_adjusted_p_values_are_those_of_holm() -> None:
+    assert ranking.adjust_p_values([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert ranking.adjust_p_values([0.9, 0.6]) == [1, 1]
+    assert ranking.adjust_p_values([]) == []
+
+
+# --- sets of a method --------------------------------------------------------------------------------------------
+
+
+def test_a_method_of_one_set_is_that_set() -> None:
+    first, truth = _draw(20, 2)
+    second = first[::-1]
+    assert ranking.correlate_sets([first], truth) == correlate(first, truth)
+    assert ranking.compare_methods([first], [second], truth) == ranking.compare_correlations(first, second, truth)
+    assert ranking.set_noise([[first], [second]], truth) is None
+    with pytest.raises(ValueError, match="at least one set"):
+        ranking.correlate_sets([], truth)
+
+
+def test_a_method_of_several_sets_has_their_mean() -> None:
+    (first, truth), (second, third) = _draw(30, 1), _draw(30, 1, seed=1)
+    rhos = [correlate(scores, truth).value or 0.0 for scores in (first, second, third)]
+    assert ranking.correlate_sets([first, second], truth).value == pytest.approx((rhos[0] + rhos[1]) / 2)
+    difference = ranking.compare_methods([first, second], [third], truth)
+    assert difference.value == pytest.approx((rhos[0] + rhos[1]) / 2 - rhos[2])
+
+
+def test_noise_of_sets_is_pooled_and_widens_what_is_said_of_draws() -> None:
+    (first, truth), (second, third) = _draw(40, 1), _draw(40, 1, seed=1)
+    rhos = [correlate(scores, truth).value or 0.0 for scores in (first, second, third)]
+    noise = ranking.set_noise([[first, second], [third], [second, third, first]], truth)
+    assert noise is not None
+    assert noise.num_free == 3
+    assert noise.variance == pytest.approx((np.var(rhos[:2], ddof=1) + 2 * np.var(rhos, ddof=1)) / 3)
+    assert 0 < noise.sampling_variance < noise.variance
+    assert noise.deviation == pytest.approx(math.sqrt(noise.variance - noise.sampling_variance))
+    widths = [
+        _width(ranking.compare_methods([first, second], [third], truth, noise=known, are_drawn=drawn))
+        for known, drawn in (
+            (None, (True, True)),
+            (noise, (False, False)),
+            (noise, (True, False)),
+            (noise, (True, True)),
+        )
+    ]
+    assert widths[0] == pytest.approx(widths[1])
+    assert widths[1] < widths[2] < widths[3]
+    alone, among_sets = (_width(ranking.correlate_sets([second], truth, noise=known)) for known in (None, noise))
+    assert alone < among_sets
+
+
+def _width(estimate: Estimate) -> float:
+    _, low, high = _ends(estimate)
+    return high - low
 
 
 def test_proxies_that_rank_alike_do_not_differ() -> None:
@@ -159,7 +250,7 @@ def test_a_perfect_proxy_and_a_reversed_one_differ_by_two() -> None:
     result = ranking.compare_correlations(truth, -truth, truth)
     value, low, _ = _ends(result)
     assert value == 2
-    assert low > 1
+    assert low > 0.3
 
 
 @pytest.mark.parametrize(
@@ -171,12 +262,12 @@ def test_a_perfect_proxy_and_a_reversed_one_differ_by_two() -> None:
 )
 def test_undefined_difference_says_why(first: list[float], second: list[float], note: str) -> None:
     result = ranking.compare_correlations(first, second, first)
-    assert result == Estimate(None, None, None, len(first), note=note)
+    assert result == Difference(None, None, None, len(first), note=note)
 
 
 def test_too_few_archs_have_a_difference_without_interval() -> None:
     result = ranking.compare_correlations([1, 2, 3], [1, 3, 2], [1, 2, 3])
-    assert result == Estimate(0.5, None, None, 3, note="3 architectures: too few for an interval")
+    assert result == Difference(0.5, None, None, 3, note="3 architectures: too few for an interval")
 
 
 # --- noise of seeds ----------------------------------------------------------------------------------------------

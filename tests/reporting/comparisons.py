@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasproxy.comparing import Comparison, compare_trials
-from nasproxy.ranking import Estimate
+from nasproxy.ranking import Difference, Estimate
 from nasproxy.space import Arch, load_space
 from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
@@ -22,8 +22,13 @@ def estimate(value: float, low: float, high: float, num_archs: int = 40, note: s
     return Estimate(value, low, high, num_archs, note=note)
 
 
-def difference(low: float, high: float) -> Estimate:
-    return estimate((low + high) / 2, low, high)
+def difference(low: float, high: float, *, is_sure: bool | None = None) -> Difference:
+    """Sure where its interval excludes 0, if nothing else is said: one of a single pair."""
+    excludes_zero = low > 0 or high < 0
+    adjusted = 0.01 if (excludes_zero if is_sure is None else is_sure) else 0.3
+    return Difference(
+        (low + high) / 2, low, high, 40, p_value=0.01 if excludes_zero else 0.3, adjusted_p_value=adjusted
+    )
 
 
 def make_info(name: str, proxy: str, *, score_name: str | None = None, **more: object) -> SearchInfo:
@@ -61,7 +66,9 @@ def make_trials(info: SearchInfo, archs: Sequence[Arch], scores: Floats) -> Tria
     return Trials(info, tuple(items))
 
 
-def make_comparison(num_archs: int = 40, seed: int = 0, *, truth_for: str | None = None) -> Comparison:
+def make_comparison(
+    num_archs: int = 40, seed: int = 0, *, truth_for: str | None = None, num_sets: int = 1
+) -> Comparison:
     """Two trained and two training-free proxies beside a truth of three seeds."""
     generator = np.random.default_rng(seed)
     every = load_space("convnet720").archs()
@@ -87,6 +94,9 @@ def make_comparison(num_archs: int = 40, seed: int = 0, *, truth_for: str | None
         ),
         make_trials(make_info("params", "params", score_name="params"), archs, np.exp(sizes).round()),
     )  # fmt: skip
+    for number in range(1, num_sets):
+        other = 0.25 + 0.4 * merit[:, None] + 0.03 * generator.normal(0, 1, (num_archs, 5))
+        proxies += (make_trials(replace(dm, name=f"{dm.name}-{number + 1}", set_seed=number), archs, other),)
     return compare_trials(proxies, truth, top=0.2, truth_for=truth_for)
 
 

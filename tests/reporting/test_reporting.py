@@ -19,7 +19,7 @@ from nasproxy.comparing import Comparison
 from nasproxy.errors import InputError
 from nasproxy.files import write_atomically
 from nasproxy.formatting import format_estimate
-from nasproxy.ranking import Estimate
+from nasproxy.ranking import Difference, Estimate
 from nasproxy.reporting import RunRecord, describe_findings, table_latex, table_markdown, write_report
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.reporting.chart import Band, Chart, Intervals, Points, Steps
@@ -40,6 +40,10 @@ from tests.reporting.comparisons import (
 )
 
 DM, NASWOT, RANDOM, PARAMS = "cifar10-convnet720-dm-50", "naswot", "random-50", "params"
+ONE_SET = (
+    f"Each proxy set is one draw of its method: what is said of {DM} and {RANDOM} is of these single sets; --sets 2 "
+    "measures what another would change."
+)
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +71,12 @@ RECORD = RunRecord(
 def with_ranking(comparison: Comparison, index: int, **changes: object) -> Comparison:
     rankings = list(comparison.rankings)
     rankings[index] = replace(rankings[index], **changes)  # type: ignore[arg-type]
-    return replace(comparison, rankings=tuple(rankings))
+    methods = list(comparison.methods)
+    methods[index] = replace(methods[index], spearman=rankings[index].spearman)
+    return replace(comparison, rankings=tuple(rankings), methods=tuple(methods))
 
 
-def with_differences(comparison: Comparison, cells: dict[tuple[int, int], Estimate]) -> Comparison:
+def with_differences(comparison: Comparison, cells: dict[tuple[int, int], Difference]) -> Comparison:
     rows = [list(row) for row in comparison.differences]
     for (row, column), cell in cells.items():
         rows[row][column] = cell
@@ -261,23 +267,20 @@ def test_without_a_correlation_that_is_said() -> None:
         (difference(-0.5, -0.01), "worse"),
         (difference(-0.01, 0.5), "open"),
         (difference(0.0, 0.5), "open"),
-        (Estimate(None, None, None, 2), "unknown"),
-        (Estimate(0.4, None, None, 2), "unknown"),
+        (difference(0.01, 0.5, is_sure=False), "open"),
+        (Difference(None, None, None, 2), "unknown"),
+        (Difference(0.4, None, None, 2), "unknown"),
     ],
 )
-def test_a_verdict_needs_an_interval_without_zero(cell: Estimate, verdict: str) -> None:
+def test_a_verdict_needs_a_p_value_that_is_small_for_all_pairs(cell: Difference, verdict: str) -> None:
     assert verdict_of(cell) == verdict
 
 
 def test_rivals_are_beaten_or_cannot_be_told_apart(comparison: Comparison) -> None:
-    unknown = Estimate(None, None, None, 0)
+    unknown = Difference(None, None, None, 0)
     mixed = with_differences(comparison, {(0, 1): difference(-0.1, 0.3), (0, 2): difference(0.1, 0.3), (0, 3): unknown})
-    assert said(mixed, "clearly beats") == (
-        f"{DM} clearly beats {RANDOM}: the interval of the difference in ρ is above 0."
-    )
-    assert said(mixed, "cannot be told") == (
-        f"{DM} cannot be told from {NASWOT}: the interval of the difference in ρ includes 0."
-    )
+    assert said(mixed, "clearly beats") == f"{DM} clearly beats {RANDOM}."
+    assert said(mixed, "cannot be told") == f"{DM} cannot be told from {NASWOT}."
     assert said(mixed, "could not be tested") == f"Whether {DM} differs from {PARAMS} could not be tested."
 
 
@@ -312,6 +315,7 @@ def test_a_missing_kind_of_proxy_is_said(comparison: Comparison, kept: list[int]
         comparison,
         proxies=tuple(comparison.proxies[index] for index in kept),
         rankings=tuple(comparison.rankings[index] for index in kept),
+        methods=tuple(replace(comparison.methods[index], members=(place,)) for place, index in enumerate(kept)),
         differences=tuple(tuple(comparison.differences[row][column] for column in kept) for row in kept),
         factor_effects=(),
     )
@@ -368,8 +372,36 @@ def test_pairs_are_sure_where_intervals_do_not_overlap() -> None:
     assert sure_pairs([estimate(0, -1, 1), estimate(3, 2, 4), estimate(1.5, 0.5, 2.5), NOTHING]) == [(1, 0)]
 
 
-def test_a_good_comparison_needs_no_caution(comparison: Comparison) -> None:
-    assert describe_cautions(comparison) == []
+def test_a_good_comparison_needs_no_caution_but_that_of_its_sets(comparison: Comparison) -> None:
+    assert describe_cautions(comparison) == [ONE_SET]
+
+
+def test_a_method_of_several_sets_is_spoken_of_as_one() -> None:
+    comparison = make_comparison(num_sets=2)
+    labels = [ranking.label for ranking in comparison.rankings]
+    assert {f"{DM} (set 1)", f"{DM} (set 2)", RANDOM} < set(labels)
+    text = " ".join(describe_findings(comparison))
+    (dm,) = [method for method in comparison.methods if method.label == DM]
+    assert f"{DM} has the highest measured ρ of 4 proxies: {format_estimate(dm.spearman)}" in text
+    assert "40 architectures, mean of 2 sets" in text
+    assert f"standard deviation of {dm.spread:.2f} (2 sets)" in text or f"{DM} {dm.spread:.2f} (2 sets)" in text
+    assert f"{RANDOM} has one set each: what another one would change is taken from the methods with several." in text
+    assert f"± {dm.spread:.2f}" in table_markdown(comparison)
+    (forest,) = CHARTS["forest"](comparison).panels
+    assert [text for _, text in forest.y_axis.ticks or ()][:3] == [
+        f"{DM}, mean of 2 sets", f"{DM} (set 1)", f"{DM} (set 2)"
+    ]  # fmt: skip
+    assert page_html(comparison, [RECORD], title="t").count('<th scope="row">') == 4
+
+
+def test_pairs_are_counted_and_adjusted_for(comparison: Comparison, page: str) -> None:
+    cells = {
+        (row, column): difference(0.1, 0.3, is_sure=(row, column) == (0, 3)) for row in range(4) for column in range(4)
+    }
+    text = " ".join(describe_findings(with_differences(comparison, cells)))
+    assert "1 of 6 pairs differ in ρ" in text
+    assert "Holm’s method" in text
+    assert page.count("p < 0.001") + page.count(" p 0.") + page.count(" p 1.") >= 12
 
 
 def test_cautions_of_a_poor_comparison() -> None:
@@ -391,20 +423,23 @@ def test_a_truth_of_updates_is_shortened(comparison: Comparison) -> None:
 def test_a_truth_for_the_best_only_narrows_the_range() -> None:
     assert describe_cautions(partial_comparison("top:50%")) == [
         "Only 20 of 40 architectures have a truth (chosen as top:50%): all figures are of these alone, and a proxy "
-        "chose them, which narrows their range and lowers every ρ."
+        "chose them, which narrows their range and lowers every ρ.",
+        ONE_SET,
     ]
 
 
 def test_a_weighted_sample_says_what_is_of_the_whole_space() -> None:
     assert describe_cautions(partial_comparison("sample:20", weights=2.0)) == [
         "Only 20 of 40 architectures have a truth (chosen as sample:20): order, differences, precision and ceiling are "
-        "weighted to the whole space; regret and effects of factors are of these alone."
+        "weighted to the whole space; regret and effects of factors are of these alone.",
+        ONE_SET,
     ]
 
 
 def test_missing_and_flagged_trials_are_named(comparison: Comparison) -> None:
     poor = with_ranking(comparison, 1, num_failed=1, num_not_finite=2, num_flagged=4)
     assert describe_cautions(poor) == [
+        ONE_SET,
         "3 architectures of naswot got no score.",
         "4 of naswot diverged or stayed at chance; ranked as measured.",
     ]
