@@ -150,11 +150,44 @@ def _draw_sets(spread: float, rho: float, truth: Array, rng: np.random.Generator
     return found
 
 
+def ceilings(num_draws: int = 40) -> Iterable[Row]:
+    """What a perfect proxy is measured at, and what two estimates say of it."""
+    yield "case", "n", "seeds", "draws", "perfect proxy", "root of reliability", "ceiling", "sd of error"
+    for case in ("plain", "chance", "ties", "unequal", "cluster"):
+        for num_archs, num_seeds in ((36, 3), (60, 2), (150, 3)):
+            rng, found = np.random.default_rng(0), []
+            for _ in range(num_draws):
+                true, scores = draw_truth(case, num_archs, num_seeds, rng)
+                perfect = float(stats.spearmanr(true, scores.mean(axis=1)).statistic)
+                root = np.sqrt(ranking.reliability(scores).value or 0.0)
+                found.append([perfect, root, ranking.ceiling(scores).value or 0.0])
+            values = np.array(found, dtype=float)
+            spread = float((values[:, 2] - values[:, 0]).std())
+            yield case, num_archs, num_seeds, num_draws, *values.mean(axis=0), spread
+
+
+def draw_truth(case: str, num_archs: int, num_seeds: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """True values (A,) and their measurements (A, S): plain; two in five nets at chance; four levels; noise of each
+    net's own size; half of the nets within a fifth of their noise.
+    """
+    normal, is_one = rng.normal(size=num_archs), rng.random(num_archs) < (0.4 if case == "chance" else 0.5)
+    cases: dict[str, tuple[Array, Array | float]] = {
+        "plain": (normal, 0.7),
+        "chance": (np.where(is_one, 0.1, 0.5 + 0.1 * normal), np.where(is_one, 0.005, 0.03)),
+        "ties": (rng.choice([0.3, 0.5, 0.6, 0.7], size=num_archs), 0.03),
+        "unequal": (normal, np.exp(0.8 * rng.normal(size=num_archs) - 0.7)),
+        "cluster": (np.where(is_one, 0.7 + 0.002 * normal, 0.4 + 0.1 * normal), 0.01),
+    }
+    true, noise = cases[case]
+    return true, true[:, None] + np.reshape(noise, (-1, 1)) * rng.normal(size=(num_archs, num_seeds))
+
+
 TABLES: dict[str, Callable[[], Iterable[Row]]] = {
     "differences": differences,
     "unlike": unlike,
     "families": families,
     "sets": sets,
+    "ceilings": ceilings,
 }
 
 

@@ -36,6 +36,7 @@ from nasproxy.ranking import (
     correlate_sets,
     count_of,
     factor_effects,
+    noise_regret,
     precision_at,
     random_regret_curve,
     regret_at,
@@ -89,6 +90,10 @@ class Ranking:
     """Accuracy lost by training only the architecture that the proxy puts first."""
     top_regret: Estimate
     """Accuracy lost by training the proxy's top fraction and keeping the best."""
+    noise_regret: Estimate
+    """Accuracy that a perfect proxy would seem to lose by its first pick: the best measured one is a lucky one."""
+    top_noise_regret: Estimate
+    """The same of its top fraction."""
     regret_curve: tuple[float, ...]
     """Accuracy lost by training the proxy's k best and keeping the best of them, k = 1 to A."""
     cost: ProxyCost
@@ -286,7 +291,7 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
     true, selection = alignment.truth.evaluation_means[rows], scores.selection_means[rows]
     weights = alignment.weights_of(rows)
     count = count_of(top, len(rows) if weights is None else round(float(weights.sum())))
-    num_trained = count_of(top, len(rows))
+    num_trained, truth = count_of(top, len(rows)), alignment.truth.evaluation[rows]
     return Ranking(
         name=trials.name,
         label=trials.info.proxy,
@@ -306,6 +311,8 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
         precision=_noted(alignment, precision_at(selection, true, count, weights=weights, seed=seed)),
         regret=_noted(alignment, regret_at(selection, true, 1, seed=seed), is_weighted=False),
         top_regret=_noted(alignment, regret_at(selection, true, num_trained, seed=seed), is_weighted=False),
+        noise_regret=_noted(alignment, noise_regret(truth, 1, seed=seed), is_weighted=False),
+        top_noise_regret=_noted(alignment, noise_regret(truth, num_trained, seed=seed), is_weighted=False),
         regret_curve=tuple(regret_curve(selection, true).tolist()),
         cost=trials.cost,
         num_failed=trials.count(State.FAILED, State.LOST),

@@ -23,6 +23,7 @@ from nasproxy.ranking.noise import ceiling as ceiling
 from nasproxy.ranking.noise import reliability as reliability
 from nasproxy.ranking.sampling import sample_stratified as sample_stratified
 from nasproxy.ranking.selection import count_of as count_of
+from nasproxy.ranking.selection import noise_regret as noise_regret
 from nasproxy.ranking.selection import precision_at as precision_at
 from nasproxy.ranking.selection import random_regret_curve as random_regret_curve
 from nasproxy.ranking.selection import regret_at as regret_at

@@ -175,20 +175,26 @@ def _regret(comparison: Comparison) -> list[str]:
     if best.regret.value is not None:
         sentences.append(
             f"Training only the first pick of {best.label} loses {_points(best.regret)} of accuracy against the best "
-            f"of the {best.num_archs} architectures with a truth."
+            f"of the {best.num_archs} architectures with a truth{_noise(best.noise_regret)}."
         )
     if best.top_regret.value is not None:
         count = count_of(best.top_fraction, best.num_archs)
         top = format_percent(best.top_fraction)
         sentences.append(
             f"Training its top {top} ({count} with a truth) and keeping the best loses {_points(best.top_regret)}"
-            f"{_random_regret(comparison, count)}."
+            f"{_random_regret(comparison, count)}{_noise(best.top_noise_regret)}."
         )
     return sentences
 
 
 def _points(estimate: Estimate) -> str:
     return f"{format_estimate(estimate, scale=100, digits=1)} percentage points"
+
+
+def _noise(lost: Estimate) -> str:
+    if lost.value is None:
+        return "; how much of it is the truth's seed noise is unknown"
+    return f"; a perfect proxy would seem to lose {100 * lost.value:.1f}, by the truth's seed noise alone"
 
 
 def _random_regret(comparison: Comparison, count: int) -> str:

@@ -57,7 +57,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (
             ["compare", "--proxies", "params,flops", "--combine", "fitted", "--truth-for", "sample:7"],
             2,
-            "a fitted combination needs 8 or more",
+            "a fitted combination needs 20 or more",
         ),
         (["compare", "--preset", "table-5"], 2, "unknown preset 'table-5': did you mean 'table5'?"),
         (["compare", "--proxies", "params", "per_method={dm={steps=5}}"], 2, "per_method names dm, which"),

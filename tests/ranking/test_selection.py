@@ -67,6 +67,17 @@ def test_selection_has_an_interval_around_its_value() -> None:
         assert estimate.num_archs == 40
 
 
+def test_regret_by_noise_needs_seeds_and_falls_with_the_number_trained() -> None:
+    truth = np.random.default_rng(0).normal(size=(20, 3))
+    values = [ranking.noise_regret(truth, count).value for count in (1, 5, 20)]
+    assert values[0] is not None
+    assert values[1] is not None
+    assert values[0] > values[1] > 0
+    assert values[2] == 0
+    assert ranking.noise_regret(truth[:, :1], 1) == Estimate(None, None, None, 20, note="one seed")
+    assert ranking.noise_regret(truth[:, 0], 1) == Estimate(0, 0, 0, 20, note="without seed noise")
+
+
 def test_whole_space_selected_has_precision_one_and_no_regret() -> None:
     proxy, truth = np.random.default_rng(0).normal(size=(2, 12))
     for count in (12, 99):
@@ -258,7 +269,7 @@ def test_prediction_of_an_arch_with_a_truth_does_not_see_it() -> None:
         (
             np.ones((2, 9)),
             [*range(7), np.nan, np.nan],
-            "7 architectures have a truth, too few to fit to; train at least 8",
+            "7 architectures have a truth, too few to fit to; train at least 20",
         ),
         (np.ones((2, 9)), [1.0] * 8, r"shape \(9,\)"),
         (np.ones(9), [1.0] * 9, r"shape \(P, A\)"),

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.statistics import draw
+from benchmarks.statistics import draw, draw_truth
 from nasproxy import ranking
 from nasproxy.ranking import difference, selection
 from nasproxy.ranking.jackknife import CORRELATIONS, correlation_interval
@@ -126,6 +126,37 @@ def test_reliability_and_ceiling_are_recovered() -> None:
     assert ceiling_mean == pytest.approx(_spearman_of(np.sqrt(share)), abs=0.02)
 
 
+@pytest.mark.parametrize("case", ["chance", "ties", _slow("plain")])
+@pytest.mark.parametrize(("num_archs", "num_seeds"), [(60, 2), (36, 3)])
+def test_ceiling_is_what_a_perfect_proxy_is_measured_at(num_archs: int, num_seeds: int, case: str) -> None:
+    """Nets at chance or levels of accuracy: true values that tie."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(25):
+        true, scores = draw_truth(case, num_archs, num_seeds, rng)
+        perfect = float(stats.spearmanr(true, scores.mean(axis=1)).statistic)
+        found.append(
+            [_gap(ranking.ceiling(scores).value, perfect), (ranking.reliability(scores).value or 0) ** 0.5 - perfect]
+        )
+    error, classical = np.mean(found, axis=0)
+    assert abs(error) < 0.02
+    assert case == "plain" or classical > 0.012
+
+
+@pytest.mark.parametrize("num_seeds", [3, 5])
+def test_regret_of_a_perfect_proxy_is_known_from_the_seeds(num_seeds: int) -> None:
+    """Points of accuracy: true values of sd 1.5, seeds of sd 0.8."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(30):
+        true = 1.5 * rng.normal(size=40)
+        truth = true[:, None] + 0.8 * rng.normal(size=(40, num_seeds))
+        measured = ranking.regret_curve(true, truth)[0]
+        found.append([_gap(ranking.noise_regret(truth, 1).value, measured), measured])
+    error, measured = np.mean(found, axis=0)
+    assert measured > 0.06
+    assert abs(error) < 0.15
+
+
 def test_weighted_sample_recovers_the_correlation_of_the_space() -> None:
     rng = np.random.default_rng(0)
     weighted, plain, covered = [], [], []
@@ -173,7 +204,7 @@ def test_weighted_ceiling_of_a_sample_is_that_of_the_space() -> None:
             estimates = (ranking.ceiling(truth[chosen], weights=weights), ranking.ceiling(truth[chosen]))
             errors.append([_gap(estimate.value, of_space) for estimate in estimates])
     weighted_error, plain_error = np.mean(errors, axis=0)
-    assert abs(weighted_error) < 0.006
+    assert abs(weighted_error) < 0.008
     assert plain_error > 0.011
 
 

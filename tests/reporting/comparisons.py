@@ -83,7 +83,7 @@ def make_comparison(
     noise = generator.normal(0, 1, (num_archs, 5))
     dm = make_info("cifar10-convnet720-dm-50", "cifar10-convnet720-dm-50", num_seeds=5)
     naswot = make_info("naswot", "naswot", score_name="naswot", num_seeds=5)
-    proxies = (
+    proxies: tuple[Trials, ...] = (
         make_trials(
             replace(dm, cost=replace(dm.cost, condense_seconds=4300.0)),
             archs, 0.25 + 0.4 * merit[:, None] + 0.012 * noise + 0.01 * noise[:, :1],

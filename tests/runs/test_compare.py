@@ -170,11 +170,11 @@ def test_searches_are_reported_without_a_comparison_and_combined(compared: Shell
         run.meta["created"]: run.name for run in list_runs(compared.cwd / "runs") if run.meta["command"] == "search"
     }
     *proxies, truth = [name for _, name in sorted(runs.items())][:4]
-    combined = compared.json("combine", *proxies, "--how", "fitted", "--truth", truth, "--name", "mixed")
+    combined = compared.json("combine", *proxies, "--how", "average", "--name", "mixed")
     assert combined["num_trials"] == 8
     result = compared.json("report", *proxies, "mixed", "--truth", truth, "--top", "50%")
-    assert [row["label"] for row in rows_of(compared.cwd / result["table"])].count("fitted of 3 proxies") == 1
-    assert "fitted of 3 proxies" in (compared.cwd / result["report"]).read_text()
+    assert [row["label"] for row in rows_of(compared.cwd / result["table"])].count("average of 3 proxies") == 1
+    assert "average of 3 proxies" in (compared.cwd / result["report"]).read_text()
     assert compared.json("rank", "mixed", "--truth", truth, "--top", "50%")[0]["num_archs"] == 8
     assert compared.json("show", "mixed")["config"]["combine"]["runs"] == proxies
     done = compared.run("search", "--proxy", "params", "--archs", "top:mixed:2", "--name", "best-of-mixed")
