@@ -256,9 +256,9 @@ def test_combination_finds_the_proxy_that_works_and_predicts_the_others() -> Non
 
 def test_prediction_of_an_arch_with_a_truth_does_not_see_it() -> None:
     rng = np.random.default_rng(1)
-    truth, scores = rng.normal(size=8), rng.normal(size=(3, 8))
+    truth, scores = rng.normal(size=24), rng.normal(size=(3, 24))
     fitted = ranking.fit_combination(scores, truth)
-    ranks = stats.norm.ppf((stats.rankdata(scores, axis=1) - 0.5) / 8)
+    ranks = stats.norm.ppf((stats.rankdata(scores, axis=1) - 0.5) / 24)
     in_sample = np.asarray(fitted.weights) @ ranks
     assert not np.allclose(in_sample, fitted.predictions)
 
