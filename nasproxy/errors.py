@@ -88,9 +88,14 @@ class ArchError(NasproxyError):
     exit_code = 3
 
 
+MAX_CHOICES = 100
+"""Choices that an error names before it leaves off."""
+
+
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> SettingsError:
-    """The error for a name that is none of `choices`: names the nearest one, then all of them."""
+    """The error for a name that is none of `choices`: names the nearest one, then all of them, or the first of many."""
     known = sorted(choices)
     nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    return SettingsError(f"unknown {kind} {str(name)!r}: {hint}choose from {', '.join(known)}")
+    shown = known if len(known) <= MAX_CHOICES else [*known[:3], f"... ({len(known):,} in all)"]
+    return SettingsError(f"unknown {kind} {str(name)!r}: {hint}choose from {', '.join(shown)}")

@@ -13,8 +13,19 @@ A space is a TOML file:
     depth = 4
     pooling = ["max", "avg"]                          # a list means any of these
 
+Three more functions are optional, for spaces whose factors say the same in several ways, or that are large:
+
+    canonical = "module:function"                     # factors -> a form that equal networks share
+    alias = "module:function"                         # id that people know -> factors, or None
+    costs = "module:function"                         # (arch, image_shape, num_classes) -> (parameters, FLOPs)
+
+`canonical` returns anything hashable; of architectures with one form the first stands for all, whichever of them is
+named. It raises `ArchError` for what is no part of the space, with the reason. `alias` is asked about every id that is
+none of ours, wherever ids are read, and may raise `ArchError` too. `costs` replaces counting on a built net.
+
 The builder is `build(arch, image_shape, num_classes) -> torch.nn.Module`; it may raise `ArchError` for an architecture
-that does not fit the images. This module imports no torch: builders are imported when the first net is built.
+that does not fit the images. This module imports no torch: builders are imported when the first net is built; what
+`canonical` and `alias` name should import none either.
 """
 
 import importlib
@@ -22,8 +33,9 @@ import importlib.util
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from itertools import product
 from pathlib import Path
@@ -32,7 +44,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from nasproxy.config import read_toml
-from nasproxy.errors import SpaceError, unknown_name
+from nasproxy.errors import ArchError, SettingsError, SpaceError, unknown_name
 from nasproxy.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -40,6 +52,8 @@ if TYPE_CHECKING:
 
 FactorValue = str | int | float | bool
 Builder = Callable[["Arch", tuple[int, int, int], int], "nn.Module"]
+CountCosts = Callable[["Arch", tuple[int, int, int], int], tuple[int, int]]
+"""(arch, image shape (C, H, W), number of classes) -> parameters and FLOPs, a multiply-add counted as two."""
 
 RESERVED = frozenset(
     {
@@ -66,8 +80,13 @@ _KEYS: dict[str, tuple[type, str]] = {
     "arch_id": (str, "text"),
     "factors": (dict, "a table of lists"),
     "exclude": (list, "a list of tables"),
+    "canonical": (str, "text"),
+    "alias": (str, "text"),
+    "costs": (str, "text"),
 }
 """What a space file may hold."""
+_FUNCTIONS = ("builder", "canonical", "alias", "costs")
+"""Keys that name functions."""
 
 
 def sort_values(values: Iterable[FactorValue]) -> list[FactorValue]:
@@ -83,6 +102,8 @@ class Arch:
     factors: Mapping[str, FactorValue] = field(compare=False)
     builder: str
     """Import path of the builder: `module:function` or `/absolute/file.py:function`."""
+    costs: str | None = field(default=None, compare=False)
+    """Import path of what counts parameters and FLOPs without a net; None: they are counted on a built one."""
 
 
 @dataclass(frozen=True)
@@ -94,30 +115,55 @@ class SearchSpace:
     builder: str
     arch_id: str
     exclude: tuple[Mapping[str, tuple[FactorValue, ...]], ...] = ()
+    canonical: str | None = None
+    """Import path of the form that equal networks share; None: no two architectures are equal."""
+    alias: str | None = None
+    """Import path of the factors behind an id that people know; None: there are no such ids."""
+    costs: str | None = None
+    """Import path of what counts parameters and FLOPs without a net; None: they are counted on a built one."""
     source: str | None = field(default=None, compare=False)
     """Name or absolute path that `load_space` finds it by; None: it was made in memory."""
 
     def archs(self) -> list[Arch]:
         """All architectures, the last factor varying fastest."""
-        combinations = (dict(zip(self.factors, values, strict=True)) for values in product(*self.factors.values()))
-        return [self.arch(factors) for factors in combinations if not self._excludes(factors)]
+        return list(self._content.archs)
+
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Id -> reason, of what the factors span and `canonical` refuses."""
+        return self._content.left_out
 
     def arch(self, factors: Mapping[str, FactorValue]) -> Arch:
-        """The architecture with these factor values."""
-        return Arch(id=self.arch_id.format_map(dict(factors)), factors=dict(factors), builder=self.builder)
+        """The architecture with these factor values, whether or not another one stands for it."""
+        return Arch(self.arch_id.format_map(factors), dict(factors), self.builder, self.costs)
 
-    def pick(self, ids: Iterable[str]) -> list[Arch]:
-        """The architectures of these ids, in their order.
+    def standing_for(self, arch_id: str) -> Arch | None:
+        """The architecture of one of our ids, or the equal one that stands for it; None: it is not in the space."""
+        return self._content.standing.get(arch_id)
+
+    def find(self, arch_id: str) -> Arch:
+        """The architecture of an id: ours, or one that people know (`alias`); an equal one where that stands for it.
 
         Raises:
-            SettingsError: an id that is not in the space (the nearest is named).
+            SettingsError: an id that is not in the space: the nearest is named, or why it is left out.
         """
-        known = {arch.id: arch for arch in self.archs()}
-        wanted = list(dict.fromkeys(ids))
-        for arch_id in wanted:
-            if arch_id not in known:
-                raise unknown_name(f"architecture of space {self.name}", arch_id, known)
-        return [known[arch_id] for arch_id in wanted]
+        own_id = arch_id if self.standing_for(arch_id) else self._own_id(arch_id)
+        if own_id in self.left_out:
+            raise SettingsError(
+                f"{arch_id!r} is left out of space {self.name}: {self.left_out[own_id]}; choose another architecture"
+            )
+        found = self.standing_for(own_id)
+        if found is None:
+            raise unknown_name(f"architecture of space {self.name}", arch_id, (arch.id for arch in self._content.archs))
+        return found
+
+    def pick(self, ids: Iterable[str]) -> list[Arch]:
+        """The architectures of these ids, each once, in their order; ids are read as by `find`.
+
+        Raises:
+            SettingsError: an id that is not in the space (the nearest is named, or why it is left out).
+        """
+        return list(dict.fromkeys(self.find(arch_id) for arch_id in ids))
 
     def shuffled(self, seed: int) -> list[Arch]:
         """All architectures in a random order that depends on the seed only."""
@@ -127,16 +173,65 @@ class SearchSpace:
 
     def content_hash(self) -> str:
         """32 hex digits that depend on every architecture and on the builder (a file: its content), not on places."""
-        module, _, function = self.builder.rpartition(":")
-        source = Path(module).read_text(encoding="utf-8") if module.endswith(".py") else module
-        archs = [[arch.id, arch.factors] for arch in self.archs()]
-        return blake2b(json.dumps([function, source, archs]).encode(), digest_size=16).hexdigest()
+        return self._hash
 
     def __len__(self) -> int:
-        return len(self.archs())
+        return len(self._content.archs)
 
-    def _excludes(self, factors: Mapping[str, FactorValue]) -> bool:
-        return any(all(factors[name] in values for name, values in rule.items()) for rule in self.exclude)
+    def _own_id(self, arch_id: str) -> str:
+        """Our id for one that people know; others as they are."""
+        if self.alias is None:
+            return arch_id
+        try:
+            factors = _load_function("alias", self.alias)(arch_id)
+        except ArchError as error:
+            raise SettingsError(f"space {self.name}: {error}") from None
+        return arch_id if factors is None else self.arch(factors).id
+
+    @cached_property
+    def _content(self) -> "_Content":
+        canonical = None if self.canonical is None else _load_function("canonical", self.canonical)
+        content, first = _Content(), dict[Hashable, Arch]()
+        for factors in self._combinations():
+            arch = self.arch(factors)
+            if arch.id in content.standing or arch.id in content.left_out:
+                content.repeated.append(arch.id)
+            try:
+                form = arch.id if canonical is None else canonical(factors)
+            except ArchError as error:
+                content.left_out[arch.id] = str(error)
+                continue
+            standing = first.setdefault(form, arch)
+            if standing is arch:
+                content.archs.append(arch)
+            content.standing[arch.id] = standing
+        return content
+
+    @cached_property
+    def _hash(self) -> str:
+        module, _, function = self.builder.rpartition(":")
+        source = Path(module).read_text(encoding="utf-8") if module.endswith(".py") else module
+        archs = [[arch.id, arch.factors] for arch in self._content.archs]
+        return blake2b(json.dumps([function, source, archs]).encode(), digest_size=16).hexdigest()
+
+    def _combinations(self) -> Iterator[dict[str, FactorValue]]:
+        for values in product(*self.factors.values()):
+            factors = dict(zip(self.factors, values, strict=True))
+            if not any(all(factors[name] in allowed for name, allowed in rule.items()) for rule in self.exclude):
+                yield factors
+
+
+@dataclass(frozen=True)
+class _Content:
+    """The architectures of a space, worked out once."""
+
+    archs: list[Arch] = field(default_factory=list)
+    standing: dict[str, Arch] = field(default_factory=dict)
+    """Id -> the architecture itself, or the equal one that stands for it."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Id -> reason."""
+    repeated: list[str] = field(default_factory=list)
+    """Ids that several combinations of factors have."""
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
@@ -155,7 +250,7 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         path = shipped[str(name_or_path)]
     else:
         source = str(path.resolve())
-    return replace(_parse_space(read_toml(path), path), source=source)
+    return _parse_space(read_toml(path), path, source)
 
 
 def list_spaces() -> dict[str, Path]:
@@ -181,15 +276,29 @@ def load_builder(path: str) -> Builder:
     Raises:
         SpaceError: not of that form, or cannot be imported.
     """
+    builder: Builder = _load_function("builder", path)
+    return builder
+
+
+def load_costs(path: str) -> CountCosts:
+    """The function behind the import path of an architecture's `costs`.
+
+    Raises:
+        SpaceError: not of that form, or cannot be imported.
+    """
+    count: CountCosts = _load_function("costs", path)
+    return count
+
+
+def _load_function(key: str, path: str) -> Any:
     module_name, colon, function_name = path.rpartition(":")
     if not colon:
-        raise SpaceError(f"builder {path!r} is no import path: write module:function or file.py:function")
+        raise SpaceError(f"{key} {path!r} is no import path: write module:function or file.py:function")
     try:
         module = _import_file(Path(module_name)) if module_name.endswith(".py") else _import_module(module_name)
-        builder: Builder = getattr(module, function_name)
+        return getattr(module, function_name)
     except Exception as error:  # a user's file may raise anything on import
-        raise SpaceError(f"builder {path!r} cannot be imported: {error}; check the path and its imports") from error
-    return builder
+        raise SpaceError(f"{key} {path!r} cannot be imported: {error}; check the path and its imports") from error
 
 
 def _import_module(name: str) -> Any:
@@ -210,34 +319,37 @@ def _import_file(path: Path) -> Any:
     return sys.modules[name]
 
 
-def _parse_space(content: dict[str, Any], path: Path) -> SearchSpace:
+def _parse_space(content: dict[str, Any], path: Path, source: str) -> SearchSpace:
     problems = _problems_of(content)
     if problems:
         raise SpaceError(f"search space {path}: {'; '.join(problems)}")
     factors = {name: tuple(values) for name, values in content["factors"].items()}
-    module, colon, function = content["builder"].rpartition(":")
-    if module.endswith(".py"):
-        module = str((path.parent / module).resolve())
     space = SearchSpace(
         name=content.get("name", path.stem),
         factors=factors,
-        builder=f"{module}{colon}{function}",
         arch_id=content.get("arch_id", "-".join(f"{name}={{{name}}}" for name in factors)),
         exclude=tuple({name: _as_tuple(value) for name, value in rule.items()} for rule in content.get("exclude", [])),
+        source=source,
+        **{key: _from_folder(content[key], path.parent) for key in _FUNCTIONS if key in content},
     )
     try:
-        ids = [arch.id for arch in space.archs()]
+        repeated = space._content.repeated[:1]
     except ValueError as error:
         raise SpaceError(f"search space {path}: arch_id {space.arch_id!r} does not fit its factors: {error}") from None
-    if len(set(ids)) < len(ids):
-        twice = next(arch_id for arch_id in ids if ids.count(arch_id) > 1)
-        raise SpaceError(f"search space {path}: arch_id gives {twice!r} twice; name every factor in arch_id")
-    if len(ids) != content["size"]:
+    if repeated:
+        raise SpaceError(f"search space {path}: arch_id gives {repeated[0]!r} twice; name every factor in arch_id")
+    if len(space) != content["size"]:
         raise SpaceError(
-            f"search space {path}: declares size = {content['size']} but its factors span {len(ids)} architectures; "
+            f"search space {path}: declares size = {content['size']} but its factors span {len(space)} architectures; "
             "correct one of them"
         )
     return space
+
+
+def _from_folder(import_path: str, folder: Path) -> str:
+    """An import path whose file is looked for beside the space."""
+    module, colon, function = import_path.rpartition(":")
+    return f"{(folder / module).resolve() if module.endswith('.py') else module}{colon}{function}"
 
 
 def _problems_of(content: dict[str, Any]) -> list[str]:
@@ -250,8 +362,11 @@ def _problems_of(content: dict[str, Any]) -> list[str]:
     ]
     if wrong:
         return problems + wrong
-    if ":" not in content.get("builder", ":"):
-        problems.append(f"builder {content['builder']!r} is no import path: write module:function or file.py:function")
+    problems += [
+        f"{key} {content[key]!r} is no import path: write module:function or file.py:function"
+        for key in _FUNCTIONS
+        if ":" not in content.get(key, ":")
+    ]
     factors = content.get("factors", {})
     for name, values in factors.items():
         if name in RESERVED:

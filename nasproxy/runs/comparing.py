@@ -111,10 +111,8 @@ class ComparisonPlan:
         data = data or load_images(settings=config.images, progress=place.listener.progress)
         is_begun = resume is not None and resume.archs_path.is_file()
         arch_ids = read_lines(resume.archs_path) if resume and is_begun else read_arch_ids(settings.archs, place.root)
-        experiment = Experiment(
-            place, config, data, space, RunIndex.of(place), None if arch_ids is None else tuple(arch_ids)
-        )
-        space.pick(arch_ids or ())
+        picked = None if arch_ids is None else tuple(arch.id for arch in space.pick(arch_ids))
+        experiment = Experiment(place, config, data, space, RunIndex.of(place), picked)
         pieces: list[Piece] = []
         scored: dict[str, Trials] = {}
         for proxy in settings.proxies:

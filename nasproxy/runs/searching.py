@@ -4,7 +4,8 @@ import contextlib
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, replace
+from functools import cached_property
 
 from nasproxy.config import SearchConfig
 from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
@@ -65,6 +66,8 @@ def run_search(
     arch_ids = _arch_ids_of(resume)
     if arch_ids is None:
         arch_ids = given.arch_ids if given.arch_ids is not None else read_arch_ids(settings.archs, place.root)
+    if arch_ids is not None:  # people may call architectures otherwise than we do
+        arch_ids = [arch.id for arch in space.pick(arch_ids)]
     plan = plan_search(space, proxy, data, config, arch_ids, given.costs)
     for arch_id, reason in list(plan.costs.left_out.items())[:1]:
         place.listener.say(f"{len(plan.costs.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
@@ -83,7 +86,7 @@ def run_search(
             if arch_ids is not None:  # the run that they were the best of may go on
                 write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in arch_ids))
             run.log(f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(done)} done before")
-            tally = _Tally(dict(done.by_id), plan, place.listener)
+            tally = _Tally(done, plan, place.listener)
             trials = run_plan(
                 plan, store, done=done, retry_failed=retry_failed, log_path=run.log_path, on_trial=tally.add
             )
@@ -102,30 +105,44 @@ def run_search(
 class _Tally:
     """Counts trials for the progress line."""
 
-    trials: dict[str, Trial]
-    """By architecture id."""
+    done: InitVar[Trials]
+    """Those of an earlier part of the search."""
     plan: Plan
     listener: Listener
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, done: Trials) -> None:
+        self.trials: dict[str, Trial] = {}
+        self.best: Trial | None = None
+        self.failed: set[str] = set()
+        self.sizes = {arch.id: self.plan.size_of(arch) for arch in self.plan.archs}
+        self.work = 0.0
+        for trial in done:
+            self._count(trial)
         self._show()
 
     def add(self, trial: Trial) -> None:
-        self.trials[trial.arch_id] = trial
+        self._count(trial)
         if not trial.is_ranked:
             self.listener.say(f"{trial.state}: {trial.arch_id}: {trial.reason}")
         self._show()
 
+    def _count(self, trial: Trial) -> None:
+        if trial.arch_id not in self.trials:  # not tried before
+            self.work += self.sizes.get(trial.arch_id, 0)
+        self.trials[trial.arch_id] = trial
+        self.failed.discard(trial.arch_id)
+        if trial.state in (State.FAILED, State.LOST):
+            self.failed.add(trial.arch_id)
+        if trial.is_ranked and (self.best is None or trial.selection_score > self.best.selection_score):
+            self.best = trial
+
     def _show(self) -> None:
-        ranked = [trial for trial in self.trials.values() if trial.is_ranked]
-        best = max(ranked, key=lambda trial: trial.selection_score, default=None)
-        note = f"best {self._show_score(best)} {best.arch_id}, " if best else ""
-        num_failed = sum(trial.state in (State.FAILED, State.LOST) for trial in self.trials.values())
+        note = f"best {self._show_score(self.best)} {self.best.arch_id}, " if self.best else ""
         self.listener.progress(
             "searching",
             len(self.trials),
             self.plan.num_trials,
-            f"{note}{num_failed} failed",
+            f"{note}{len(self.failed)} failed",
             work=self._work_done(),
         )
 
@@ -135,11 +152,14 @@ class _Tally:
 
     def _work_done(self) -> float | None:
         """By FLOPs, where it is known which architectures will be tried, and what each costs."""
-        sizes = {arch.id: self.plan.size_of(arch) for arch in self.plan.archs}
-        total = sum(sizes.values())
-        if self.plan.num_trials < len(sizes) or math.isinf(total):
+        if self.plan.num_trials < len(self.sizes) or math.isinf(self.total_work):
             return None
-        return sum(sizes[arch_id] for arch_id in self.trials if arch_id in sizes) / total
+        return self.work / self.total_work
+
+    @cached_property
+    def total_work(self) -> float:
+        """FLOPs of all architectures, of one image each."""
+        return sum(self.sizes.values())
 
 
 def _arch_ids_of(run: RunDir | None) -> Sequence[str] | None:

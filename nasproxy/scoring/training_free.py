@@ -17,11 +17,11 @@ from torch import nn
 from nasproxy.device import synchronize
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.scoring.batch import Batch
-from nasproxy.scoring.costs import count_flops, count_params
+from nasproxy.scoring.costs import Costs, count_flops, count_params, measure_costs
 from nasproxy.scoring.gradients import fisher, grad_norm, grasp, snip, synflow, zico
 from nasproxy.scoring.separation import jacob_cov, naswot
 from nasproxy.seeding import derive_seed
-from nasproxy.space import Arch, build
+from nasproxy.space import Arch
 from nasproxy.training import make_net, seeded_torch
 
 
@@ -37,8 +37,13 @@ class TrainingFreeScore:
     """N."""
     num_batches: int = 1
     """B; 0 where only the image shape matters: the score gets one blank image."""
-    is_counted: bool = False
-    """Whether it only counts: net and image are on the meta device, nothing is computed."""
+    count: Callable[[Costs], int] | None = None
+    """The same score from what an architecture costs: no net of it is made, nothing is computed."""
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether nothing is computed."""
+        return self.count is not None
 
     def __call__(self, net: nn.Module, batches: Sequence[Batch]) -> float:
         """The score of a fresh net; higher is better. Net and batches are not modified.
@@ -90,15 +95,14 @@ def score_nets(
     Raises:
         ArchError: the architecture does not fit the images.
     """
+    if score.count is not None:
+        started = time.perf_counter()
+        counted = float(score.count(measure_costs(arch, drawn.image_shape, drawn.num_classes)))
+        return (counted,) * num_seeds, time.perf_counter() - started
     scores, seconds = [], 0.0
     for repeat in range(num_seeds):
-        if score.is_counted:
-            with torch.device("meta"):
-                net = build(arch, drawn.image_shape, drawn.num_classes)
-                batches = [Batch(torch.empty(1, *drawn.image_shape), torch.empty(1))]
-        else:
-            net = make_net(arch, drawn, derive_seed(seed, arch.id, repeat, "init"))
-            batches = score.batches(drawn, repeat)
+        net = make_net(arch, drawn, derive_seed(seed, arch.id, repeat, "init"))
+        batches = score.batches(drawn, repeat)
         synchronize(drawn.device)
         started = time.perf_counter()
         with seeded_torch(derive_seed(seed, arch.id, repeat, "torch"), drawn.device):
@@ -118,14 +122,14 @@ SCORES: dict[str, TrainingFreeScore] = {
         "number of parameters",
         "a count",
         num_batches=0,
-        is_counted=True,
+        count=lambda costs: costs.num_params,
     ),
     "flops": TrainingFreeScore(
         lambda net, batches: count_flops(net, batches[0].images),
         "FLOPs of the forward pass of one image",
         "a count",
         num_batches=0,
-        is_counted=True,
+        count=lambda costs: costs.flops,
     ),
     "grad_norm": TrainingFreeScore(
         _mean_over_batches(grad_norm),

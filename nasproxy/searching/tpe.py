@@ -36,7 +36,8 @@ def propose_tpe(
         if len(proposed) == count or not open_archs:
             break
         asked = study.ask(make_distributions(space.factors))
-        arch = open_archs.pop(space.arch(asked.params).id, None)
+        standing = space.standing_for(space.arch(asked.params).id)
+        arch = open_archs.pop(standing.id, None) if standing else None
         if arch is not None:
             proposed.append(arch)
     return proposed + list(open_archs.values())[: count - len(proposed)]
