@@ -43,7 +43,9 @@ def mlps(tmp_path: Path) -> SearchSpace:
     return load_space(_write(tmp_path, MLPS))
 
 
-@pytest.mark.parametrize(("name", "size"), [("convnet720", 720), ("convnet-mini", 24)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("convnet720", 720), ("convnet-mini", 24), ("nasbench201", 6_461), ("nasbench-macro", 3_969)]
+)
 def test_shipped_space_has_its_size_and_unique_ids(name: str, size: int) -> None:
     space = load_space(name)
     assert space.name == name
@@ -118,6 +120,94 @@ def test_name_and_arch_id_have_defaults(tmp_path: Path) -> None:
     assert space.archs()[0].id == "a=1-b=x"
 
 
+PAIRS_FILE = """
+from nasproxy.errors import ArchError
+
+def build(arch, image_shape, num_classes):
+    raise AssertionError("built")
+
+def canonical(factors):
+    if factors["a"] == factors["b"] == 3:
+        raise ArchError("3 and 3 are too much")
+    return frozenset(factors.values())
+
+def alias(text):
+    if not text.startswith("pair "):
+        return None
+    if text.count(",") != 1:
+        raise ArchError(f"{text!r} is no pair; write 'pair 1,2'")
+    return dict(zip("ab", map(int, text.removeprefix("pair ").split(","))))
+
+def costs(arch, image_shape, num_classes):
+    return arch.factors["a"] * num_classes, image_shape[0]
+"""
+PAIRS = """
+size = 5
+builder = "pairs.py:build"
+canonical = "pairs.py:canonical"
+alias = "pairs.py:alias"
+costs = "pairs.py:costs"
+arch_id = "{a}{b}"
+[factors]
+a = [1, 2, 3]
+b = [1, 2, 3]
+"""
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> SearchSpace:
+    (tmp_path / "pairs.py").write_text(PAIRS_FILE, encoding="utf-8")
+    return load_space(_write(tmp_path, PAIRS))
+
+
+def test_of_equal_architectures_the_first_stands_for_all(pairs: SearchSpace) -> None:
+    assert [arch.id for arch in pairs.archs()] == ["11", "12", "13", "22", "23"]
+    assert [arch.id for arch in pairs.pick(["21", "12", "32", "11"])] == ["12", "23", "11"]
+    found = pairs.standing_for("31")
+    assert found is not None
+    assert (found.id, found.factors) == ("13", {"a": 1, "b": 3})
+    assert pairs.standing_for("33") is None
+
+
+def test_what_the_canonical_form_refuses_is_left_out_with_its_reason(pairs: SearchSpace) -> None:
+    assert pairs.left_out == {"33": "3 and 3 are too much"}
+    for arch_id in ("33", "pair 3,3"):
+        with pytest.raises(
+            SettingsError, match=f"'{arch_id}' is left out of space space: 3 and 3 are too much; choose"
+        ):
+            pairs.pick([arch_id])
+
+
+def test_an_id_that_people_know_is_read_wherever_ids_are(pairs: SearchSpace) -> None:
+    assert [arch.id for arch in pairs.pick(["pair 3,1", "22", "pair 2,2"])] == ["13", "22"]
+    with pytest.raises(SettingsError, match=r"space space: 'pair 3' is no pair; write 'pair 1,2'"):
+        pairs.find("pair 3")
+    with pytest.raises(SettingsError, match=r"unknown architecture of space space 'pair 3,4'.*choose from 11, 12"):
+        pairs.find("pair 3,4")
+    with pytest.raises(SettingsError, match="unknown architecture of space space '44'"):
+        pairs.find("44")
+
+
+def test_the_content_hash_is_of_the_architectures_that_stand(pairs: SearchSpace, tmp_path: Path) -> None:
+    again = load_space(_write(tmp_path, PAIRS.replace("pairs.py:canonical", f"{tmp_path}/pairs.py:canonical")))
+    assert again.content_hash() == pairs.content_hash()
+    everything = load_space(_write(tmp_path, PAIRS.replace("size = 5", "size = 9").replace("canonical", "#canonical")))
+    assert len(everything) == 9
+    assert everything.content_hash() != pairs.content_hash()
+
+
+def test_a_function_that_cannot_be_imported_is_named_with_its_key(tmp_path: Path) -> None:
+    (tmp_path / "pairs.py").write_text(PAIRS_FILE, encoding="utf-8")
+    with pytest.raises(SpaceError, match=r"canonical '.*pairs.py:nothing' cannot be imported: .*nothing"):
+        load_space(_write(tmp_path, PAIRS.replace("pairs.py:canonical", "pairs.py:nothing")))
+
+
+def test_an_error_that_could_name_thousands_names_a_few() -> None:
+    with pytest.raises(SettingsError, match=r"choose from 33-333-333, .*\.\.\. \(3,969 in all\)$") as caught:
+        load_space("nasbench-macro").pick(["33-333-33x"])
+    assert len(str(caught.value)) < 200
+
+
 def test_builder_file_beside_the_space_builds_nets(mlps: SearchSpace, tmp_path: Path) -> None:
     arch = mlps.pick(["u5-l2-True"])[0]
     assert arch.builder == f"{tmp_path / 'builder.py'}:build"
@@ -170,11 +260,14 @@ def test_builder_in_a_module_is_imported() -> None:
         ('size = 1\nbuilder = "m:f"\narch_id = "{a:q}"\n[factors]\na = [1]', ["arch_id"]),
         ('size = 1\nbuilder = "m:f"\nexclude = 3\n[factors]\na = [1]', ["exclude"]),
         ('size = 1\nbuilder = "m:f"\nexclude = [3]\n[factors]\na = [1]', ["exclude"]),
+        ('size = 1\nbuilder = "m:f"\nalias = "f"\n[factors]\na = [1]', ["alias 'f' is no import path: write module:f"]),
+        ('size = 1\nbuilder = "m:f"\ncanonical = 3\n[factors]\na = [1]', ["'canonical' must be text"]),
     ],
     ids=[
         "everything at once", "reserved factor", "empty file",
         "size", "repeated id", "factors no table", "builder no text",
         "arch_id no text", "arch_id unclosed", "arch_id format", "exclude no list", "exclude no tables",
+        "alias no path", "canonical no text",
     ],
 )  # fmt: skip
 def test_space_file_that_contradicts_itself_names_every_problem(text: str, problems: list[str], tmp_path: Path) -> None:

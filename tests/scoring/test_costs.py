@@ -1,3 +1,6 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -53,3 +56,17 @@ def test_measuring_draws_no_random_number() -> None:
 def test_net_that_does_not_fit_is_an_arch_error() -> None:
     with pytest.raises(ArchError, match="w8-d4-none-relu-avg"):
         measure_costs(parse_arch("w8-d4-none-relu-avg"), (3, 8, 8), 2)
+
+
+def test_a_space_may_count_without_a_net(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "def count(arch, image_shape, num_classes):\n    return arch.factors['a'] * num_classes, image_shape[0]\n"
+    )
+    arch = Arch("x", {"a": 7}, "no.such:builder", f"{tmp_path / 'own.py'}:count")
+    assert measure_costs(arch, COLOUR, 10) == Costs(num_params=70, flops=3)
+
+
+def test_the_whole_of_a_large_space_is_counted_without_a_net() -> None:
+    """Planning asks for every architecture: 6,461 nets would take minutes, the formula takes less than a second."""
+    archs = [replace(arch, builder="no.such:builder") for arch in load_space("nasbench201").archs()]
+    assert len({measure_costs(arch, COLOUR, 10) for arch in archs}) == 28

@@ -1,7 +1,7 @@
 import math
 
 from nasproxy.searching.tpe import propose_tpe
-from nasproxy.space import Arch, SearchSpace
+from nasproxy.space import Arch, SearchSpace, load_space
 from nasproxy.trials import Rung, State, Trial
 
 
@@ -50,3 +50,13 @@ def test_tpe_proposes_only_untried_candidates_until_none_is_left(mini_space: Sea
         assert not set(ids) & {trial.arch_id for trial in history}
         history += [_trial(arch, len(arch.id) / 100) for arch in proposed]
     assert sorted(trial.arch_id for trial in history) == sorted(arch.id for arch in candidates)
+
+
+def test_tpe_proposes_what_stands_for_a_cell_that_it_asks_about() -> None:
+    """More than half of the cells that the factors span are no architecture themselves."""
+    space = load_space("nasbench201")
+    archs = space.archs()
+    proposed = propose_tpe(space, archs, [], 40, seed=0)
+    assert len({arch.id for arch in proposed}) == 40
+    assert proposed != archs[:40]
+    assert set(proposed) <= set(archs)
