@@ -20,7 +20,7 @@ LAYERS = [
     {"training", "scoring", "proxyset", "alignment", "formatting", "store"},
     {"condensing", "evaluating", "proxies"},
     {"searching"},
-    {"combining", "comparing", "tables", "reporting", "dashboard"},
+    {"combining", "comparing", "tables", "truths", "reporting", "dashboard"},
     {"runs"},
     {"cli"},
 ]
@@ -160,7 +160,13 @@ HEAVY = {"torch", "torchvision", "ray", "optuna", "pandas", "scipy", "sklearn", 
 
 @pytest.mark.parametrize(
     "statement",
-    ["import nasproxy", "import nasproxy.cli", "from nasproxy import load_space; load_space('convnet720').archs()"],
+    [
+        "import nasproxy",
+        "import nasproxy.cli",
+        "from nasproxy import load_space; load_space('convnet720').archs()",
+        "from nasproxy import load_space; load_space('nasbench201').archs()",
+        "from nasproxy import load_space; load_space('nasbench-macro').archs()",
+    ],
 )
 def test_light_work_imports_nothing_heavy(statement: str) -> None:
     assert loaded_by(statement) & HEAVY == set()
