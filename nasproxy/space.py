@@ -137,9 +137,23 @@ class SearchSpace:
         """The architecture with these factor values, whether or not another one stands for it."""
         return Arch(self.arch_id.format_map(factors), dict(factors), self.builder, self.costs)
 
-    def standing_for(self, arch_id: str) -> Arch | None:
+    def own_id(self, arch_id: str) -> str:
+        """Our id for one that people know (`alias`); any other as it is.
+
+        Raises:
+            SettingsError: an id of a known form that is no architecture.
+        """
+        if self.alias is None or arch_id in self._content.standing:
+            return arch_id
+        try:
+            factors = _load_function("alias", self.alias)(arch_id)
+        except ArchError as error:
+            raise SettingsError(f"space {self.name}: {error}") from None
+        return arch_id if factors is None else self.arch(factors).id
+
+    def standing_for(self, own_id: str) -> Arch | None:
         """The architecture of one of our ids, or the equal one that stands for it; None: it is not in the space."""
-        return self._content.standing.get(arch_id)
+        return self._content.standing.get(own_id)
 
     def find(self, arch_id: str) -> Arch:
         """The architecture of an id: ours, or one that people know (`alias`); an equal one where that stands for it.
@@ -147,7 +161,7 @@ class SearchSpace:
         Raises:
             SettingsError: an id that is not in the space: the nearest is named, or why it is left out.
         """
-        own_id = arch_id if self.standing_for(arch_id) else self._own_id(arch_id)
+        own_id = self.own_id(arch_id)
         if own_id in self.left_out:
             raise SettingsError(
                 f"{arch_id!r} is left out of space {self.name}: {self.left_out[own_id]}; choose another architecture"
@@ -177,16 +191,6 @@ class SearchSpace:
 
     def __len__(self) -> int:
         return len(self._content.archs)
-
-    def _own_id(self, arch_id: str) -> str:
-        """Our id for one that people know; others as they are."""
-        if self.alias is None:
-            return arch_id
-        try:
-            factors = _load_function("alias", self.alias)(arch_id)
-        except ArchError as error:
-            raise SettingsError(f"space {self.name}: {error}") from None
-        return arch_id if factors is None else self.arch(factors).id
 
     @cached_property
     def _content(self) -> "_Content":

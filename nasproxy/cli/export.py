@@ -17,7 +17,8 @@ def export(
     truth: Annotated[
         str | None,
         options.run_option(
-            metavar="RUN|CSV", help="True accuracies to write beside: a search with --proxy whole, or a CSV file."
+            metavar="RUN|NAME|CSV",
+            help="True accuracies to write beside: a search with --proxy whole, a name of 'ls truths', or a CSV file.",
         ),
     ] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,

@@ -19,6 +19,7 @@ class What(StrEnum):
     SPACES = "spaces"
     NETS = "nets"
     PROXIES = "proxies"
+    TRUTHS = "truths"
     STRATEGIES = "strategies"
     PRESETS = "presets"
     COMBINATIONS = "combinations"

@@ -394,8 +394,9 @@ class CompareSettings(Settings):
     """Nets trained or scored per architecture and proxy."""
     sets: Count = 1
     """Proxy sets that each method makes, with seeds of their own: how much a set owes to its draw."""
-    truth: Annotated[str, Metavar("RUN|CSV")] = "train"
-    """A search with --proxy whole, a CSV file of true accuracies, or train: full training, done here."""
+    truth: Annotated[str, Metavar("RUN|NAME|CSV")] = "train"
+    """A search with --proxy whole, a name of 'ls truths', a CSV file of true accuracies, or train: full training, done
+    here."""
     truth_seeds: Count | None = None
     """Nets trained per architecture as the truth. Default: as many as for a proxy."""
     truth_for: str = "all"
@@ -460,8 +461,9 @@ class CombineSettings(Settings):
     """Searches of the same space and data."""
     how: str = "average"
     """average (of ranks), or fitted (to a truth of some architectures, cross-validated)."""
-    truth: Annotated[str | None, Metavar("RUN|CSV")] = None
-    """A search with --proxy whole, or a CSV file, of some of the architectures. Default: none; fitted needs one."""
+    truth: Annotated[str | None, Metavar("RUN|NAME|CSV")] = None
+    """A search with --proxy whole, a name of 'ls truths', or a CSV file, of some of the architectures. Default: none;
+    fitted needs one."""
     seed: int = 0
     """Seed of the folds."""
 
@@ -477,8 +479,9 @@ class CombineConfig(CommandConfig):
 class RankSettings(Settings):
     """What proxies are judged by."""
 
-    truth: Annotated[str | None, Metavar("RUN|CSV")] = None
-    """A search with --proxy whole, or a CSV file of true accuracies. Default: the truth that a comparison has."""
+    truth: Annotated[str | None, Metavar("RUN|NAME|CSV")] = None
+    """A search with --proxy whole, a name of 'ls truths', or a CSV file of true accuracies. Default: the truth that a
+    comparison has."""
     top: Share = 0.05
     """Share of the architectures that a proxy selects, e.g. 5%."""
     seed: int = 0

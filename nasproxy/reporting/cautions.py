@@ -11,7 +11,7 @@ FEW_ARCHS = 20
 
 def describe_cautions(comparison: Comparison) -> list[str]:
     """Why the figures may mean less than they seem to."""
-    parts = (_few_archs, _shortened_truth, _partial_truth, _one_seed, _one_set, _fitted, _missing_trials)
+    parts = (_few_archs, _other_images, _shortened_truth, _partial_truth, _one_seed, _one_set, _fitted, _missing_trials)
     return [sentence for part in parts for sentence in part(comparison)]
 
 
@@ -31,6 +31,12 @@ def _few_archs(comparison: Comparison) -> list[str]:
         f"Few architectures (n = {fewest}): below {FEW_ARCHS}, the interval is as wide as the scale; give more of them "
         "a truth before believing an order."
     ]
+
+
+def _other_images(comparison: Comparison) -> list[str]:
+    """Of a published truth that was measured on nearly the same data."""
+    caution = comparison.truth.info.recipe.get("caution")
+    return [] if caution is None else [caution]
 
 
 def _shortened_truth(comparison: Comparison) -> list[str]:

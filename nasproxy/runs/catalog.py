@@ -47,13 +47,14 @@ CATALOG: Mapping[str, Callable[[], dict[str, str]]] = {
     "proxies": lambda: _describe_proxies() | {"RUN": "the proxy set of a condense run"},
     "strategies": _summaries("nasproxy.searching.schedule", "STRATEGIES"),
     "combinations": _summaries("nasproxy.combining", "COMBINATIONS"),
+    "truths": _summaries("nasproxy.truths", "TRUTHS"),
     "presets": _summaries("nasproxy.runs.presets", "PRESETS"),
 }
 """What can be listed -> name and one-line summary of each."""
 
 
 def catalog(what: str) -> dict[str, str]:
-    """Names and summaries of all methods, datasets, spaces, nets, proxies, strategies, combinations or presets.
+    """Names and summaries of all methods, datasets, spaces, nets, proxies, strategies, combinations, truths or presets.
 
     Raises:
         SettingsError: another `what` (the nearest is named).

@@ -21,7 +21,7 @@ from nasproxy.proxies import PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, find_run
 from nasproxy.runs.estimating import Speed
-from nasproxy.runs.loading import load_trials, load_truth, read_arch_ids
+from nasproxy.runs.loading import Task, load_trials, load_truth, read_arch_ids
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import SCORED, find_search_run, is_kept_proxy_set, reference_of
@@ -29,6 +29,7 @@ from nasproxy.runs.reporting import Parts, judge, keep_parts, part_of, read_weig
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.trials import Trials
+from nasproxy.truths import names_truth
 
 TRAIN = "train"
 """The truth that is made here."""
@@ -127,7 +128,7 @@ class ComparisonPlan:
                 run = find_search_run(proxy, place.root)
                 scored[run.name] = known[proxy] if proxy in known else load_trials(run)
         if settings.truth != TRAIN:
-            truth = truth or load_truth(settings.truth, place.root)
+            truth = truth or load_truth(settings.truth, place.root, Task(data.name, data.classes, space))
         plan = cls(experiment, tuple(pieces), scored, truth, resume)
         plan._check_what_is_there()
         return plan
@@ -145,6 +146,12 @@ class ComparisonPlan:
                     )
         if self.truth is not None:
             check_truth(self.truth)
+            if not any(arch.id in self.truth.by_id for arch in self.experiment.archs):
+                raise InputError(
+                    f"truth {self.truth.name} has no architecture that is compared here, e.g. "
+                    f"{self.experiment.archs[0].id} of space {self.experiment.space.name}: it has "
+                    f"{self.truth[0].arch_id}; name its space"
+                )
 
     def steps(self) -> list[PlanStep]:
         """What will be done, in order, and how long each piece takes on this machine: some steps are timed."""
@@ -153,8 +160,12 @@ class ComparisonPlan:
             pieces.append((Searching(self.experiment, WHOLE), self._truth_share()))
         found = [piece.find() for piece, _ in pieces]
         left = [not (run and run.is_done) for run in found]
+        takes_time = any(
+            is_left and not (isinstance(piece, Searching) and piece.is_counted)
+            for (piece, _), is_left in zip(pieces, left, strict=True)
+        )
         speed = None
-        if any(left) and any(self.experiment.costs.of.values()):  # else nothing can be multiplied
+        if takes_time and any(self.experiment.costs.of.values()):  # else nothing can be multiplied
             self.experiment.place.listener.say("timing some steps of training and condensing for the plan")
             speed = Speed.measure(self.experiment)
         return [
@@ -195,6 +206,8 @@ class ComparisonPlan:
         condensed: list[str] = []
         searched: dict[str, Trials] = {}
         truth, truth_name, chosen = self.truth, settings.truth, None
+        if truth is not None and names_truth(truth_name):  # with its data set: a report is written without the images
+            truth_name = truth.name
         with RaySession(experiment.config.machine, run.log_path) as ray:
             for number, piece in enumerate(self.pieces, start=1):
                 experiment.place.listener.say(f"{number}/{total} {_describe(piece)}")

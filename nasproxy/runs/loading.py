@@ -1,15 +1,19 @@
 """Trials, truths and architectures from the runs and files that their names mean."""
 
-from dataclasses import replace
+import contextlib
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from nasproxy.config import SearchConfig, parse_share, read_config
-from nasproxy.errors import InputError, SettingsError, StudyNotFoundError
+from nasproxy.errors import InputError, NasproxyError, RunNotFoundError, SettingsError, StudyNotFoundError
 from nasproxy.rundir import RunDir
-from nasproxy.runs.references import find_search_run, split_top
+from nasproxy.runs.references import find_search_run, search_behind, split_top
+from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_truth
-from nasproxy.trials import Trials
+from nasproxy.trials import Trial, Trials
+from nasproxy.truths import TRUTHS, load_published, names_truth
 
 
 def load_trials(run: RunDir) -> Trials:
@@ -22,17 +26,63 @@ def load_trials(run: RunDir) -> Trials:
     return replace(trials, info=replace(trials.info, name=run.name), run=run)
 
 
-def load_truth(reference: str, root: Path) -> Trials:
-    """The truth that `--truth` names: a search by 'whole', or a CSV file of true accuracies.
+@dataclass(frozen=True)
+class Task:
+    """What a truth is wanted for, as far as it is known: it decides what names of truths and architectures mean."""
+
+    dataset: str = ""
+    """Name of the data set."""
+    classes: tuple[str, ...] = ()
+    """Names of its classes; empty where nobody knows."""
+    space: SearchSpace | None = None
+
+    @classmethod
+    def of(cls, trials: Trials, root: Path) -> "Task":
+        """That of a search."""
+        space = None
+        if trials.run is not None:
+            with contextlib.suppress(NasproxyError):  # the file of the space may be gone, and few truths need it
+                behind = search_behind(trials.run, root)
+                space = load_space(behind.search.space) if behind else None
+        return cls(trials.info.dataset, space=space)
+
+
+def load_truth(reference: str, root: Path, task: Task) -> Trials:
+    """The truth that `--truth` names: a published one, a search by 'whole', or a CSV file of true accuracies.
 
     Raises:
-        RunNotFoundError: no such run.
+        SettingsError: a published truth of other data.
+        RunNotFoundError: no such run; published truths are named.
         RunError: a run without trials.
         InputError: the study or file cannot be read.
     """
+    if names_truth(reference):
+        return load_published(reference, task.dataset, task.classes)
     if Path(reference).suffix == ".csv":
-        return read_truth(Path(reference).expanduser())
-    return load_trials(find_search_run(reference, root))
+        truth = read_truth(Path(reference).expanduser())
+        return truth if task.space is None else _by_own_ids(truth, task.space)
+    try:
+        run = find_search_run(reference, root)
+    except RunNotFoundError as error:
+        nearest = get_close_matches(reference, TRUTHS, n=1, cutoff=0.7)
+        hint = f"did you mean {nearest[0]!r}" if nearest else f"truths that need no run: {', '.join(TRUTHS)}"
+        raise RunNotFoundError(f"{error}; {hint}") from None
+    return load_trials(run)
+
+
+def _by_own_ids(truth: Trials, space: SearchSpace) -> Trials:
+    """A table whose architectures are called as we call them: of equal ones there is the row of the one that stands for
+    all, else the first; what is no architecture of the space keeps its id."""
+    by_id: dict[str, Trial] = {}
+    for trial in truth:
+        own_id = trial.arch_id
+        with contextlib.suppress(SettingsError):
+            own_id = space.own_id(trial.arch_id)
+        standing = space.standing_for(own_id)
+        found = standing.id if standing else own_id
+        if found not in by_id or found == own_id:
+            by_id[found] = replace(trial, arch_id=found)
+    return replace(truth, items=tuple(by_id.values()))
 
 
 def storage_url(run: RunDir) -> str:

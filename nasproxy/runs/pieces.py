@@ -240,6 +240,11 @@ class Searching:
         return f"search by {self.proxy}{_set_of(self.condensing) if self.condensing else ''}"
 
     @property
+    def is_counted(self) -> bool:
+        """Whether nothing is computed."""
+        return self.proxy in SCORES and SCORES[self.proxy].is_counted
+
+    @property
     def recipe(self) -> RecipeSettings:
         """How nets are trained: early stopping gets as many updates as a proxy set (main paper, section 3.6)."""
         config = self.experiment.config
@@ -289,7 +294,7 @@ class Searching:
         if found is not None and found.is_done:
             self.done[:] = [load_trials(found)]
             return found
-        if not (proxy in SCORES and SCORES[proxy].is_counted):
+        if not self.is_counted:
             ray.start()
         experiment, chosen = self.experiment, self.experiment.find_proxy(proxy)
         arch_ids = self.arch_ids or experiment.arch_ids

@@ -12,7 +12,7 @@ from nasproxy.errors import RunError
 from nasproxy.files import read_lines, write_text
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
-from nasproxy.runs.loading import load_trials, load_truth
+from nasproxy.runs.loading import Task, load_trials, load_truth
 from nasproxy.runs.references import find_search_run
 from nasproxy.tables import comparison_frame, rankings_frame, write_table
 from nasproxy.trials import Trials
@@ -82,7 +82,7 @@ def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
     asked = read_lines(run.archs_path) if run.archs_path.is_file() else None
     weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
     proxies = [part_of(load_trials(find_search_run(name, root)), asked) for name in parts.proxies]
-    truth = part_of(load_truth(parts.truth, root), asked if weights is None else weights)
+    truth = part_of(load_truth(parts.truth, root, Task.of(proxies[0], root)), asked if weights is None else weights)
     return replace(judge(parts, proxies, truth, weights), run=run), parts
 
 

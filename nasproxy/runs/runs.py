@@ -210,7 +210,7 @@ class Runs:
         Args:
             proxies: two searches or more.
             how: a key of `COMBINATIONS`; None: 'average'.
-            truth: for 'fitted': a search by 'whole', or a CSV file of true accuracies.
+            truth: for 'fitted': a search by 'whole', a name of `catalog("truths")`, or a CSV file of true accuracies.
             name: of the run; None: after data, space and kind.
             settings: as for `condense`.
             overrides: as for `condense`.
@@ -230,7 +230,7 @@ class Runs:
         config = make_config(CombineConfig, self._ask(CombineConfig, settings, {**named, **overrides}))
         asked = config.combine
         loaded = [self._load(trials) for trials in searches or asked.runs]
-        known = self._load_truth(found) if (found := true or asked.truth) else None
+        known = self._load_truth(found, loaded[0]) if (found := true or asked.truth) else None
         config = config.model_copy(
             update={
                 "combine": asked.model_copy(
@@ -312,7 +312,8 @@ class Runs:
             data: as for `condense`.
             proxies: condensation methods, names of `PROXIES`, condense runs, proxy sets, or searches.
             space: as for `search`.
-            truth: a search by 'whole', or a CSV file of true accuracies; None: it is trained here.
+            truth: a search by 'whole', a name of `catalog("truths")`, or a CSV file of true accuracies; None: it is
+                trained here.
             name: of the comparison; None: after data and space.
             preset: settings to start from, a key of `PRESETS`.
             resume: the comparison to go on with.
@@ -337,7 +338,7 @@ class Runs:
 
         Args:
             proxies: searches.
-            truth: a search by 'whole', or a CSV file of true accuracies.
+            truth: a search by 'whole', a name of `catalog("truths")`, or a CSV file of true accuracies.
             settings: as for `condense`.
             overrides: fields of `RankSettings`.
 
@@ -365,7 +366,7 @@ class Runs:
 
         Args:
             what: a comparison, or searches.
-            truth: of searches: a search by 'whole', or a CSV file of true accuracies.
+            truth: of searches: a search by 'whole', a name of `catalog("truths")`, or a CSV file of true accuracies.
             folder: where the page and its figures go; None: the comparison's own, or `report-RUN` under the root.
             settings: as for `condense`.
             overrides: fields of `RankSettings`.
@@ -405,7 +406,7 @@ class Runs:
         Args:
             what: the run, trials or comparison.
             path: .csv, .parquet or .json to write; None: nothing is written.
-            truth: of a search: a search by 'whole', or a CSV file, whose accuracies and ranks become columns.
+            truth: of a search: a truth as in `rank`, whose accuracies and ranks become columns.
 
         Raises:
             NasproxyError: as for `search`; a table that cannot be written.
@@ -422,7 +423,8 @@ class Runs:
             comparison = what if isinstance(what, Comparison) else load_comparison(run or self.find(), self.root)[0]
             frame = comparison_frame(comparison)
         else:
-            frame = trials_frame(self._load(what), self._load_truth(truth) if truth is not None else None)
+            trials = self._load(what)
+            frame = trials_frame(trials, self._load_truth(truth, trials) if truth is not None else None)
         if path is not None:
             write_table(frame, Path(path).expanduser())
         return frame
@@ -525,12 +527,14 @@ class Runs:
     def _search_run(self, run: Run) -> RunDir:
         return run if isinstance(run, RunDir) else find_search_run(str(run), self.root)
 
-    def _load_truth(self, what: Scored) -> Trials:
-        from nasproxy.runs.loading import load_truth
+    def _load_truth(self, what: Scored, proxy: Trials) -> Trials:
+        """For what a proxy is about."""
+        from nasproxy.runs.loading import Task, load_truth
 
         if isinstance(what, Trials):
             return what
-        return load_truth(str(what.path) if isinstance(what, RunDir) else str(what), self.root)
+        reference = str(what.path) if isinstance(what, RunDir) else str(what)
+        return load_truth(reference, self.root, Task.of(proxy, self.root))
 
     def _judge(
         self, proxies: Sequence[Scored], truth: Scored | None, settings: Tree | None, overrides: Mapping[str, Any]
@@ -542,9 +546,11 @@ class Runs:
         asked = make_config(RankConfig, given).rank
         true = truth if truth is not None else asked.truth
         if true is None:
-            raise SettingsError("no truth to compare with: give --truth a search made with --proxy whole, or a CSV")
+            raise SettingsError(
+                "no truth to compare with: give --truth a search made with --proxy whole, a published truth, or a CSV"
+            )
         loaded = [self._load(trials) for trials in proxies]
-        comparison = compare_trials(loaded, self._load_truth(true), top=asked.top, seed=asked.seed)
+        comparison = compare_trials(loaded, self._load_truth(true, loaded[0]), top=asked.top, seed=asked.seed)
         names = tuple(trials.name for trials in loaded)
         judged_by = true.name if isinstance(true, Trials | RunDir) else str(true)
         return comparison, Parts(names, judged_by, top=asked.top, seed=asked.seed)

@@ -1,0 +1,120 @@
+"""A comparison on NAS-Bench-201 that trains nothing: counted proxies, judged by the published truth."""
+
+import csv
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from nasproxy.nets.cells import format_id
+from nasproxy.reporting.cautions import describe_cautions
+from nasproxy.runs.loading import Task, load_truth
+from nasproxy.runs.reporting import load_comparison
+from nasproxy.space import load_space
+from nasproxy.truths import load_published
+from nasproxy.truths.published import CIFAR10_CLASSES
+from tests.cli.shell import Shell
+
+SPACE = load_space("nasbench201")
+ARCHS = SPACE.archs()[::150]
+COMPARE = [
+    "compare", "--dataset", "photos", "--proxies", "params,flops", "--space", "nasbench201", "--truth", "nasbench201",
+    "--seeds", "1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A folder with JPEGs of CIFAR-10's classes, and the comparison 'published' of architectures by benchmark ids."""
+    shell = Shell(tmp_path_factory.mktemp("published"))
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", 4), ("test", 2)):
+        for name in CIFAR10_CLASSES:
+            folder = shell.cwd / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = torch.randint(0, 256, (32, 32, 3), generator=generator, dtype=torch.uint8)
+                Image.fromarray(pixels.numpy()).save(folder / f"{number}.jpg")
+    ids = [format_id(arch.factors) for arch in ARCHS]
+    (shell.cwd / "archs.txt").write_text("\n".join([*ids, ids[0], "3-nn-snn"]))  # the last is n-nn-snn, which is there
+    shell.run(*COMPARE, "compare.archs=archs.txt", "--name", "published")
+    return shell
+
+
+def test_a_comparison_reads_benchmark_ids_and_a_published_truth(shell: Shell) -> None:
+    with (shell.run_dir("published").path / "architectures.csv").open(newline="") as file:
+        rows = {row["arch_id"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {arch.id for arch in ARCHS}
+    published = load_published("nasbench201:cifar10").by_id
+    for arch_id, row in rows.items():
+        assert float(row["truth_test_accuracy"]) == pytest.approx(published[arch_id].evaluation_score)
+
+
+def test_its_report_says_that_the_images_are_others_also_when_it_is_written_again(shell: Shell) -> None:
+    run, caution = (
+        shell.run_dir("published"),
+        "The truth nasbench201 was trained and tested on cifar10; photos is taken",
+    )
+    assert caution in (run.path / "report.html").read_text()
+    assert run.meta["parts"]["truth"] == "nasbench201:cifar10"
+    again, _ = load_comparison(run, shell.cwd / "runs")
+    assert [sentence for sentence in describe_cautions(again) if sentence.startswith(caution)]
+
+
+def test_rank_and_export_take_a_published_truth_that_names_its_data(shell: Shell) -> None:
+    shell.run("rank", "photos-nasbench201-params", "--truth", "nasbench201:cifar10")
+    table = shell.call("export", "photos-nasbench201-params", "--truth", "nasbench201:cifar10")
+    assert len([row for row in csv.DictReader(table.splitlines()) if row["truth_test_accuracy"]]) == len(ARCHS)
+    done = shell.run("rank", "photos-nasbench201-params", "--truth", "nasbench201", expect=2)
+    assert "has no accuracies on 'photos'" in done.stderr
+    assert "write nasbench201:cifar10, " in done.stderr
+
+
+def test_a_truth_from_a_file_may_have_the_ids_that_people_know(shell: Shell) -> None:
+    ids = [format_id(arch.factors) for arch in ARCHS]
+    equal = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"  # stood for by the first of ids
+    rows = [f"{equal},0.1", *(f"{arch_id},0.{number + 2}" for number, arch_id in enumerate(ids[:3])), "elsewhere,0.5"]
+    (shell.cwd / "truth.csv").write_text("\n".join(["arch_id,test_accuracy", *rows]))
+    truth = load_truth(str(shell.cwd / "truth.csv"), shell.cwd, Task(space=SPACE))
+    assert {trial.arch_id: trial.evaluation_score for trial in truth} == {
+        **{arch.id: float(f"0.{number + 2}") for number, arch in enumerate(ARCHS[:3])},
+        "elsewhere": 0.5,
+    }
+    table = shell.call("export", "photos-nasbench201-params", "--truth", "truth.csv")
+    assert len([row for row in csv.DictReader(table.splitlines()) if row["truth_test_accuracy"]]) == 3
+
+
+def test_the_whole_space_is_planned_without_building_or_timing_a_net(shell: Shell) -> None:
+    planned = json.loads(shell.run(*COMPARE, "--name", "whole", "--dry-run", "--json").stdout)
+    assert [(step["what"], step["seconds"]) for step in planned] == [("search by params", 0), ("search by flops", 0)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "problem"),
+    [
+        (["--truth", "nasbench21"], 4, "no run 'nasbench21' in "),
+        (["--truth", "nasbench21"], 4, "; did you mean 'nasbench201'"),
+        (["--truth", "elsewhere"], 4, "truths that need no run: nasbench201, nasbench-macro"),
+        (["--truth", "nasbench201:svhn"], 2, "unknown data set of nasbench201 'svhn'"),
+        (["--dataset", "digits"], 2, "truth nasbench201 has no accuracies on 'digits', only on cifar10, cifar100"),
+        (
+            ["--space", "convnet-mini"],
+            4,
+            "truth nasbench201:cifar10 has no architecture that is compared here, e.g. w32",
+        ),
+    ],
+)
+def test_a_truth_that_does_not_fit_is_refused_before_anything_starts(
+    arguments: list[str], code: int, problem: str, shell: Shell
+) -> None:
+    before = sorted((shell.cwd / "runs").iterdir())
+    assert problem in shell.run(*COMPARE, *arguments, expect=code).stderr
+    assert sorted((shell.cwd / "runs").iterdir()) == before
+
+
+def test_published_truths_are_listed(shell: Shell) -> None:
+    rows = {row["name"]: row["summary"] for row in shell.json("ls", "truths")}
+    assert set(rows) == {"nasbench201", "nasbench-macro"}
+    assert "cifar10, cifar100, imagenet16-120" in rows["nasbench201"]
+    assert "nasbench201" in {row["name"] for row in shell.json("ls", "spaces")}
