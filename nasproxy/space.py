@@ -201,11 +201,15 @@ class SearchSpace:
             if arch.id in content.standing or arch.id in content.left_out:
                 content.repeated.append(arch.id)
             try:
-                form = arch.id if canonical is None else canonical(factors)
+                standing = first.setdefault(arch.id if canonical is None else canonical(factors), arch)
             except ArchError as error:
                 content.left_out[arch.id] = str(error)
                 continue
-            standing = first.setdefault(form, arch)
+            except Exception as error:  # a user's function may raise anything
+                raise SpaceError(
+                    f"space {self.name}: canonical {self.canonical!r} fails for {arch.id}: "
+                    f"{type(error).__name__}: {error}; correct the function"
+                ) from error
             if standing is arch:
                 content.archs.append(arch)
             content.standing[arch.id] = standing

@@ -202,6 +202,13 @@ def test_a_function_that_cannot_be_imported_is_named_with_its_key(tmp_path: Path
         load_space(_write(tmp_path, PAIRS.replace("pairs.py:canonical", "pairs.py:nothing")))
 
 
+@pytest.mark.parametrize("body", ["int('x')", "[1]"])
+def test_a_canonical_form_that_fails_is_a_space_error(body: str, tmp_path: Path) -> None:
+    (tmp_path / "pairs.py").write_text(f"{PAIRS_FILE}\ndef broken(factors):\n    return {body}\n", encoding="utf-8")
+    with pytest.raises(SpaceError, match=r"canonical '.*pairs.py:broken' fails for 11: (Value|Type)Error: .*correct"):
+        load_space(_write(tmp_path, PAIRS.replace("pairs.py:canonical", "pairs.py:broken")))
+
+
 def test_an_error_that_could_name_thousands_names_a_few() -> None:
     with pytest.raises(SettingsError, match=r"choose from 33-333-333, .*\.\.\. \(3,969 in all\)$") as caught:
         load_space("nasbench-macro").pick(["33-333-33x"])
