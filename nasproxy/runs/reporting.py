@@ -25,7 +25,7 @@ class Parts:
     proxies: tuple[str, ...]
     """Runs with the trials of each proxy."""
     truth: str
-    """A search by 'whole', or a CSV file."""
+    """A search by 'whole', a published truth with its data set, or a CSV file."""
     condensed: tuple[str, ...] = ()
     """Runs that made proxy sets."""
     combine: tuple[str, ...] = ()

@@ -41,9 +41,14 @@ def test_the_formula_counts_what_the_net_has(arch_id: str) -> None:
 
 @pytest.mark.slow
 def test_the_formula_counts_what_every_net_has() -> None:
-    for arch in ARCHS.values():
+    """Parameters of all nets; FLOPs, which torch counts slowly, of every tenth."""
+    for number, arch in enumerate(ARCHS.values()):
         costs = measure_costs(arch, COLOUR, 10)
-        assert (costs.num_params, costs.flops) == count_on_meta(arch, COLOUR, 10)
+        if number % 10 == 0:
+            assert (costs.num_params, costs.flops) == count_on_meta(arch, COLOUR, 10)
+        else:
+            with torch.device("meta"):
+                assert costs.num_params == count_params(build(arch, COLOUR, 10))
 
 
 def by_hand(modules: Sequence[nn.Module], chain: str, images: Tensor) -> Tensor:
