@@ -32,7 +32,7 @@ FLAGS = {
     | WORKERS
     | RUN
     | {"--preset", "--proxies", "--space", "--ipc", "--seeds", "--epochs", "--truth", "--truth-epochs"}
-    | {"--truth-seeds", "--truth-for", "--top", "--combine", "--storage", "--seed", "--config", "--resume"}
+    | {"--truth-seeds", "--sets", "--truth-for", "--top", "--combine", "--storage", "--seed", "--config", "--resume"}
     | {"--dry-run"},
     "combine": RUN | {"--how", "--truth", "--seed"},
     "rank": {"--truth", "--top", "--seed", "--runs-dir", "--json"},
