@@ -1,7 +1,8 @@
-"""`python -m benchmarks.statistics [TABLE …]`: do the statements of a comparison hold where scores are ugly?
+"""`python -m benchmarks.statistics [TABLE …] [--seed SEED]`: do the statements of a comparison hold?
 
-Architectures are drawn from populations in which the answer is known, and every statement is made many times. A table
-has one row per case and number of architectures, with the number of draws; seeds are fixed. The cases:
+Architectures are drawn from populations in which the answer is known, ugly ones too, and every statement is made many
+times. A table has one row per case and number of architectures, with the number of draws. Statistics were chosen by
+seed 0; levels in docstrings are of seed 1. The cases:
 
 - normal: truth, noise that proxies share and noise of their own are normal;
 - misjudged: as normal, 5 % of the architectures, each proxy its own, have a wide random score instead;
@@ -10,7 +11,7 @@ has one row per case and number of architectures, with the number of draws; seed
 - cone, cone-down: noise grows, or falls, with the true quality.
 """
 
-import sys
+import argparse
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
@@ -44,15 +45,15 @@ def draw(case: str, num_archs: int, spread: Sequence[float], rng: np.random.Gene
     return scores, truth
 
 
-def differences(num_draws: int = 1000) -> Iterable[Row]:
+def differences(seed: int = 0, num_draws: int = 1000) -> Iterable[Row]:
     """Two proxies: how often the test says that equal ones differ (level), and that unequal ones do (power)."""
     difference.NUM_SUBSETS = 999  # enough for a level
     yield "case", "n", "draws", "level, jackknife z", "level", "power, jackknife z", "power"
     for case in CASES:
         for num_archs in SIZES:
-            rng = np.random.default_rng(0)
+            rng = np.random.default_rng(seed)
             equal, unequal = (
-                np.mean([_tests(*draw(case, num_archs, spread, rng), seed) for seed in range(count)], axis=0)
+                np.mean([_tests(*draw(case, num_archs, spread, rng), number) for number in range(count)], axis=0)
                 for spread, count in (((0.25, 0.25), num_draws), ((0.25, 0.6), num_draws // 2))
             )
             yield case, num_archs, num_draws, equal[0], equal[1], unequal[0], unequal[1]
@@ -68,18 +69,18 @@ def _tests(scores: Array, truth: Array, seed: int) -> tuple[bool, bool]:
     return bool(abs(gap) > 1.96 * error), ours.is_sure
 
 
-def unlike(num_draws: int = 1000) -> Iterable[Row]:
+def unlike(seed: int = 0, num_draws: int = 1000) -> Iterable[Row]:
     """Two proxies of equal ρ whose noise is unlike: one normal, one misjudged or cone-shaped; alone or in a family."""
     difference.NUM_SUBSETS = 999
     yield "case", "n", "draws", "level", "mean difference"
     for case in ("misjudged", "heavy", "cone"):
         spread = _spread_of_equal(case)
         for num_archs in SIZES:
-            rng, found = np.random.default_rng(0), []
-            for seed in range(num_draws):
+            rng, found = np.random.default_rng(seed), []
+            for number in range(num_draws):
                 ugly, truth = draw(case, num_archs, (0.25,), rng)
                 plain = truth + spread * rng.normal(size=num_archs)
-                found.append(ranking.compare_correlations(ugly[0], plain, truth, seed=seed))
+                found.append(ranking.compare_correlations(ugly[0], plain, truth, seed=number))
             values = [each.value for each in found if each.value is not None]
             yield f"normal beside {case}", num_archs, num_draws, np.mean([e.is_sure for e in found]), np.mean(values)
 
@@ -92,38 +93,38 @@ def _spread_of_equal(case: str) -> float:
     return float(np.sqrt(1 / pearson**2 - 1))
 
 
-def families(num_draws: int = 300) -> Iterable[Row]:
+def families(seed: int = 0, num_draws: int = 300) -> Iterable[Row]:
     """Nine equally good proxies: how often any pair is said to differ, with Holm's adjustment and without."""
     difference.NUM_SUBSETS = 4999
     yield "case", "n", "draws", "any pair, unadjusted", "any pair"
     for case in CASES:
         for num_archs in SIZES:
-            rng, found = np.random.default_rng(0), []
-            for seed in range(num_draws):
+            rng, found = np.random.default_rng(seed), []
+            for number in range(num_draws):
                 scores, truth = draw(case, num_archs, (0.6,) * 9, rng)
-                pairs = [ranking.compare_correlations(a, b, truth, seed=seed) for a, b in combinations(scores, 2)]
+                pairs = [ranking.compare_correlations(a, b, truth, seed=number) for a, b in combinations(scores, 2)]
                 p_values = [pair.p_value for pair in pairs if pair.p_value is not None]
                 found.append([min(p_values) < 0.05, min(ranking.adjust_p_values(p_values)) < 0.05])
             yield case, num_archs, num_draws, *np.mean(found, axis=0)
 
 
-def sets(num_draws: int = 400) -> Iterable[Row]:
+def sets(seed: int = 0, num_draws: int = 400) -> Iterable[Row]:
     """Four equally good methods of two sets each: how often pairs are said to differ; power where ρ differs by 0.15."""
     difference.NUM_SUBSETS = 4999
     yield "set sd of rho", "n", "draws", "any, sets ignored", "one pair", "any pair", "power, one pair"
     for spread in (0.0, 0.03, 0.08):
-        rng, found = np.random.default_rng(0), []
-        for seed in range(num_draws):
+        rng, found = np.random.default_rng(seed), []
+        for number in range(num_draws):
             methods, truth = _draw_methods(spread, (0.75, 0.75, 0.75, 0.6), 60, rng)
             noise = ranking.set_noise(methods, truth)
             fair = [*methods[:3], _draw_sets(spread, 0.75, truth, rng)]
             fair_noise = ranking.set_noise(fair, truth)
             ignored, paired = [], []
             for first, second in combinations(fair, 2):
-                ignored.append(ranking.compare_methods(first, second, truth, seed=seed).p_value or 0.0)
-                with_noise = ranking.compare_methods(first, second, truth, noise=fair_noise, seed=seed)
+                ignored.append(ranking.compare_methods(first, second, truth, seed=number).p_value or 0.0)
+                with_noise = ranking.compare_methods(first, second, truth, noise=fair_noise, seed=number)
                 paired.append(with_noise.p_value or 0.0)
-            worse = ranking.compare_methods(methods[0], methods[3], truth, noise=noise, seed=seed)
+            worse = ranking.compare_methods(methods[0], methods[3], truth, noise=noise, seed=number)
             found.append([
                 min(ranking.adjust_p_values(ignored)) < 0.05,
                 np.mean(np.array(paired) < 0.05),
@@ -150,12 +151,12 @@ def _draw_sets(spread: float, rho: float, truth: Array, rng: np.random.Generator
     return found
 
 
-def ceilings(num_draws: int = 40) -> Iterable[Row]:
+def ceilings(seed: int = 0, num_draws: int = 40) -> Iterable[Row]:
     """What a perfect proxy is measured at, and what two estimates say of it."""
     yield "case", "n", "seeds", "draws", "perfect proxy", "root of reliability", "ceiling", "sd of error"
     for case in ("plain", "chance", "ties", "unequal", "cluster"):
         for num_archs, num_seeds in ((36, 3), (60, 2), (150, 3)):
-            rng, found = np.random.default_rng(0), []
+            rng, found = np.random.default_rng(seed), []
             for _ in range(num_draws):
                 true, scores = draw_truth(case, num_archs, num_seeds, rng)
                 perfect = float(stats.spearmanr(true, scores.mean(axis=1)).statistic)
@@ -182,7 +183,7 @@ def draw_truth(case: str, num_archs: int, num_seeds: int, rng: np.random.Generat
     return true, true[:, None] + np.reshape(noise, (-1, 1)) * rng.normal(size=(num_archs, num_seeds))
 
 
-TABLES: dict[str, Callable[[], Iterable[Row]]] = {
+TABLES: dict[str, Callable[[int], Iterable[Row]]] = {
     "differences": differences,
     "unlike": unlike,
     "families": families,
@@ -191,14 +192,18 @@ TABLES: dict[str, Callable[[], Iterable[Row]]] = {
 }
 
 
-def main(names: Sequence[str]) -> None:
+def main() -> None:
     """Prints tables, all if none is named."""
-    for name in names or TABLES:
-        print(f"\n{name}: {(TABLES[name].__doc__ or '').strip()}")
-        for row in TABLES[name]():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.statistics")
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    options = parser.parse_args()
+    for name in options.tables or TABLES:
+        print(f"\n{name}, seed {options.seed}: {(TABLES[name].__doc__ or '').strip()}")
+        for row in TABLES[name](options.seed):
             cells = [f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row]
             print("  ".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
