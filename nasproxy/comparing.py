@@ -415,8 +415,11 @@ def _factor_effects(alignment: Alignment) -> tuple[FactorEffect, ...]:
     effects = []
     for name, of_truth in truth.items():
         values = tuple(sort_values(of_truth))
-        of_proxies = tuple(tuple(effect[name][value] for value in values) for effect in by_proxy)
-        effects.append(FactorEffect(name, values, tuple(of_truth[value] for value in values), of_proxies))
+        of_true, *of_proxies = (
+            tuple(_noted(alignment, effect[name][value], is_weighted=False) for value in values)
+            for effect in (truth, *by_proxy)
+        )
+        effects.append(FactorEffect(name, values, of_true, tuple(of_proxies)))
     return tuple(effects)
 
 

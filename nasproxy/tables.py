@@ -118,8 +118,8 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
 
     Columns: arch_id, the factors, num_params, flops, truth_rank, truth_test_accuracy, truth_test_accuracy_std,
     truth_val_accuracy; for each proxy NAME: 'NAME score', 'NAME rank', 'NAME score_std', 'NAME test_accuracy' (where it
-    trains), 'NAME rank among those with a truth', to be set beside truth_rank, and 'NAME regret': accuracy lost by full
-    training of the proxy's best down to this one, and of no other.
+    trains), 'NAME rank among those with a truth', to be set beside truth_rank, and 'NAME regret': accuracy lost,
+    against the best with a truth, by full training of the proxy's best down to this one, and of no other.
     """
     alignment, truth = comparison.alignment, comparison.truth
     true = [truth.by_id.get(arch_id) for arch_id in alignment.arch_ids]

@@ -74,12 +74,20 @@ def regret_chart(comparison: Comparison) -> Chart:
     panel = Panel(
         name="regret",
         x_axis=Axis(
-            "architectures trained fully", "log", (0.95, 1.05 * max(longest, 2)), round_ticks(1, max(longest, 2))
+            f"architectures trained fully{_among(comparison)}",
+            "log",
+            (0.95, 1.05 * max(longest, 2)),
+            round_ticks(1, max(longest, 2)),
         ),
         y_axis=Axis("accuracy lost (percentage points)", starts_at_zero=True),
         marks=tuple(_regret_steps(name, mark, curve) for name, mark, curve in curves),
     )
     return Chart((panel,), tuple((name, mark) for name, mark, _ in curves), has_lines=True)
+
+
+def _among(comparison: Comparison) -> str:
+    """What a title adds where a figure is not of all architectures and cannot be weighted to them."""
+    return "" if comparison.alignment.is_whole else ", of those with a truth"
 
 
 def _regret_steps(name: str, mark: Mark, curve: Sequence[float]) -> Steps:
@@ -127,11 +135,14 @@ def factor_chart(comparison: Comparison) -> Chart:
     names = ["truth", *(ranking.label for ranking in comparison.rankings)]
     marks = [TRUTH, *(mark_of(index) for index in range(len(comparison.rankings)))]
     deviation = _true_deviation(comparison.alignment)
-    panels = tuple(_factor_panel(effect, names, marks, deviation) for effect in comparison.factor_effects)
+    title = f"effect (standard deviations{_among(comparison)})"
+    panels = tuple(_factor_panel(effect, names, marks, deviation, title) for effect in comparison.factor_effects)
     return Chart(panels, tuple(zip(names, marks, strict=True)))
 
 
-def _factor_panel(effect: FactorEffect, names: Sequence[str], marks: Sequence[Mark], deviation: float) -> Panel:
+def _factor_panel(
+    effect: FactorEffect, names: Sequence[str], marks: Sequence[Mark], deviation: float, title: str
+) -> Panel:
     lanes = []
     for lane, (name, mark, estimates) in enumerate(zip(names, marks, (effect.truth, *effect.proxies), strict=True)):
         scale = 1 / deviation if lane == 0 and deviation else float(lane > 0)
@@ -146,7 +157,7 @@ def _factor_panel(effect: FactorEffect, names: Sequence[str], marks: Sequence[Ma
         )
     return Panel(
         name=effect.factor,
-        x_axis=Axis("effect (standard deviations)", has_zero_line=True),
+        x_axis=Axis(title, has_zero_line=True),
         y_axis=_rows([str(value) for value in effect.values], margin=0.5),
         marks=tuple(lanes),
         num_lanes=len(names),

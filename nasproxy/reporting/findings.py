@@ -207,7 +207,8 @@ def _factors(comparison: Comparison) -> list[str]:
     told_apart = [(effect, pairs) for effect in comparison.factor_effects if (pairs := sure_pairs(effect.truth))]
     if comparison.factor_effects and not told_apart:
         return ["The truth itself does not tell any two values of a factor apart."]
-    return [_factor_sentence(effect, pairs, comparison.rankings) for effect, pairs in told_apart]
+    among = "" if comparison.alignment.is_whole else " among the architectures with a truth"
+    return [_factor_sentence(effect, pairs, comparison.rankings, among) for effect, pairs in told_apart]
 
 
 def sure_pairs(estimates: Sequence[Estimate]) -> list[tuple[int, int]]:
@@ -220,7 +221,9 @@ def sure_pairs(estimates: Sequence[Estimate]) -> list[tuple[int, int]]:
     ]
 
 
-def _factor_sentence(effect: FactorEffect, pairs: list[tuple[int, int]], rankings: Sequence[Ranking]) -> str:
+def _factor_sentence(
+    effect: FactorEffect, pairs: list[tuple[int, int]], rankings: Sequence[Ranking], among: str
+) -> str:
     by_count: dict[int, list[str]] = {}
     for ranking, estimates in zip(rankings, effect.proxies, strict=True):
         right = sum(_is_ordered(estimates[better], estimates[worse]) for better, worse in pairs)
@@ -234,7 +237,7 @@ def _factor_sentence(effect: FactorEffect, pairs: list[tuple[int, int]], ranking
     )
     counts = _without_crowd(by_count)
     scores = "; ".join(f"{who} {right} of {total}" for right, who in counts.items())
-    return f"{effect.factor}: the truth is sure {sure}. Pairs ordered as in truth: {scores}."
+    return f"{effect.factor}: the truth is sure {sure}{among}. Pairs ordered as in truth: {scores}."
 
 
 def _without_crowd(by_count: Mapping[int, list[str]]) -> dict[int, str]:

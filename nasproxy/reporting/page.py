@@ -49,6 +49,7 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
         figures={name: {panel.name: plotly_figure(panel) for panel in chart.panels} for name, chart in charts.items()},
         differences=[[_difference_cell(cell) for cell in row] for row in comparison.differences],
         has_sets=any(len(method.members) > 1 for method in comparison.methods),
+        is_whole=comparison.alignment.is_whole,
         has_ceiling=comparison.ceiling.value is not None,
         pictures=[(record.name, _data_uri(record.picture)) for record in records if record.picture],
         dashboard=dashboard,

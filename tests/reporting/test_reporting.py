@@ -15,7 +15,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from PIL import Image
 
-from nasproxy.comparing import Comparison
+from nasproxy.comparing import PARTIAL, Comparison
 from nasproxy.errors import InputError
 from nasproxy.files import write_atomically
 from nasproxy.formatting import format_estimate
@@ -438,6 +438,18 @@ def test_a_weighted_sample_says_what_is_of_the_whole_space() -> None:
         "weighted to the whole space; regret and effects of factors are of these alone.",
         ONE_SET,
     ]
+
+
+def test_what_cannot_be_weighted_is_marked_as_of_the_architectures_with_a_truth(comparison: Comparison) -> None:
+    partial = partial_comparison("sample:20", weights=2.0)
+    for of, is_marked in ((partial, True), (comparison, False)):
+        axes = [panel.x_axis.title for name in ("regret", "factor-effects") for panel in CHARTS[name](of).panels]
+        assert {"of those with a truth" in title for title in axes} == {is_marked}
+        notes = {estimate.note for effect in of.factor_effects for estimate in effect.truth}
+        assert (notes == {PARTIAL}) is is_marked
+        html = page_html(of, [], title="")
+        assert ("against the best of those with a truth?" in html) is is_marked
+        assert ("Of the architectures with a truth alone: mean score" in html) is is_marked
 
 
 def test_missing_and_flagged_trials_are_named(comparison: Comparison) -> None:
