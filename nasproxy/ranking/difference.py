@@ -52,10 +52,11 @@ def compare_correlations(
     Statistical Association 64: typical values); it excludes 0 just where p < 0.05. Deviation 1: quantiles are
     sqrt(A / (A - 3)) times as far from the value, because both proxies' ranks are made to span the same scale.
 
-    Simulated level for two equally good proxies (n = 20, 36, 60; 1,000 draws each): 4.7 to 4.9 % for normal scores, 2.9
-    to 6.4 % with 5 % of the architectures misjudged, heavy tails, or noise that grows or falls with quality, where
-    normal quantiles of a jackknife on Fisher's z scale have up to 15 %. A proxy of even noise beside one of equal rho
-    that misjudges a few architectures grossly cannot be swapped with it: 10 to 14 %. See `benchmarks/statistics.py`.
+    Simulated level for two equally good proxies (n = 20, 36, 60; 1,000 draws each, none of which the test was chosen
+    by): 3.6 to 5.2 % for normal scores, 2.6 to 5.7 % with 5 % of the architectures misjudged, heavy tails, or noise
+    that grows or falls with quality, where normal quantiles of a jackknife on Fisher's z scale have up to 15 %. A proxy
+    of even noise beside one of equal rho that misjudges a few architectures grossly cannot be swapped with it: 7, 15
+    and 16 %; beside one of heavy tails 6 to 8 %. See `python -m benchmarks.statistics differences unlike --seed 1`.
 
     Args:
         first: (A,) or (A, S) scores, higher is better, finite.
