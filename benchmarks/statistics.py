@@ -45,6 +45,40 @@ def draw(case: str, num_archs: int, spread: Sequence[float], rng: np.random.Gene
     return scores, truth
 
 
+def coverage(seed: int = 0, num_draws: int = 300) -> Iterable[Row]:
+    """The interval of ρ: how often it covers the population's, and how often `diagnose` gives alarm. A sample that has
+    none of the misjudged architectures is quiet and has too high a ρ.
+    """
+    yield "case", "true rho", "n", "draws", "covered", "alarm", "covered if quiet"
+    for case, wanted in [("normal", 0.0), ("normal", 0.4), *((case, rho) for rho in (0.76, 0.9) for case in CASES)]:
+        spread, true_rho = _population(case, wanted)
+        for num_archs in SIZES:
+            rng, found = np.random.default_rng(seed), []
+            for number in range(num_draws):
+                proxy, truth = _draw_pair(case, num_archs, spread, rng)
+                rho, seen = ranking.correlate(proxy, truth), ranking.diagnose(proxy, truth, seed=number)
+                is_covered = (rho.low or 0.0) <= true_rho <= (rho.high or 0.0)
+                found.append([is_covered, seen.is_carried_by_few])
+            covered, alarm = np.array(found, dtype=bool).T
+            quiet = float(covered[~alarm].mean())
+            yield case, f"{true_rho:.2f}", num_archs, num_draws, covered.mean(), alarm.mean(), quiet
+
+
+def _population(case: str, rho: float) -> tuple[float, float]:
+    """Spread of a proxy's own noise that comes closest to a ρ in the limit, from 0.001 to 1,000, and what it has."""
+    low, high = -3.0, 3.0
+    for _ in range(20):
+        spread = float(10 ** ((low + high) / 2))
+        reached = float(stats.spearmanr(*_draw_pair(case, 100_000, spread, np.random.default_rng(1))).statistic)
+        low, high = ((low + high) / 2, high) if reached > rho else (low, (low + high) / 2)
+    return spread, reached
+
+
+def _draw_pair(case: str, num_archs: int, spread: float, rng: np.random.Generator) -> tuple[Array, Array]:
+    (proxy,), truth = draw(case, num_archs, (spread,), rng)
+    return proxy, truth
+
+
 def differences(seed: int = 0, num_draws: int = 1000) -> Iterable[Row]:
     """Two proxies: how often the test says that equal ones differ (level), and that unequal ones do (power)."""
     difference.NUM_SUBSETS = 999  # enough for a level
@@ -184,6 +218,7 @@ def draw_truth(case: str, num_archs: int, num_seeds: int, rng: np.random.Generat
 
 
 TABLES: dict[str, Callable[[int], Iterable[Row]]] = {
+    "coverage": coverage,
     "differences": differences,
     "unlike": unlike,
     "families": families,

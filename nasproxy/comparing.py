@@ -25,6 +25,7 @@ import numpy as np
 from nasproxy.alignment import Alignment, Array, Indices, align, describe_truth
 from nasproxy.errors import SettingsError
 from nasproxy.ranking import (
+    Diagnosis,
     Difference,
     Estimate,
     SetNoise,
@@ -35,6 +36,7 @@ from nasproxy.ranking import (
     correlate,
     correlate_sets,
     count_of,
+    diagnose,
     factor_effects,
     noise_regret,
     precision_at,
@@ -78,6 +80,10 @@ class Ranking:
     top_fraction: float
     spearman: Estimate
     """Over all architectures with a truth."""
+    diagnosis: Diagnosis
+    """Whether it is carried by a few of them: its interval is too short then."""
+    worst_judged: tuple[str, ...]
+    """Ids of the architectures that the diagnosis found to be judged worst, the worst one leading."""
     kendall: Estimate
     top_spearman: Estimate
     """Over the top fraction by proxy score."""
@@ -292,6 +298,7 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
     weights = alignment.weights_of(rows)
     count = count_of(top, len(rows) if weights is None else round(float(weights.sum())))
     num_trained, truth = count_of(top, len(rows)), alignment.truth.evaluation[rows]
+    diagnosis = diagnose(scores.evaluation[rows], truth, weights=weights, seed=seed)
     return Ranking(
         name=trials.name,
         label=trials.info.proxy,
@@ -304,6 +311,8 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
         best_truth_accuracy=float(np.nanmax(alignment.truth.evaluation_means)),
         top_fraction=top,
         spearman=_correlate(alignment, index, rows),
+        diagnosis=diagnosis,
+        worst_judged=tuple(alignment.arch_ids[rows[place]] for place in diagnosis.worst),
         kendall=_correlate(alignment, index, rows, kind="kendall"),
         top_spearman=_correlate(alignment, index, best),
         top_kendall=_correlate(alignment, index, best, kind="kendall"),

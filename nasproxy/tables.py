@@ -101,7 +101,9 @@ def ranking_row(ranking: Ranking) -> dict[str, Any]:
         if name == "cost":
             row |= value
         elif isinstance(value, dict):
-            row |= {f"{name}_{part}": content for part, content in value.items() if part != "num_archs"}
+            row |= {f"{name}_{part}": content for part, content in value.items() if part not in ("num_archs", "worst")}
+        elif name == "worst_judged":
+            row[name] = " ".join(value)
         elif name != "regret_curve":
             row[name] = str(value) if isinstance(value, ProxyKind) else value
     row["top_num_archs"] = ranking.top_spearman.num_archs

@@ -13,6 +13,8 @@ from nasproxy.ranking.combination import FittedCombination as FittedCombination
 from nasproxy.ranking.combination import average_ranks as average_ranks
 from nasproxy.ranking.combination import fit_combination as fit_combination
 from nasproxy.ranking.correlation import correlate as correlate
+from nasproxy.ranking.diagnosis import Diagnosis as Diagnosis
+from nasproxy.ranking.diagnosis import diagnose as diagnose
 from nasproxy.ranking.difference import Difference as Difference
 from nasproxy.ranking.difference import adjust_p_values as adjust_p_values
 from nasproxy.ranking.difference import compare_correlations as compare_correlations

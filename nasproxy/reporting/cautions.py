@@ -1,17 +1,20 @@
 """Why the figures of a comparison may mean less than they seem to, in plain sentences."""
 
-from nasproxy.comparing import Comparison
+from nasproxy.comparing import Comparison, Ranking
 from nasproxy.config import RECIPES
-from nasproxy.formatting import join_names
+from nasproxy.formatting import format_number, join_names
 from nasproxy.trials import ProxyKind, Trials
 
 FEW_ARCHS = 20
 """Below so many architectures, the 95 % interval of a middling ρ is about as wide as the scale."""
+MAX_NAMED = 3
+"""Architectures that are named of one proxy."""
 
 
 def describe_cautions(comparison: Comparison) -> list[str]:
     """Why the figures may mean less than they seem to."""
-    parts = (_few_archs, _other_images, _shortened_truth, _partial_truth, _one_seed, _one_set, _fitted, _missing_trials)
+    of_truth = (_few_archs, _other_images, _shortened_truth, _partial_truth, _one_seed)
+    parts = (*of_truth, _carried_by_few, _one_set, _fitted, _missing_trials)
     return [sentence for part in parts for sentence in part(comparison)]
 
 
@@ -37,6 +40,28 @@ def _other_images(comparison: Comparison) -> list[str]:
     """Of a published truth that was measured on nearly the same data."""
     caution = comparison.truth.info.recipe.get("caution")
     return [] if caution is None else [caution]
+
+
+def _carried_by_few(comparison: Comparison) -> list[str]:
+    carried = [ranking for ranking in comparison.rankings if ranking.diagnosis.is_carried_by_few]
+    if not carried:
+        return []
+    names = join_names([ranking.label for ranking in carried])
+    is_one = len(carried) == 1
+    sentence = f"The interval{'' if is_one else 's'} of {names} may be too short"
+    if len(comparison.methods) > 1:
+        of = "this proxy" if is_one else "these proxies"
+        sentence += f", and differences that involve {of} are less sure than their p-values"
+    return [f"{sentence}: few architectures carry ρ ({'; '.join(map(_worst_judged, carried))})."]
+
+
+def _worst_judged(ranking: Ranking) -> str:
+    """What carries the ρ of a proxy."""
+    count = len(ranking.worst_judged)
+    named = join_names([*ranking.worst_judged[:MAX_NAMED], *(["others"] if count > MAX_NAMED else [])])
+    worst = "the worst judged" if count == 1 else f"the {count} worst judged"
+    change = f"{format_number(ranking.diagnosis.value_without)} instead of {format_number(ranking.spearman.value)}"
+    return f"{ranking.label}: {change} without {worst}, {named}"
 
 
 def _shortened_truth(comparison: Comparison) -> list[str]:

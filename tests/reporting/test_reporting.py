@@ -19,7 +19,7 @@ from nasproxy.comparing import PARTIAL, Comparison
 from nasproxy.errors import InputError
 from nasproxy.files import write_atomically
 from nasproxy.formatting import format_estimate
-from nasproxy.ranking import Difference, Estimate
+from nasproxy.ranking import Diagnosis, Difference, Estimate
 from nasproxy.reporting import RunRecord, describe_findings, table_latex, table_markdown, write_report
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.reporting.chart import Band, Chart, Intervals, Points, Steps
@@ -450,6 +450,23 @@ def test_what_cannot_be_weighted_is_marked_as_of_the_architectures_with_a_truth(
         html = page_html(of, [], title="")
         assert ("against the best of those with a truth?" in html) is is_marked
         assert ("Of the architectures with a truth alone: mean score" in html) is is_marked
+
+
+def test_a_correlation_that_few_architectures_carry_is_a_caution(comparison: Comparison) -> None:
+    found = Diagnosis(0.7, 0.002, 0.93, (3, 1))
+    one = with_ranking(comparison, 0, diagnosis=found, worst_judged=("a", "b"), spearman=estimate(0.76, 0.5, 0.9))
+    assert describe_cautions(one) == [
+        f"The interval of {DM} may be too short, and differences that involve this proxy are less sure than their "
+        f"p-values: few architectures carry ρ ({DM}: 0.93 instead of 0.76 without the 2 worst judged, a and b).",
+        ONE_SET,
+    ]
+    many = replace(found, value_without=None)
+    two = with_ranking(one, 1, diagnosis=many, worst_judged=tuple("cdefg"), spearman=estimate(0.5, 0.2, 0.7))
+    sentence = describe_cautions(two)[0]
+    assert sentence.startswith(f"The intervals of {DM} and {NASWOT} may be too short, and differences that involve th")
+    assert f"; {NASWOT}: – instead of 0.50 without the 5 worst judged, c, d, e and others)." in sentence
+    alone = replace(one, methods=one.methods[:1], rankings=one.rankings[:1])
+    assert "differences" not in describe_cautions(alone)[0]
 
 
 def test_missing_and_flagged_trials_are_named(comparison: Comparison) -> None:
