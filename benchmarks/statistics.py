@@ -46,8 +46,9 @@ def draw(case: str, num_archs: int, spread: Sequence[float], rng: np.random.Gene
 
 
 def coverage(seed: int = 0, num_draws: int = 300) -> Iterable[Row]:
-    """The interval of ρ: how often it covers the population's, and how often `diagnose` gives alarm. A sample that has
-    none of the misjudged architectures is quiet and has too high a ρ.
+    """The interval of ρ: how often it covers the population's, and how often `diagnose` gives alarm.
+
+    A sample that has none of the misjudged architectures is quiet, and has too high a ρ.
     """
     yield "case", "true rho", "n", "draws", "covered", "alarm", "covered if quiet"
     for case, wanted in [("normal", 0.0), ("normal", 0.4), *((case, rho) for rho in (0.76, 0.9) for case in CASES)]:

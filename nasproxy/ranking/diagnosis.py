@@ -51,7 +51,12 @@ def diagnose(proxy: ArrayLike, truth: ArrayLike, *, weights: ArrayLike | None = 
     values of p and t, ties included, in the order of the sample (a parametric bootstrap test). So false alarms are as
     many for any number of architectures and any rho.
 
-    COVERAGE
+    It tells that a sample has such architectures, so that another one may have more or fewer of them; a sample that has
+    none is quiet, and its rho is too high. Simulated (n = 20, 36, 60; 300 draws each, `python -m benchmarks.statistics
+    coverage --seed 1`): with 5 % misjudged at rho = 0.9, intervals cover 81, 74 and 80 % and alarms are 30, 62 and
+    87 %; alarms are 1 % at most for normal scores of rho = 0 to 0.9, 1 to 9 % where noise grows or falls with quality
+    at rho = 0.9 (5 to 26 % at 0.76), where intervals cover 91 to 97 %. So uneven noise as
+    such is not tested for.
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite; (A, S) is averaged over seeds.
@@ -102,8 +107,9 @@ def _arranged(values: Array, drawn: Array) -> Array:
 def _shares(p: Array, t: Array, weights: Array) -> Array:
     """Of (..., A) normal scores: the share of the sum of w d² that the largest 5 % of its terms have."""
     terms = weights * (p - t) ** 2
-    largest: Array = np.sort(terms, axis=-1)[..., -_count_few(len(weights)) :]
-    return largest.sum(axis=-1) / np.maximum(terms.sum(axis=-1), np.finfo(float).tiny)
+    largest = np.sort(terms, axis=-1)[..., -_count_few(len(weights)) :]
+    shares: Array = largest.sum(axis=-1) / np.maximum(terms.sum(axis=-1), np.finfo(float).tiny)
+    return shares
 
 
 def _count_few(num_archs: int) -> int:
