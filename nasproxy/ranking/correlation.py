@@ -24,9 +24,9 @@ def correlate(
     92 to 99 %. Noise that grows or falls with quality, or has heavy tails: 91 to 97 %. Where 5 % of the architectures
     are grossly misjudged: 92 to 96 % at rho = 0.76, 71 to 81 % at 0.9 (n = 20, 36, 60; 300 draws each, `python -m
     benchmarks.statistics coverage --seed 1`). There, the wider of this interval and that of the percentile bootstrap
-    covers only 3 to 6 % more (150 draws): a sample without misjudged architectures knows of none. `diagnose` finds the samples that
-    have some. Bonett & Wright's alone falls to 80 % where the spread of the truth varies with the score. Three
-    architectures have the interval [-1, 1].
+    covers only 3 to 6 % more (150 draws): a sample without misjudged architectures knows of none. `diagnose` finds the
+    samples that have some. Bonett & Wright's alone falls to 80 % where the spread of the truth varies with the score.
+    Three architectures have the interval [-1, 1].
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite; (A, S) is averaged over seeds.

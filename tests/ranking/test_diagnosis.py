@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.statistics import draw
-from nasproxy.ranking import diagnose
+from nasproxy.ranking import diagnose, sample_stratified
 from nasproxy.ranking.diagnosis import Diagnosis
 
 
@@ -23,6 +23,15 @@ def _alarms(case: str, num_archs: int, spread: float, num_draws: int) -> float:
 def test_normal_scores_are_quiet(num_archs: int, spread: float) -> None:
     """From rho 0.9 to 0; 0.5 % at a standard error of 0.6 %."""
     assert _alarms("normal", num_archs, spread, 150) <= 0.02
+
+
+def test_a_stratified_sample_of_normal_scores_is_quiet() -> None:
+    rng, found = np.random.default_rng(5), []
+    for seed in range(60):
+        (proxy,), truth = draw("normal", 720, (0.8,), rng)
+        chosen, weights = sample_stratified(proxy, 60, seed=seed)
+        found.append(diagnose(proxy[chosen], truth[chosen], weights=weights).is_carried_by_few)
+    assert np.mean(found) <= 0.04
 
 
 @pytest.mark.parametrize(("num_archs", "least"), [(36, 0.55), (60, 0.75)])
