@@ -98,8 +98,8 @@ def _pairs(comparison: Comparison) -> list[str]:
         return ["Whether they differ in ρ is tested by swapping their ranks of single architectures, at 5 %."]
     return [
         f"{sure} of {len(pairs)} pairs differ in ρ. Each is tested by swapping both ranks of single architectures; p "
-        "is adjusted for all pairs by Holm’s method, so that, of proxies that err alike, any such claim is false in 5 % "
-        "of experiments at most."
+        "is adjusted for all pairs by Holm’s method, so that, of proxies that err alike, any such claim is false in "
+        "5 % of experiments at most."
     ]
 
 
