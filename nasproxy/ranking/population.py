@@ -6,11 +6,15 @@ Notation: A architectures, S seeds, V possible true values.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
+from nasproxy.ranking.jackknife import effective_size
 from nasproxy.ranking.scores import Array
 
 NUM_STEPS = 60
 GRID = 100
+MIN_SHARE = 1e-3
+"""Values of a smaller share are left-overs of the steps and no parameters."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class Population:
     deviations: Array
     """(A,) of one seed's noise."""
     num_seeds: int
+    weight: float
+    """In [0, 1]: how much better these values explain the scores than a normal distribution does."""
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
         """True values (A,) and scores (A, S)."""
@@ -37,24 +43,35 @@ def estimate_population(scores: Array, weights: Array, *, has_ties: bool = True)
     """The distribution of true values by maximum likelihood without a shape (Kiefer & Wolfowitz 1956, Annals of
     Mathematical Statistics 27), on a grid of quantiles, by 60 steps of expectation and maximisation. Noise is normal,
     its variance that of the neighbours by mean score. With ties, values within one standard error of a commoner
-    one become it.
+    one become it. The population's weight beside a normal one is Akaike's (1978, Biometrika 65), of k values with
+    2k - 1 parameters against 2.
     """
     means, num_seeds = scores.mean(axis=1), scores.shape[1]
     variances = _neighbours_variance(scores, means)
     errors = np.maximum(variances / num_seeds, 1e-6 * means.var())
     grid = np.unique(np.quantile(means, np.linspace(0, 1, GRID)))
-    likelihood = np.exp(-((means[:, None] - grid) ** 2) / (2 * errors[:, None])) / np.sqrt(errors)[:, None]
-    likelihood = np.maximum(likelihood, 1e-300)
+    likelihood = _likelihood(means, errors, grid)
     shares = np.full(len(grid), 1 / len(grid))
     for _ in range(NUM_STEPS):
         posterior = likelihood * shares
         posterior /= posterior.sum(axis=1, keepdims=True)
         shares = weights @ posterior / weights.sum()
     order = np.argsort(means)
-    widths = np.sqrt(np.interp(grid, means[order], errors[order]))
-    return Population(
-        _merged(grid, shares, widths) if has_ties else grid, posterior.cumsum(axis=1), np.sqrt(variances), num_seeds
-    )
+    values = _merged(grid, shares, np.sqrt(np.interp(grid, means[order], errors[order]))) if has_ties else grid
+    num_values = int((np.bincount(np.unique(values, return_inverse=True)[1], shares) > MIN_SHARE).sum())
+    centre = np.average(means, weights=weights)
+    spread = max(np.average((means - centre) ** 2 - errors, weights=weights), 0)
+    of_normal = _likelihood(means, errors + spread, np.array([centre]))[:, 0]
+    gains = np.log(_likelihood(means, errors, values) @ shares) - np.log(of_normal)
+    gain = effective_size(weights) * np.average(gains, weights=weights)
+    weight = float(expit(gain - (2 * num_values - 3)))
+    return Population(values, posterior.cumsum(axis=1), np.sqrt(variances), num_seeds, weight)
+
+
+def _likelihood(means: Array, errors: Array, values: Array) -> Array:
+    """(A, V): of each true value, for a normal error with these (A,) variances; a constant factor is left out."""
+    squares = (means[:, None] - values) ** 2
+    return np.maximum(np.exp(-squares / (2 * errors[:, None])) / np.sqrt(errors)[:, None], 1e-300)
 
 
 def _neighbours_variance(scores: Array, means: Array) -> Array:
