@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from nasproxy import ranking
-from nasproxy.ranking import difference
-from nasproxy.ranking.jackknife import clip_perfect, jackknife_error, spearman
+from nasproxy.ranking import combination, difference
+from nasproxy.ranking.jackknife import clip_perfect, jackknife_error, spearman, spearman_value
+from nasproxy.ranking.scores import normal_scores
 
 Array = NDArray[np.float64]
 CASES = ("normal", "misjudged", "extreme", "heavy", "cone", "cone-down")
@@ -218,6 +219,52 @@ def draw_truth(case: str, num_archs: int, num_seeds: int, rng: np.random.Generat
     return true, true[:, None] + np.reshape(noise, (-1, 1)) * rng.normal(size=(num_archs, num_seeds))
 
 
+def fitted(seed: int = 0, num_draws: int = 200) -> Iterable[Row]:
+    """Fits to nine proxies of which two are good, or weak: how often the interval holds the ρ that fits to other
+    architectures have on average in the population, without and with the error of the fit.
+    """
+    combination.NUM_RESAMPLES = 100
+    yield "good proxies", "n", "draws", "mean rho", "in the population", "sd of z", "coverage, no fit", "coverage"
+    for quality in (0.65, 0.45):
+        unseen, true = draw_combined(quality, 20_000, np.random.default_rng(2))
+        unseen = np.stack([normal_scores(row) for row in unseen])
+        for num_archs in SIZES:
+            rng, found, estimates = np.random.default_rng(seed), [], []
+            for number in range(num_draws):
+                scores, truth = draw_combined(quality, num_archs, rng)
+                fit = ranking.fit_combination(scores, truth, seed=number)
+                found.append(spearman_value(np.asarray(fit.weights) @ unseen, true, np.ones(len(true))))
+                given = ranking.correlate(fit.predictions, truth)
+                estimates.append([given, ranking.include_fit(given, fit.error)])
+            mean = float(np.mean(found))
+            ends = np.array([[(e.value, e.low, e.high) for e in pair] for pair in estimates], dtype=float)
+            rho, low, high = np.moveaxis(ends, -1, 0)
+            covered = ((low <= mean) & (mean <= high)).mean(axis=0)
+            yield quality, num_archs, num_draws, rho[:, 0].mean(), mean, np.arctanh(rho[:, 0]).std(), *covered
+
+
+def draw_combined(quality: float, num_archs: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """(9, A) scores, of which the first two correlate with the (A,) truth and share a quarter of their noise."""
+    truth, shared, scores = rng.normal(size=num_archs), rng.normal(size=num_archs), rng.normal(size=(9, num_archs))
+    noise = np.sqrt(0.25) * shared + np.sqrt(0.75) * scores[:2]
+    scores[:2] = quality * truth + np.sqrt(1 - quality**2) * noise
+    return scores, truth
+
+
+def useless(seed: int = 0, num_draws: int = 600) -> Iterable[Row]:
+    """Fits to useless proxies: mean ρ of the held-out predictions with the truth, and its standard error."""
+    combination.MIN_TRUTHS, combination.NUM_RESAMPLES = 0, 2
+    yield "proxies", "n", "draws", "mean rho", "standard error"
+    for num_proxies in (3, 9):
+        for num_archs in (12, 16, 20, 28):
+            rng, found = np.random.default_rng(seed), []
+            for number in range(num_draws):
+                scores, truth = rng.normal(size=(num_proxies, num_archs)), rng.normal(size=num_archs)
+                predictions = np.asarray(ranking.fit_combination(scores, truth, seed=number).predictions)
+                found.append(spearman_value(predictions, truth, np.ones(num_archs)))
+            yield num_proxies, num_archs, num_draws, float(np.mean(found)), float(stats.sem(found))
+
+
 TABLES: dict[str, Callable[[int], Iterable[Row]]] = {
     "coverage": coverage,
     "differences": differences,
@@ -225,6 +272,8 @@ TABLES: dict[str, Callable[[int], Iterable[Row]]] = {
     "families": families,
     "sets": sets,
     "ceilings": ceilings,
+    "fitted": fitted,
+    "useless": useless,
 }
 
 

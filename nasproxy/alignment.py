@@ -32,6 +32,8 @@ class Scores:
     """(A, S) what architectures are selected by. Where architectures have different numbers of seeds: means, (A, 1)."""
     evaluation: Array
     """(A, S) what the search is judged by, or judges by where it is the truth."""
+    fit_error: float = 0.0
+    """As `SearchInfo.fit_error`."""
 
     @property
     def selection_means(self) -> Array:
@@ -235,7 +237,8 @@ def _scores(trials: Trials, arch_ids: Sequence[str]) -> Scores:
     rows = [trial if trial is not None and trial.is_ranked else None for trial in found]
     selection = _by_seed([trial.selection_scores if trial else None for trial in rows])
     evaluation = _by_seed([trial.evaluation_scores if trial else None for trial in rows])
-    return Scores(trials.name, np.array([trial is not None for trial in rows], dtype=bool), selection, evaluation)
+    is_known = np.array([trial is not None for trial in rows], dtype=bool)
+    return Scores(trials.name, is_known, selection, evaluation, trials.info.fit_error)
 
 
 def _by_seed(rows: Sequence[tuple[float, ...] | None]) -> Array:

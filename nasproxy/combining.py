@@ -6,6 +6,7 @@ Notation: A architectures that all proxies scored, P proxies, S seeds.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,8 +49,8 @@ def combine_trials(
         raise SettingsError(f"{len(proxies)} proxy is no combination; name two searches or more")
     alignment = align(proxies, truth if how == "fitted" else None)
     rows = common_rows(alignment)
-    scores = _average(alignment, rows) if how == "average" else _fit(alignment, rows, truth, seed)
-    info = _describe(proxies, how, name, num_seeds=scores.shape[1])
+    scores, error = (_average(alignment, rows), 0.0) if how == "average" else _fit(alignment, rows, truth, seed)
+    info = replace(_describe(proxies, how, name, num_seeds=scores.shape[1]), fit_error=error)
     return Trials(info, tuple(_combined(proxies, alignment.arch_ids[row], scores[at]) for at, row in enumerate(rows)))
 
 
@@ -73,8 +74,8 @@ def _average(alignment: Alignment, rows: Indices) -> Array:
     return np.stack([average_ranks(scores) for scores in by_seed], axis=1)
 
 
-def _fit(alignment: Alignment, rows: Indices, truth: Trials | None, seed: int) -> Array:
-    """(A, 1): predicted ranks."""
+def _fit(alignment: Alignment, rows: Indices, truth: Trials | None, seed: int) -> tuple[Array, float]:
+    """(A, 1): predicted ranks; the error of the fit."""
     if truth is None:
         raise SettingsError("a fitted combination needs a truth for some architectures; give --truth, or 'average'")
     scores = [proxy.selection_means[rows] for proxy in alignment.proxies]
@@ -82,7 +83,7 @@ def _fit(alignment: Alignment, rows: Indices, truth: Trials | None, seed: int) -
         fit = fit_combination(scores, alignment.truth.evaluation_means[rows], seed=seed)
     except ValueError as error:
         raise SettingsError(f"cannot fit a combination to {truth.name}: {error}") from None
-    return np.asarray(fit.predictions, dtype=float)[:, None]
+    return np.asarray(fit.predictions, dtype=float)[:, None], fit.error
 
 
 def _combined(proxies: Sequence[Trials], arch_id: str, scores: Array) -> Trial:

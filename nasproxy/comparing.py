@@ -38,6 +38,7 @@ from nasproxy.ranking import (
     count_of,
     diagnose,
     factor_effects,
+    include_fit,
     noise_regret,
     precision_at,
     random_regret_curve,
@@ -333,7 +334,8 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
 def _correlate(alignment: Alignment, index: int, rows: Indices, *, kind: str = "spearman") -> Estimate:
     """Correlation of a proxy with the truth over some architectures that have one."""
     proxy, truth = alignment.proxies[index].evaluation[rows], alignment.truth.evaluation[rows]
-    return _noted(alignment, correlate(proxy, truth, kind=kind, weights=alignment.weights_of(rows)))
+    estimate = correlate(proxy, truth, kind=kind, weights=alignment.weights_of(rows))
+    return _noted(alignment, include_fit(estimate, alignment.proxies[index].fit_error, kind=kind))
 
 
 def _noted(alignment: Alignment, estimate: AnyEstimate, *, is_weighted: bool = True) -> AnyEstimate:
@@ -372,6 +374,7 @@ def _method(
     by_set = [_correlate(alignment, index, rows).value for index in members]
     measured = [value for value in by_set if value is not None]
     spread = statistics.stdev(measured) if len(measured) == len(members) > 1 else None
+    mean = include_fit(mean, alignment.proxies[members[0]].fit_error)
     return Method(first.method, first.kind, members, _noted(alignment, mean), spread)
 
 
@@ -402,9 +405,14 @@ def _difference(alignment: Alignment, first: Method, second: Method, noise: SetN
         weights=alignment.weights_of(rows),
         noise=noise,
         are_drawn=(first.is_drawn, second.is_drawn),
+        fit_errors=(_fit_error(alignment, first), _fit_error(alignment, second)),
         seed=seed,
     )
     return _noted(alignment, difference)
+
+
+def _fit_error(alignment: Alignment, method: Method) -> float:
+    return alignment.proxies[method.members[0]].fit_error  # a fit has no sets
 
 
 def _negated(difference: Difference) -> Difference:

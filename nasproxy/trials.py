@@ -195,6 +195,8 @@ class SearchInfo:
     """Names of the searches that a combination is made of."""
     is_fitted: bool = False
     """Whether a combination was fitted to a truth."""
+    fit_error: float = 0.0
+    """Standard error of its Spearman correlation with that truth that the fit alone makes, on Fisher's z scale."""
     device: str = ""
 
     @property

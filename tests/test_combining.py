@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from nasproxy.combining import SCORE_NAME, combine_trials
-from nasproxy.comparing import rank
+from nasproxy.comparing import compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
+from nasproxy.ranking import Estimate
 from nasproxy.space import load_space
 from nasproxy.trials import ProxyKind, State, Trial, Trials
 from tests.reporting.comparisons import make_info, make_trials
@@ -74,6 +75,27 @@ def test_a_fit_learns_which_proxy_to_believe_and_does_not_see_the_truth_it_is_ju
     assert rho["fit"] > 0.8 > rho["mean"] + 0.2
     noise = [simulate(f"noise{number}", 0.0, seed=number) for number in range(4)]
     assert (rank(combine_trials(noise, "fitted", truth), truth).spearman.value or 0.0) < 0.35
+
+
+def test_intervals_of_a_fit_include_that_another_truth_gives_another_fit() -> None:
+    truth = replace(simulate("truth", 1.0), info=make_info("truth", "whole", num_seeds=2))
+    parts = [simulate("one", 0.6), *(simulate(f"noise{number}", 0.0, seed=number) for number in range(4))]
+    fitted = combine_trials(parts, "fitted", truth)
+    given = replace(fitted, info=replace(fitted.info, fit_error=0.0))
+    assert fitted.info.fit_error > 0.02
+    widths = []
+    for trials in (given, fitted):
+        comparison = compare_trials([trials, parts[0]], truth)
+        place = next(index for index, each in enumerate(comparison.rankings) if each.name == fitted.name)
+        method = next(index for index, each in enumerate(comparison.methods) if each.members == (place,))
+        found = comparison.rankings[place]
+        estimates = (found.spearman, found.kendall, comparison.methods[method].spearman)
+        widths.append([_width(e) for e in (*estimates, comparison.differences[method][1 - method])])
+    assert all(wide > narrow for narrow, wide in zip(*widths, strict=True))
+
+
+def _width(estimate: Estimate) -> float:
+    return (estimate.high or 0.0) - (estimate.low or 0.0)
 
 
 def test_a_fit_to_a_small_sample_predicts_the_others() -> None:

@@ -12,6 +12,7 @@ from nasproxy.ranking.combination import MIN_TRUTHS as MIN_TRUTHS
 from nasproxy.ranking.combination import FittedCombination as FittedCombination
 from nasproxy.ranking.combination import average_ranks as average_ranks
 from nasproxy.ranking.combination import fit_combination as fit_combination
+from nasproxy.ranking.combination import include_fit as include_fit
 from nasproxy.ranking.correlation import correlate as correlate
 from nasproxy.ranking.diagnosis import Diagnosis as Diagnosis
 from nasproxy.ranking.diagnosis import diagnose as diagnose

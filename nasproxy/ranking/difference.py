@@ -79,13 +79,15 @@ def compare_methods(
     weights: ArrayLike | None = None,
     noise: SetNoise | None = None,
     are_drawn: tuple[bool, bool] = (True, True),
+    fit_errors: tuple[float, float] = (0.0, 0.0),
     seed: int = 0,
 ) -> Difference:
     """Mean Spearman of the first method's sets with the truth minus that of the second's.
 
     As `compare_correlations`; a swap is that of the means over all pairs of sets. Where `noise` is given, the
     distribution is spread by what other sets of both methods would change: a normal of variance v (1/R1 + 1/R2), with v
-    drawn from what is known of the variance between sets (`SetNoise.draw_variances`).
+    drawn from what is known of the variance between sets (`SetNoise.draw_variances`). What other fits would change is
+    another normal, of the errors of fits times 1 - rho².
 
     Args:
         first: for each of R1 sets (A,) or (A, S) scores, higher is better, finite.
@@ -94,6 +96,7 @@ def compare_methods(
         weights: as in `correlate`.
         noise: of the sets; None: the statement is of these sets alone.
         are_drawn: whether each method's sets are draws, to which `noise` applies; what a formula gives is not.
+        fit_errors: of each method, on Fisher's z scale (`FittedCombination.error`); 0: it is not fitted.
         seed: of every draw.
 
     Raises:
@@ -105,7 +108,8 @@ def compare_methods(
     known = {name: scores for name, sets in named.items() for scores in sets if np.ptp(scores) == 0} | {"truth": y}
     if reason := why_undefined(known):
         return Difference(None, None, None, len(y), note=reason)
-    value = _mean_correlation(one, y, w) - _mean_correlation(other, y, w)
+    correlations = [_mean_correlation(sets, y, w) for sets in (one, other)]
+    value = correlations[0] - correlations[1]
     terms = np.mean([swap_terms(a, b, y, w) for a in one for b in other], axis=0)
     if not np.abs(terms).max() > ROUNDING:
         value, terms = 0.0, np.zeros(len(y))
@@ -117,6 +121,9 @@ def compare_methods(
     if noise is not None:
         variances = noise.draw_variances(len(draws), rng) * (are_drawn[0] / len(one) + are_drawn[1] / len(other))
         draws += np.sqrt(variances) * rng.normal(size=len(draws))
+    if any(fit_errors):
+        by_fit = np.asarray(fit_errors) * (1 - np.square(correlations))
+        draws += np.linalg.norm(by_fit) * rng.normal(size=len(draws))
     p_value = min(2 * (1 + min(int((draws <= 0).sum()), int((draws >= 0).sum()))) / (len(draws) + 1), 1.0)
     outside = int(np.ceil((1 - CONFIDENCE) / 2 * (len(draws) + 1))) - 2  # so that it excludes 0 just where p < 0.05
     draws.sort()

@@ -122,7 +122,7 @@ def _one_set(comparison: Comparison) -> list[str]:
 def _fitted(comparison: Comparison) -> list[str]:
     return [
         f"{ranking.label} was fitted to the truth that judges it, each architecture by fits that did not see it: it "
-        "cannot be had without a truth of some, and its intervals do not include that another truth gives another fit."
+        "cannot be had without a truth of some; intervals of its order include that another truth gives another fit."
         for ranking, trials in zip(comparison.rankings, comparison.proxies, strict=True)
         if trials.info.is_fitted
     ]

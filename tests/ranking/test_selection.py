@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.linear_model import RidgeCV
 
 from nasproxy import ranking
-from nasproxy.ranking import Estimate
+from nasproxy.ranking import Estimate, combination
 from nasproxy.space import FactorValue
 
 Array = NDArray[np.float64]
@@ -252,6 +253,43 @@ def test_combination_finds_the_proxy_that_works_and_predicts_the_others() -> Non
         average = stats.spearmanr(ranking.average_ranks(scores)[part], truth[part]).statistic
         assert predicted > max(average, 0.85)
     assert fitted == ranking.fit_combination(scores, known)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_fits_are_those_of_scikit_learn(seed: int) -> None:
+    """RidgeCV leaves out an architecture with all of its weight."""
+    rng = np.random.default_rng(seed)
+    x, target = rng.normal(size=(30, 4)), rng.normal(size=30)
+    counts = np.stack([np.ones(30), rng.multinomial(30, np.full(30, 1 / 30))]).astype(float)
+    found = combination._fit(x, target, counts)
+    for weights, count in zip(found, counts, strict=True):
+        ridge = RidgeCV(alphas=combination.PENALTIES, fit_intercept=False)
+        ridge.fit(x, target - x.mean(axis=1), sample_weight=count)
+        assert weights == pytest.approx(1 / 4 + ridge.coef_)
+
+
+def test_error_of_a_fit_falls_with_the_architectures_that_it_has() -> None:
+    rng = np.random.default_rng(3)
+    errors = []
+    for num_archs in (20, 60, 240):
+        truth = rng.normal(size=num_archs)
+        scores = np.stack([truth + rng.normal(size=num_archs), *rng.normal(size=(8, num_archs))])
+        errors.append(ranking.fit_combination(scores, truth).error)
+    assert 0.4 > errors[0] > 0.1 > errors[1] > errors[2] > 0
+
+
+def test_interval_of_a_fit_has_its_error_in_it() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.normal(size=30)
+    for kind, share in (("spearman", 1), ("kendall", 2 / 3)):
+        given = ranking.correlate(truth + rng.normal(size=30), truth, kind=kind)
+        assert ranking.include_fit(given, 0.0, kind=kind) == given
+        wider = ranking.include_fit(given, 0.2, kind=kind)
+        z = np.arctanh(np.array([[e.low, e.value, e.high] for e in (given, wider)], dtype=float))
+        assert np.diff(z[1]) == pytest.approx(np.hypot(np.diff(z[0]), 1.96 * 0.2 * share), rel=1e-3)
+    few = ranking.correlate([1, 2], [1, 2])
+    assert ranking.include_fit(few, 0.2) == few
+    assert ranking.include_fit(ranking.correlate(truth, truth), 0.2).high == 1
 
 
 def test_prediction_of_an_arch_with_a_truth_does_not_see_it() -> None:
