@@ -89,7 +89,9 @@ def fit_combination(scores: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> Fi
 
     The error of the fit is the standard deviation of Fisher's z over 200 bootstraps of the architectures that are
     fitted to. Copies of one are in the same fold, and left out together where the penalty is chosen. Predictions are of
-    all architectures with a truth, once each: what their draw does to a correlation is in its own interval. SIMULATED
+    all architectures with a truth, once each: what their draw does to a correlation is in its own interval. Simulated
+    for nine proxies of which two are good or weak, 20 to 60 truths, 200 draws each: with it, an interval of rho holds
+    what fits to other architectures have in 92 to 97 % (`include_fit`), without it in 90 to 95 %.
 
     Args:
         scores: (P, A), higher is better, finite.

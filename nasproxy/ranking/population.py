@@ -47,7 +47,7 @@ def estimate_population(scores: Array, weights: Array, *, has_ties: bool = True)
     2k - 1 parameters against 2.
     """
     means, num_seeds = scores.mean(axis=1), scores.shape[1]
-    variances = _neighbours_variance(scores, means)
+    variances = neighbours_variance(scores, means)
     errors = np.maximum(variances / num_seeds, 1e-6 * means.var())
     grid = np.unique(np.quantile(means, np.linspace(0, 1, GRID)))
     likelihood = _likelihood(means, errors, grid)
@@ -74,7 +74,7 @@ def _likelihood(means: Array, errors: Array, values: Array) -> Array:
     return np.maximum(np.exp(-squares / (2 * errors[:, None])) / np.sqrt(errors)[:, None], 1e-300)
 
 
-def _neighbours_variance(scores: Array, means: Array) -> Array:
+def neighbours_variance(scores: Array, means: Array) -> Array:
     """(A,): of one seed, mean over the fifth of the architectures around each one by mean score, nine at least."""
     reach = max(round(len(means) / 10), 4)
     order = np.argsort(means, kind="stable")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from nasproxy.ranking.estimate import CONFIDENCE, Estimate
-from nasproxy.ranking.population import estimate_population
+from nasproxy.ranking.population import estimate_population, neighbours_variance
 from nasproxy.ranking.scores import Array, check_pair, check_scores, check_weights, mean_over_seeds
 
 NUM_RESAMPLES = 1000
@@ -72,8 +72,9 @@ def regret_at(proxy: ArrayLike, truth: ArrayLike, count: int, *, seed: int = 0) 
 
     The best is that of these architectures, not of a space they were drawn from: no weights recover it from a sample.
     Of noisy truths it is a lucky one: `noise_regret` is the part that a perfect proxy has as well. The interval is the
-    percentile bootstrap over architectures, widened to hold the value. The best of all is in 63 % of the resamples
-    only: it is a rough one, which holds the regret in the space in 84 to 92 % of simulated cases.
+    percentile bootstrap over architectures, each with the noise of its seeds drawn once more, widened to hold the
+    value. It is about the mean regret of so many architectures of the space. Simulated, 40 of 720, it holds that in
+    SIMULATED
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite.
@@ -85,7 +86,12 @@ def regret_at(proxy: ArrayLike, truth: ArrayLike, count: int, *, seed: int = 0) 
         ValueError: shapes differ, a score is not finite, or `count` is below 1.
     """
     x, y = _check_selection(proxy, truth, count)
-    return _bootstrap(lambda rows: _regret(x[rows], y[rows], min(count, len(x))), len(x), seed)
+    errors, rng, places = _errors(np.asarray(truth, dtype=float)), np.random.default_rng([seed, 1]), min(count, len(x))
+
+    def redrawn(rows: NDArray[np.intp]) -> float:
+        return _regret(x[rows], y[rows] + errors[rows] * rng.normal(size=len(rows)), places)
+
+    return _bootstrap(lambda rows: _regret(x[rows], y[rows], places), len(x), seed, of_resample=redrawn)
 
 
 def noise_regret(truth: ArrayLike, count: int, *, seed: int = 0) -> Estimate:
@@ -196,6 +202,14 @@ def _regret(proxy: Array, truth: Array, count: int) -> float:
     return max(float(truth.max() - best[count - is_above.sum() - 1]), 0.0)
 
 
+def _errors(scores: Array) -> Array:
+    """(A,) standard errors of the means over seeds; 0 where there is one seed, or no noise."""
+    if scores.ndim == 1 or scores.shape[1] == 1 or not len(scores):
+        return np.zeros(len(scores))
+    errors: Array = np.sqrt(neighbours_variance(scores, scores.mean(axis=1)) / scores.shape[1])
+    return errors
+
+
 def _check_selection(proxy: ArrayLike, truth: ArrayLike, count: int) -> tuple[Array, Array]:
     """(A,) scores of both, from which the best `count` are to be selected."""
     x, y = map(mean_over_seeds, check_pair(proxy, truth))
@@ -204,11 +218,20 @@ def _check_selection(proxy: ArrayLike, truth: ArrayLike, count: int) -> tuple[Ar
     return x, y
 
 
-def _bootstrap(statistic: Callable[[NDArray[np.intp]], float], num_archs: int, seed: int) -> Estimate:
-    """A statistic of the architectures with these indices: of all of them, with its percentile interval."""
+def _bootstrap(
+    statistic: Callable[[NDArray[np.intp]], float],
+    num_archs: int,
+    seed: int,
+    *,
+    of_resample: Callable[[NDArray[np.intp]], float] | None = None,
+) -> Estimate:
+    """A statistic of the architectures with these indices: of all of them, with its percentile interval; of a resample
+    it may be another one.
+    """
     if not num_archs:
         return Estimate(None, None, None, 0, note="0 architecture(s): none to select")
     value = float(statistic(np.arange(num_archs)))
     drawn = np.random.default_rng(seed).integers(num_archs, size=(NUM_RESAMPLES, num_archs))
-    low, high = np.quantile([statistic(rows) for rows in drawn], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    found = [(of_resample or statistic)(rows) for rows in drawn]
+    low, high = np.quantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(value, min(float(low), value), max(float(high), value), num_archs)

@@ -71,7 +71,8 @@ def table_columns(comparison: Comparison) -> list[TableColumn]:
         TableColumn(
             "regret, first pick",
             "Test accuracy, in percentage points, lost by training only the architecture that the proxy puts first, "
-            "against the best with a truth. The interval is rough, and some of the regret is the truth's seed noise.",
+            "against the best with a truth. Some of it is the truth's seed noise; the interval has that in it "
+            "where there are two seeds or more.",
             lambda r: _estimate(r.regret, scale=100, digits=1),
         ),
         TableColumn(

@@ -68,6 +68,18 @@ def test_selection_has_an_interval_around_its_value() -> None:
         assert estimate.num_archs == 40
 
 
+def test_interval_of_regret_has_the_noise_of_the_seeds_in_it() -> None:
+    """A proxy that agrees with the means over seeds loses nothing, as measured; by other seeds it may."""
+    rng = np.random.default_rng(6)
+    truth = rng.normal(size=(40, 1)) + 0.8 * rng.normal(size=(40, 3))
+    means = truth.mean(axis=1)
+    for one_seed in (means, means[:, None]):
+        assert ranking.regret_at(means, one_seed, 1).high == pytest.approx(0, abs=1e-12)
+    with_seeds = ranking.regret_at(means, truth, 1)
+    assert (with_seeds.value, with_seeds.low) == (0, 0)
+    assert (with_seeds.high or 0.0) > 0.3
+
+
 def test_regret_by_noise_needs_seeds_and_falls_with_the_number_trained() -> None:
     truth = np.random.default_rng(0).normal(size=(20, 3))
     values = [ranking.noise_regret(truth, count).value for count in (1, 5, 20)]
