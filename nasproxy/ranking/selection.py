@@ -73,8 +73,9 @@ def regret_at(proxy: ArrayLike, truth: ArrayLike, count: int, *, seed: int = 0) 
     The best is that of these architectures, not of a space they were drawn from: no weights recover it from a sample.
     Of noisy truths it is a lucky one: `noise_regret` is the part that a perfect proxy has as well. The interval is the
     percentile bootstrap over architectures, each with the noise of its seeds drawn once more, widened to hold the
-    value. It is about the mean regret of so many architectures of the space. Simulated, 40 of 720, it holds that in
-    SIMULATED
+    value. It is about the mean regret of so many architectures of the space. Simulated for 40 of 720 with
+    seeds of sd .002 or .004 (100 draws a case): it holds that in 88 to 100 % with 2 or 3 seeds, 97 % on average, and in
+    85 to 98 %, 93 % on average, with one, whose noise is unknown.
 
     Args:
         proxy: (A,) or (A, S) scores, higher is better, finite.
