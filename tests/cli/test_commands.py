@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -354,13 +355,17 @@ def test_a_run_in_use_is_refused(finished: Shell) -> None:
     assert "in use by a live process" in done.stderr
 
 
-def test_help_is_instant_and_lists_every_command(shell: Shell) -> None:
-    seconds = []
+def test_help_takes_little_more_than_its_libraries_and_lists_every_command(shell: Shell) -> None:
+    """Both in turn, as a ratio: machines differ by more than help may take."""
+    libraries, helped = [], []
     for _ in range(3):
         started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import pydantic.main, typer, rich.console, rich.table"], check=True)
+        libraries.append(time.perf_counter() - started)
+        started = time.perf_counter()
         done = shell.spawn("--help")
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.5
+        helped.append(time.perf_counter() - started)
+    assert min(helped) < 5 * min(libraries)
     for command in ("condense", "evaluate", "search", "rank", "export", "dashboard", "ls", "show", "demo"):
         assert command in done.stdout
 

@@ -224,6 +224,7 @@ def test_weighted_precision_of_a_sample_is_that_of_the_space(monkeypatch: pytest
     assert plain_error < -0.02
 
 
+@pytest.mark.slow
 def test_weighted_ceiling_of_a_sample_is_that_of_the_space() -> None:
     """The worse an architecture, the noisier are its seeds: a sample with more of the best looks too reliable."""
     rng = np.random.default_rng(0)
