@@ -371,11 +371,17 @@ def _method(
     truth, weights = alignment.truth.evaluation[rows], alignment.weights_of(rows)
     own_noise = noise if first.kind is ProxyKind.PROXY_SET else None
     mean = correlate_sets(_sets_of(alignment, members, rows), truth, weights=weights, noise=own_noise)
+    mean = include_fit(mean, _fit_error(alignment, members))
+    return Method(first.method, first.kind, members, _noted(alignment, mean), _spread(alignment, members, rows))
+
+
+def _spread(alignment: Alignment, members: Sequence[int], rows: Indices) -> float | None:
+    """Standard deviation of rho from set to set; None for one set, or where a set has no rho."""
+    if len(members) == 1:
+        return None
     by_set = [_correlate(alignment, index, rows).value for index in members]
     measured = [value for value in by_set if value is not None]
-    spread = statistics.stdev(measured) if len(measured) == len(members) > 1 else None
-    mean = include_fit(mean, alignment.proxies[members[0]].fit_error)
-    return Method(first.method, first.kind, members, _noted(alignment, mean), spread)
+    return statistics.stdev(measured) if len(measured) == len(members) else None
 
 
 def _differences(
@@ -405,14 +411,14 @@ def _difference(alignment: Alignment, first: Method, second: Method, noise: SetN
         weights=alignment.weights_of(rows),
         noise=noise,
         are_drawn=(first.is_drawn, second.is_drawn),
-        fit_errors=(_fit_error(alignment, first), _fit_error(alignment, second)),
+        fit_errors=(_fit_error(alignment, first.members), _fit_error(alignment, second.members)),
         seed=seed,
     )
     return _noted(alignment, difference)
 
 
-def _fit_error(alignment: Alignment, method: Method) -> float:
-    return alignment.proxies[method.members[0]].fit_error  # a fit has no sets
+def _fit_error(alignment: Alignment, members: Sequence[int]) -> float:
+    return alignment.proxies[members[0]].fit_error  # a fit has no sets
 
 
 def _negated(difference: Difference) -> Difference:

@@ -12,20 +12,15 @@ from torch import Tensor, nn
 from nasproxy.errors import ArchError
 from nasproxy.nets.cells import FACTORS, format_id, parse_id
 from nasproxy.nets.nasbench201 import Cell, HalvingBlock, build
-from nasproxy.scoring.costs import count_flops, count_params, measure_costs
+from nasproxy.scoring.costs import count_params, measure_costs
 from nasproxy.space import Arch, load_space
 from nasproxy.truths.published import read_rows
+from tests.nets.sizes import count_on_meta
 
 COLOUR = (3, 32, 32)
 ARCHS = {arch.id: arch for arch in load_space("nasbench201").archs()}
 SAMPLE = random.Random(0).sample(sorted(ARCHS), 3)
 CELL = "3-s1-p13"
-
-
-def count_on_meta(arch: Arch, shape: tuple[int, int, int], num_classes: int) -> tuple[int, int]:
-    with torch.device("meta"):
-        net = build(arch, shape, num_classes)
-        return count_params(net), count_flops(net, torch.empty(1, *shape))
 
 
 def test_every_cell_has_the_published_size() -> None:

@@ -9,19 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasproxy.nets.nasbench_macro import build
-from nasproxy.scoring.costs import count_flops, count_params, measure_costs
-from nasproxy.space import Arch, load_space
+from nasproxy.scoring.costs import count_params, measure_costs
+from nasproxy.space import load_space
 from nasproxy.truths.published import read_rows
+from tests.nets.sizes import count_on_meta
 
 COLOUR = (3, 32, 32)
 ARCHS = {arch.id: arch for arch in load_space("nasbench-macro").archs()}
 SAMPLE = random.Random(0).sample(sorted(ARCHS), 3)
-
-
-def count_on_meta(arch: Arch, shape: tuple[int, int, int], num_classes: int) -> tuple[int, int]:
-    with torch.device("meta"):
-        net = build(arch, shape, num_classes)
-        return count_params(net), count_flops(net, torch.empty(1, *shape))
 
 
 def test_every_chain_has_the_published_size() -> None:
