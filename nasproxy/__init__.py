@@ -51,7 +51,15 @@ if TYPE_CHECKING:
     from nasproxy.searching.schedule import STRATEGIES
     from nasproxy.searching.search import search
     from nasproxy.space import Arch, SearchSpace, build, load_space
-    from nasproxy.tables import comparison_frame, csv_text, ranking_row, read_truth, trials_frame, write_table
+    from nasproxy.tables import (
+        comparison_frame,
+        csv_text,
+        ranking_row,
+        read_scores,
+        read_truth,
+        trials_frame,
+        write_table,
+    )
     from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 _HOMES = {
@@ -90,7 +98,15 @@ _HOMES = {
     "searching.schedule": ("STRATEGIES",),
     "searching.search": ("search",),
     "space": ("Arch", "SearchSpace", "build", "load_space"),
-    "tables": ("comparison_frame", "csv_text", "ranking_row", "read_truth", "trials_frame", "write_table"),
+    "tables": (
+        "comparison_frame",
+        "csv_text",
+        "ranking_row",
+        "read_scores",
+        "read_truth",
+        "trials_frame",
+        "write_table",
+    ),
     "trials": ("ProxyCost", "ProxyKind", "Rung", "SearchInfo", "State", "Trial", "Trials"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -158,6 +174,7 @@ __all__ = [
     "measure_costs",
     "rank",
     "ranking_row",
+    "read_scores",
     "read_truth",
     "search",
     "trials_frame",

@@ -158,9 +158,8 @@ def align(
         for trial in trials:
             if trial.arch_id not in known or known[trial.arch_id].num_params is None:
                 known[trial.arch_id] = trial
-    nameless = [arch_id for arch_id, trial in known.items() if not trial.factors]
-    if 0 < len(nameless) < len(known):
-        raise InputError(f"architecture {nameless[0]!r} of a table is known to no search; leave it out of the table")
+    if any(trial.factors for trial in known.values()):  # rows of a table that no search knows are left out
+        known = {arch_id: trial for arch_id, trial in known.items() if trial.factors}
     arch_ids = tuple(sorted(known))
     archs = [known[arch_id] for arch_id in arch_ids]
     aligned = Alignment(

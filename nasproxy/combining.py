@@ -13,7 +13,7 @@ import numpy as np
 from nasproxy.alignment import Alignment, Array, Indices, align
 from nasproxy.errors import InputError, SettingsError, unknown_name
 from nasproxy.ranking import average_ranks, fit_combination
-from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
+from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials, sum_seconds
 
 COMBINATIONS = {
     "average": "mean of the proxies' ranks; needs no truth",
@@ -97,7 +97,7 @@ def _combined(proxies: Sequence[Trials], arch_id: str, scores: Array) -> Trial:
         rungs=(Rung(tuple(scores.tolist()), tuple(scores.tolist())),),
         num_params=known.num_params,
         flops=known.flops,
-        train_seconds=sum(part.train_seconds for part in parts),
+        train_seconds=sum_seconds([part.train_seconds for part in parts]),
     )
 
 

@@ -44,14 +44,18 @@ def format_percent(fraction: float, digits: int = 2) -> str:
     return f"{round(100 * fraction, digits):g}{PERCENT}"
 
 
-def format_minutes(seconds: float) -> str:
-    """Minutes, with a decimal below a hundred."""
+def format_minutes(seconds: float | None) -> str:
+    """Minutes, with a decimal below a hundred; an en dash for None."""
+    if seconds is None:
+        return MISSING
     minutes = seconds / MINUTE
     return f"{minutes:.1f}" if minutes < 100 else f"{minutes:,.0f}"
 
 
-def format_duration(seconds: float) -> str:
-    """Seconds, minutes, hours or days, whichever reads best."""
+def format_duration(seconds: float | None) -> str:
+    """Seconds, minutes, hours or days, whichever reads best; an en dash for None."""
+    if seconds is None:
+        return MISSING
     if seconds < 2 * MINUTE:
         return f"{seconds:.0f} s"
     if seconds < 2 * HOUR:

@@ -1,7 +1,8 @@
 """Proxies: what architectures are scored on, and how.
 
 A proxy set (condensed or selected) that nets are trained on is one; so are the whole training set, which is the truth,
-the whole training set cut short, and the formulas that train nothing. One search serves them all.
+the whole training set cut short, the formulas that train nothing, and tables of what was measured elsewhere. One search
+serves them all.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ from nasproxy.images import ImageData, ImageSet
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES
 from nasproxy.seeding import derive_seed
-from nasproxy.trials import ProxyCost, ProxyKind
+from nasproxy.trials import ProxyCost, ProxyKind, Trials
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,10 @@ class Proxy:
 
     name: str
     kind: ProxyKind
-    images: ImageSet
-    """What nets are trained on, or what a training-free score looks at."""
-    scored_by: RecipeSettings | str
-    """How nets are trained; or the name of a training-free score, of `SCORES`."""
+    images: ImageSet | None
+    """What nets are trained on, or what a training-free score looks at; None for a table."""
+    scored_by: RecipeSettings | str | Trials
+    """How nets are trained; or the name of a training-free score, of `SCORES`; or the table that scores stand in."""
     cost: ProxyCost
     """Before the search."""
     method: Mapping[str, Any] = field(default_factory=dict)
@@ -38,7 +39,23 @@ class Proxy:
     @property
     def identity(self) -> str:
         """What tells it from every other proxy: two sets of one method differ by their images."""
-        return f"{self.name}/{self.images.content_hash()}" if self.kind is ProxyKind.PROXY_SET else self.name
+        if self.kind is not ProxyKind.PROXY_SET or self.images is None:
+            return self.name
+        return f"{self.name}/{self.images.content_hash()}"
+
+    @property
+    def score_name(self) -> str | None:
+        """As in `SearchInfo`."""
+        if isinstance(self.scored_by, Trials):
+            return self.scored_by.info.score_name
+        return self.scored_by if isinstance(self.scored_by, str) else None
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether scores are counted or looked up: no worker is needed for that."""
+        return isinstance(self.scored_by, Trials) or (
+            isinstance(self.scored_by, str) and SCORES[self.scored_by].is_counted
+        )
 
     def seed_for(self, seed: int) -> int:
         """The seed of its nets and their batches, from that of a search.
@@ -62,11 +79,21 @@ def _make_whole(name: str, kind: ProxyKind, data: ImageData, config: SearchConfi
 
 
 def _make_training_free(name: str, data: ImageData, config: SearchConfig) -> Proxy:
-    ignored = [f"recipe.{key}={value}" for key, value in config.recipe if value != getattr(default_recipe(name), key)]
-    if ignored:
-        raise SettingsError(f"{', '.join(ignored)}: proxy {name!r} trains nothing; leave it out")
+    _refuse_recipe(name, config)
     images = SCORES[name].draw_images(data.train, config.search.seeds, config.search.seed)
     return Proxy(name, ProxyKind.FORMULA, images, name, _cost_of(images))
+
+
+def _make_looked_up(table: Trials, config: SearchConfig) -> Proxy:
+    _refuse_recipe(table.info.proxy, config)
+    return Proxy(table.info.proxy, ProxyKind.TABLE, None, table, ProxyCost())
+
+
+def _refuse_recipe(proxy: str, config: SearchConfig) -> None:
+    default = default_recipe(proxy)
+    ignored = [f"recipe.{key}={value}" for key, value in config.recipe if value != getattr(default, key)]
+    if ignored:
+        raise SettingsError(f"{', '.join(ignored)}: proxy {proxy!r} trains nothing; leave it out")
 
 
 def _cost_of(images: ImageSet) -> ProxyCost:
@@ -99,13 +126,13 @@ _NOT_OF_METHOD = ("seed", "engine", "classes_per_step", "checkpoint_every")
 """Settings of condensing that tell two sets of one method apart, or change nothing but speed."""
 
 
-def default_recipe(proxy: str | ProxySet) -> RecipeSettings:
+def default_recipe(proxy: str | ProxySet | Trials) -> RecipeSettings:
     """The recipe for this kind of proxy, see `RECIPES`."""
     return RECIPES[proxy if isinstance(proxy, str) and proxy in RECIPES else "proxy-set"]
 
 
-def make_proxy(proxy: str | ProxySet, data: ImageData, config: SearchConfig) -> Proxy:
-    """The proxy of a name or a proxy set, on these data.
+def make_proxy(proxy: str | ProxySet | Trials, data: ImageData, config: SearchConfig) -> Proxy:
+    """The proxy of a name, a proxy set, or a table of scores, on these data.
 
     Raises:
         SettingsError: an unknown name (the nearest is named), or a recipe for a proxy that trains nothing.
@@ -122,6 +149,8 @@ def make_proxy(proxy: str | ProxySet, data: ImageData, config: SearchConfig) -> 
             method={key: value for key, value in proxy.settings.items() if key not in _NOT_OF_METHOD},
             set_seed=proxy.seed,
         )
+    if isinstance(proxy, Trials):
+        return _make_looked_up(proxy, config)
     if proxy not in PROXIES:
         raise unknown_name("proxy (and no condense run or file of that name)", proxy, PROXIES)
     return PROXIES[proxy].make(data, config)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Self
 
 from nasproxy.rundir import RunDir
@@ -64,7 +65,7 @@ class ProxyKind(StrEnum):
     COMBINATION = "combination"
     """Several proxies as one."""
     TABLE = "table"
-    """True accuracies, or scores, read from a file."""
+    """True accuracies, or scores, that were measured elsewhere: of a file, or published."""
 
     @property
     def is_trained(self) -> bool:
@@ -84,12 +85,16 @@ class ProxyCost:
     """Numbers that have to be kept of images."""
     condense_seconds: float = 0.0
     """Wall time to make the proxy set; 0 where there is none."""
-    search_seconds: float = 0.0
-    """Time of training or scoring, summed over all architectures and seeds."""
+    search_seconds: float | None = 0.0
+    """Time of training or scoring, summed over all architectures and seeds; None where nobody says."""
 
     def __add__(self, other: "ProxyCost") -> "ProxyCost":
         return ProxyCost(
-            *(mine + theirs for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True))
+            self.num_images + other.num_images,
+            self.num_stored_images + other.num_stored_images,
+            self.num_stored_numbers + other.num_stored_numbers,
+            self.condense_seconds + other.condense_seconds,
+            sum_seconds([self.search_seconds, other.search_seconds]),
         )
 
 
@@ -117,8 +122,8 @@ class Trial:
     num_params: int | None = None
     flops: int | None = None
     """Of the forward pass of one image; a multiply-add counts as two."""
-    train_seconds: float = 0.0
-    """Of training all seeds; of scoring them, where nothing is trained."""
+    train_seconds: float | None = 0.0
+    """Of training all seeds; of scoring them, where nothing is trained; None where nobody says."""
     reason: str | None = None
     """Why it failed, or what is not finite."""
     round: int = 0
@@ -279,10 +284,16 @@ class Trials(Sequence[Trial]):
         """Architecture id -> trial."""
         return {trial.arch_id: trial for trial in self.items}
 
+    @cached_property
+    def content_hash(self) -> str:
+        """32 hex digits that depend on every score, and on nothing else."""
+        scores = sorted((trial.arch_id, [vars(rung) for rung in trial.rungs]) for trial in self.items)
+        return blake2b(repr(scores).encode(), digest_size=16).hexdigest()
+
     @property
     def cost(self) -> ProxyCost:
         """What the proxy cost, the search included."""
-        return replace(self.info.cost, search_seconds=math.fsum(trial.train_seconds for trial in self.items))
+        return replace(self.info.cost, search_seconds=sum_seconds([trial.train_seconds for trial in self.items]))
 
     @property
     def factors(self) -> Factors:
@@ -323,6 +334,12 @@ def factors_of(trials: Iterable[Trial]) -> Factors:
         for name, value in trial.factors.items():
             found.setdefault(name, set()).add(value)
     return {name: sort_values(values) for name, values in found.items()}
+
+
+def sum_seconds(seconds: Sequence[float | None]) -> float | None:
+    """Their sum; None where one of them is not known."""
+    known = [value for value in seconds if value is not None]
+    return math.fsum(known) if len(known) == len(seconds) else None
 
 
 def _mean(values: tuple[float, ...]) -> float:

@@ -12,7 +12,7 @@ from nasproxy.errors import SettingsError
 from nasproxy.space import load_space
 from nasproxy.tables import trials_frame
 from nasproxy.trials import ProxyKind, Rung, SearchInfo, State, Trial, Trials
-from nasproxy.truths import EARLY_STOPS, TRUTHS, load_early_stop, load_published, names_truth
+from nasproxy.truths import EARLY_STOPS, TRUTHS, load_published, load_published_scores, names_truth
 from nasproxy.truths.published import CIFAR10_CLASSES, PublishedTable, read_rows
 
 
@@ -48,7 +48,7 @@ def test_parameters_and_early_stopping_rank_as_published() -> None:
         ("imagenet16-120", 0.679, 0.811),
     ):
         true = [trial.evaluation_score for trial in load_published(f"nasbench201:{dataset}")]
-        early = load_early_stop(f"nasbench201:12-epochs:{dataset}")
+        early = load_published_scores(f"nasbench201:12-epochs:{dataset}")
         assert spearmanr(num_params, true).statistic == pytest.approx(by_params, abs=0.003)
         scores = [trial.selection_score for trial in early]
         assert spearmanr(scores, true).statistic == pytest.approx(by_12_epochs, abs=0.003)
@@ -91,9 +91,7 @@ def test_the_data_set_decides_the_column(dataset: str, classes: list[str], colum
     caution = truth.info.recipe.get("caution")
     assert (caution is not None) is is_caution
     if caution is not None:
-        assert caution.startswith(
-            f"The truth nasbench201 was trained and tested on {column}; {dataset} is taken for it"
-        )
+        assert caution.startswith(f"Accuracies of nasbench201 were measured on {column}; {dataset} is taken for it")
 
 
 def test_a_reference_that_names_its_data_set_needs_no_other() -> None:

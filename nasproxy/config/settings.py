@@ -232,13 +232,14 @@ class SearchSettings(Settings):
     """Architectures that are scored, and by what."""
 
     proxy: Annotated[str, Metavar("RUN|NAME")]
-    """A condense run, a .safetensors file, or a proxy by name, see 'nasproxy ls proxies'."""
+    """A condense run, a .safetensors file, a proxy by name, see 'nasproxy ls proxies', or scores from elsewhere:
+    table:NAME, FILE.csv (accuracies), FILE.csv:COLUMN."""
     space: str = "convnet720"
     """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
     strategy: str = "grid"
     """Which architectures, in which order: grid, random or tpe."""
     archs: str = "all"
-    """Architectures: all, a file of ids, or the best of another search (top:RUN:5% or top:RUN:36)."""
+    """Architectures: all, a file of ids, or the best of another search or of a table (top:RUN:5% or top:RUN:36)."""
     num_archs: Count | None = None
     """At most this many architectures. Default: all (grid, random), or a tenth of the space (tpe)."""
     seeds: Count = 5
@@ -385,11 +386,12 @@ class CompareSettings(Settings):
     """Proxies and the truth that they are compared with."""
 
     proxies: Names = ("dm", "random", "early-stop", "params", "flops", "synflow", "naswot")
-    """Methods, proxies of 'nasproxy ls proxies', condense runs, .safetensors files, or searches, with commas."""
+    """Methods, proxies of 'nasproxy ls proxies', condense runs, .safetensors files, searches, or scores from elsewhere
+    (table:NAME, FILE.csv:COLUMN), with commas."""
     space: str = "convnet720"
     """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
     archs: str = "all"
-    """Architectures: all, or a file of ids."""
+    """Architectures: all, a file of ids, or the best of a search or of a table (top:RUN:5% or top:RUN:36)."""
     seeds: Count = 5
     """Nets trained or scored per architecture and proxy."""
     sets: Count = 1

@@ -37,9 +37,9 @@ def _few_archs(comparison: Comparison) -> list[str]:
 
 
 def _other_images(comparison: Comparison) -> list[str]:
-    """Of a published truth that was measured on nearly the same data."""
-    caution = comparison.truth.info.recipe.get("caution")
-    return [] if caution is None else [caution]
+    """Of published truths and proxies that were measured on nearly the same data."""
+    cautions = [trials.info.recipe.get("caution") for trials in (comparison.truth, *comparison.proxies)]
+    return [caution for caution in dict.fromkeys(cautions) if caution is not None]
 
 
 def _carried_by_few(comparison: Comparison) -> list[str]:

@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from nasproxy.errors import unknown_name
+from nasproxy.runs.references import TABLE
 
 
 def _summaries(module: str, registry: str) -> Callable[[], dict[str, str]]:
@@ -37,14 +38,23 @@ def _describe_nets() -> dict[str, str]:
     return rows
 
 
-_describe_proxies = _summaries("nasproxy.proxies", "PROXIES")
+def _describe_all_proxies() -> dict[str, str]:
+    named, tables = (
+        _summaries(*home)() for home in (("nasproxy.proxies", "PROXIES"), ("nasproxy.truths", "EARLY_STOPS"))
+    )
+    return (
+        named
+        | {f"{TABLE}{name}": f"published: {summary}" for name, summary in tables.items()}
+        | {"RUN": "the proxy set of a condense run", "FILE.csv:COLUMN": "scores from elsewhere, higher is better"}
+    )
+
 
 CATALOG: Mapping[str, Callable[[], dict[str, str]]] = {
     "methods": _summaries("nasproxy.condensing", "METHODS"),
     "datasets": _summaries("nasproxy.images", "DATASETS"),
     "spaces": _describe_spaces,
     "nets": _describe_nets,
-    "proxies": lambda: _describe_proxies() | {"RUN": "the proxy set of a condense run"},
+    "proxies": _describe_all_proxies,
     "strategies": _summaries("nasproxy.searching.schedule", "STRATEGIES"),
     "combinations": _summaries("nasproxy.combining", "COMBINATIONS"),
     "truths": _summaries("nasproxy.truths", "TRUTHS"),

@@ -24,7 +24,7 @@ from nasproxy.runs.estimating import Speed
 from nasproxy.runs.loading import Task, load_trials, load_truth, read_arch_ids
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
-from nasproxy.runs.references import SCORED, find_search_run, is_kept_proxy_set, reference_of
+from nasproxy.runs.references import SCORED, find_search_run, is_kept_proxy_set, names_table, reference_of
 from nasproxy.runs.reporting import Parts, judge, keep_parts, part_of, read_weights, write_comparison, write_weights
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
@@ -110,8 +110,11 @@ class ComparisonPlan:
         _check(config)
         space = space or load_space(settings.space)
         data = data or load_images(settings=config.images, progress=place.listener.progress)
+        task = Task.on(data, space)
         is_begun = resume is not None and resume.archs_path.is_file()
-        arch_ids = read_lines(resume.archs_path) if resume and is_begun else read_arch_ids(settings.archs, place.root)
+        arch_ids = (
+            read_lines(resume.archs_path) if resume and is_begun else read_arch_ids(settings.archs, place.root, task)
+        )
         picked = None if arch_ids is None else tuple(arch.id for arch in space.pick(arch_ids))
         experiment = Experiment(place, config, data, space, RunIndex.of(place), picked)
         pieces: list[Piece] = []
@@ -122,13 +125,13 @@ class ComparisonPlan:
                     condensing = Condensing(experiment, proxy, number)
                     condensing.config  # noqa: B018  # refuses wrong settings
                     pieces += [condensing, Searching(experiment, proxy, condensing)]
-            elif proxy in PROXIES or Path(proxy).suffix == ".safetensors" or _is_proxy_set(proxy, place.root):
+            elif _is_searched_with(proxy, place.root):
                 pieces.append(Searching(experiment, proxy))
             else:
                 run = find_search_run(proxy, place.root)
                 scored[run.name] = known[proxy] if proxy in known else load_trials(run)
         if settings.truth != TRAIN:
-            truth = truth or load_truth(settings.truth, place.root, Task(data.name, data.classes, space))
+            truth = truth or load_truth(settings.truth, place.root, task)
         plan = cls(experiment, tuple(pieces), scored, truth, resume)
         plan._check_what_is_there()
         return plan
@@ -161,7 +164,7 @@ class ComparisonPlan:
         found = [piece.find() for piece, _ in pieces]
         left = [not (run and run.is_done) for run in found]
         takes_time = any(
-            is_left and not (isinstance(piece, Searching) and piece.is_counted)
+            is_left and not (isinstance(piece, Searching) and piece.is_at_hand)
             for (piece, _), is_left in zip(pieces, left, strict=True)
         )
         speed = None
@@ -284,8 +287,10 @@ def _describe(piece: Piece) -> str:
     return f"{piece.what}: {'read from' if found.is_done else 'going on with'} {found.name}"
 
 
-def _is_proxy_set(reference: str, root: Path) -> bool:
-    """Whether a run holds a proxy set; else it has trials."""
+def _is_searched_with(reference: str, root: Path) -> bool:
+    """Whether it is a proxy that scores architectures here; else it is a run with trials."""
+    if reference in PROXIES or Path(reference).suffix == ".safetensors" or names_table(reference):
+        return True
     run = find_run(reference, root, "condense", *SCORED)
     return run.command == "condense" or is_kept_proxy_set(run)
 

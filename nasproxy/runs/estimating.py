@@ -59,6 +59,8 @@ class Speed:
         if isinstance(piece, Condensing):
             return self.of_condensing(piece.config.condense)
         assert isinstance(piece, Searching)
+        if piece.is_at_hand:
+            return 0.0
         per_seed = self.of_scoring(SCORES[piece.proxy]) if piece.proxy in SCORES else self.of_training(piece)
         return per_seed * piece.num_seeds / self.num_workers
 
@@ -78,7 +80,7 @@ class Speed:
 
     def of_scoring(self, score: TrainingFreeScore) -> float:
         """Seconds of one worker to score one net of every architecture: as a training step on as many images."""
-        return 0.0 if score.is_counted else self._of_images(score.batch_size * max(score.num_batches, 1))
+        return self._of_images(score.batch_size * max(score.num_batches, 1))
 
     def _of_images(self, num_images: float) -> float:
         return num_images * sum(map(self.seconds_per_image, _flops_of(self.experiment).values()))

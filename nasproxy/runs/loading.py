@@ -7,13 +7,23 @@ from pathlib import Path
 
 from nasproxy.config import SearchConfig, parse_share, read_config
 from nasproxy.errors import InputError, NasproxyError, RunNotFoundError, SettingsError, StudyNotFoundError
+from nasproxy.images import ImageData
+from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
-from nasproxy.runs.references import find_search_run, search_behind, split_top
+from nasproxy.runs.references import (
+    TABLE,
+    find_proxy,
+    find_search_run,
+    names_table,
+    search_behind,
+    split_table,
+    split_top,
+)
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import open_store, sqlite_url
-from nasproxy.tables import read_truth
+from nasproxy.tables import read_scores, read_truth
 from nasproxy.trials import Trial, Trials
-from nasproxy.truths import TRUTHS, load_published, names_truth
+from nasproxy.truths import TRUTHS, load_published, load_published_scores, names_truth
 
 
 def load_trials(run: RunDir) -> Trials:
@@ -35,6 +45,11 @@ class Task:
     classes: tuple[str, ...] = ()
     """Names of its classes; empty where nobody knows."""
     space: SearchSpace | None = None
+
+    @classmethod
+    def on(cls, data: ImageData, space: SearchSpace) -> "Task":
+        """That of images and a space."""
+        return cls(data.name, data.classes, space)
 
     @classmethod
     def of(cls, trials: Trials, root: Path) -> "Task":
@@ -68,6 +83,40 @@ def load_truth(reference: str, root: Path, task: Task) -> Trials:
         hint = f"did you mean {nearest[0]!r}" if nearest else f"truths that need no run: {', '.join(TRUTHS)}"
         raise RunNotFoundError(f"{error}; {hint}") from None
     return load_trials(run)
+
+
+def load_proxy(reference: str, root: Path, task: Task) -> ProxySet | Trials | str:
+    """What `--proxy` names: a table of scores, or what `find_proxy` finds.
+
+    Raises:
+        NasproxyError: see `load_table`, `find_proxy`.
+    """
+    return load_table(reference, task) if names_table(reference) else find_proxy(reference, root)
+
+
+def load_table(reference: str, task: Task) -> Trials:
+    """Scores that were measured elsewhere: `table:` and a published table, `FILE.csv` (accuracies), `FILE.csv:COLUMN`.
+
+    Raises:
+        SettingsError: an unknown published table (the nearest is named), or one of other data.
+        InputError: the file cannot be read.
+    """
+    file, column = split_table(reference)
+    if file is None:
+        return load_published_scores(reference.removeprefix(TABLE), task.dataset, task.classes)
+    path = Path(file).expanduser()
+    table = read_scores(path, column) if column else read_truth(path)
+    return table if task.space is None else _by_own_ids(table, task.space)
+
+
+def describe_strangers(table: Trials, space: SearchSpace) -> str | None:
+    """Which rows of a table are no architectures of a space; None: there are none."""
+    strangers = [trial.arch_id for trial in table if space.standing_for(trial.arch_id) is None]
+    if not strangers:
+        return None
+    return (
+        f"{len(strangers)} row(s) of {table.name} are no architectures of {space.name}, e.g. {strangers[0]}: left out"
+    )
 
 
 def _by_own_ids(truth: Trials, space: SearchSpace) -> Trials:
@@ -104,8 +153,9 @@ def _why_no_study(run: RunDir) -> str:
     return f"it has not begun; continue it with --resume {run.name}"
 
 
-def read_arch_ids(reference: str, root: Path) -> list[str] | None:
-    """Ids that `--archs` names: None for 'all', the best of a search for top:RUN:5% or top:RUN:36, else a file's.
+def read_arch_ids(reference: str, root: Path, task: Task) -> list[str] | None:
+    """Ids that `--archs` names: None for 'all', the best of a search or table for top:RUN:5% or top:RUN:36, else a
+    file's.
 
     A file has one id per line, or is a CSV with a column `arch_id`.
 
@@ -117,7 +167,8 @@ def read_arch_ids(reference: str, root: Path) -> list[str] | None:
         return None
     if reference.startswith("top:"):
         name, amount = split_top(reference)
-        ids = load_trials(find_search_run(name, root)).top(parse_amount(amount))
+        scored = load_table(name, task) if names_table(name) else load_trials(find_search_run(name, root))
+        ids = scored.top(parse_amount(amount))
     else:
         try:
             lines = Path(reference).expanduser().read_text(encoding="utf-8").splitlines()

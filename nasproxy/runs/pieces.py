@@ -24,9 +24,9 @@ from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAYOUT, RunDir, list_runs
 from nasproxy.runs.condensing import run_condense
-from nasproxy.runs.loading import load_trials
+from nasproxy.runs.loading import Task, load_proxy, load_trials
 from nasproxy.runs.place import Place
-from nasproxy.runs.references import find_proxy
+from nasproxy.runs.references import names_table
 from nasproxy.runs.searching import SearchInput, run_search
 from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import RaySession
@@ -124,8 +124,8 @@ class Experiment:
     index: RunIndex
     arch_ids: tuple[str, ...] | None = None
     """The only architectures that are compared; None: the whole space."""
-    proxy_sets: dict[str, ProxySet] = field(default_factory=dict)
-    """Those in memory, by the name of their run or file."""
+    loaded: dict[str, ProxySet | Trials] = field(default_factory=dict)
+    """Proxy sets and tables of scores in memory, by the name of their run or file."""
 
     @cached_property
     def archs(self) -> list[Arch]:
@@ -151,13 +151,18 @@ class Experiment:
         """What every piece is made from: role -> hash."""
         return {"data": self.data.data_hash, "split": self.data.split_hash}
 
-    def find_proxy(self, reference: str) -> ProxySet | str:
-        """What a name of a proxy means; a proxy set is read once."""
-        if reference in self.proxy_sets:
-            return self.proxy_sets[reference]
-        found = find_proxy(reference, self.place.root)
-        if isinstance(found, ProxySet):
-            self.proxy_sets[reference] = found
+    @cached_property
+    def task(self) -> Task:
+        """What names of tables and truths are read for."""
+        return Task.on(self.data, self.space)
+
+    def find_proxy(self, reference: str) -> ProxySet | Trials | str:
+        """What a name of a proxy means; a proxy set or table is read once."""
+        if reference in self.loaded:
+            return self.loaded[reference]
+        found = load_proxy(reference, self.place.root, self.task)
+        if not isinstance(found, str):
+            self.loaded[reference] = found
         return found
 
 
@@ -211,7 +216,7 @@ class Condensing:
             return found
         proxy = run_condense(self.experiment.place, self.config, data=self.experiment.data, resume=found)
         assert proxy.run is not None
-        self.experiment.proxy_sets[proxy.run.name] = proxy
+        self.experiment.loaded[proxy.run.name] = proxy
         if found is None:
             self.experiment.index.add(proxy.run)
         return proxy.run
@@ -223,7 +228,7 @@ class Searching:
 
     experiment: Experiment
     proxy: str
-    """A name of `PROXIES`, a condense run, or a proxy set file."""
+    """A name of `PROXIES`, a condense run, a proxy set file, or a table of scores."""
     condensing: Condensing | None = None
     """What makes the proxy set, instead."""
     arch_ids: tuple[str, ...] | None = None
@@ -240,9 +245,9 @@ class Searching:
         return f"search by {self.proxy}{_set_of(self.condensing) if self.condensing else ''}"
 
     @property
-    def is_counted(self) -> bool:
-        """Whether nothing is computed."""
-        return self.proxy in SCORES and SCORES[self.proxy].is_counted
+    def is_at_hand(self) -> bool:
+        """Whether scores are counted or looked up, which takes no time."""
+        return names_table(self.proxy) or (self.proxy in SCORES and SCORES[self.proxy].is_counted)
 
     @property
     def recipe(self) -> RecipeSettings:
@@ -250,7 +255,7 @@ class Searching:
         config = self.experiment.config
         if self.proxy == WHOLE:
             return config.truth_recipe
-        if self.proxy in SCORES:
+        if self.proxy in SCORES or names_table(self.proxy):
             return default_recipe(self.proxy)
         if self.proxy not in PROXIES:
             return config.recipe
@@ -294,7 +299,7 @@ class Searching:
         if found is not None and found.is_done:
             self.done[:] = [load_trials(found)]
             return found
-        if not self.is_counted:
+        if not self.is_at_hand:
             ray.start()
         experiment, chosen = self.experiment, self.experiment.find_proxy(proxy)
         arch_ids = self.arch_ids or experiment.arch_ids
@@ -317,6 +322,8 @@ class Searching:
         parents = self.experiment.parents | {"space": self.experiment.space_hash}
         if isinstance(found := self.experiment.find_proxy(proxy), ProxySet):
             parents["proxy_set"] = found.content_hash
+        elif isinstance(found, Trials):
+            parents["table"] = found.content_hash
         return self.experiment.index.find_equal(self.config(proxy), parents, self.arch_ids or self.experiment.arch_ids)
 
 

@@ -1,5 +1,6 @@
 """What names of runs and proxies mean. Knows nothing of trials: condensing starts without Optuna and pandas."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,22 @@ from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import KEPT, LAST, RunDir, find_run, list_runs
 
+TABLE = "table:"
+"""What a reference to a table of scores may begin with; those to published ones do."""
+_FILE_COLUMN = re.compile(r"(?P<file>.+\.csv)(?::(?P<column>.+))?", re.DOTALL)
 SCORED = ("search", "combine", KEPT)
 """Commands whose runs may hold trials."""
+
+
+def names_table(reference: str) -> bool:
+    """Whether a reference means a table of scores: `table:NAME`, `FILE.csv` or `FILE.csv:COLUMN`."""
+    return reference.startswith(TABLE) or _FILE_COLUMN.fullmatch(reference) is not None
+
+
+def split_table(reference: str) -> tuple[str | None, str | None]:
+    """File and column that a reference to a table names; None where it names none."""
+    named = _FILE_COLUMN.fullmatch(reference.removeprefix(TABLE))
+    return (named["file"], named["column"]) if named else (None, None)
 
 
 def find_proxy(reference: str, root: Path) -> ProxySet | str:
@@ -74,7 +89,7 @@ def reference_of(run: RunDir, root: Path) -> str:
 
 def images_of(proxy: str, root: Path) -> Tree:
     """The images of the condense run that `--proxy` names, as settings to start from; none where it names no run."""
-    if proxy in PROXIES or Path(proxy).suffix == ".safetensors":
+    if proxy in PROXIES or Path(proxy).suffix == ".safetensors" or names_table(proxy):
         return {}
     run = find_condense_run(proxy, root)
     if run.command == KEPT:
@@ -103,10 +118,11 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
         named["search"]["proxy"] = proxy = find_run(LAST, root, "condense").name
     if archs.startswith("top:"):
         reference, amount = split_top(archs)
-        run = find_search_run(reference, root)
-        named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
-        if config := search_behind(run, root):
-            defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
+        if not names_table(reference):
+            run = find_search_run(reference, root)
+            named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
+            if config := search_behind(run, root):
+                defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
     defaults |= {"recipe": default_recipe(proxy).model_dump()} | images_of(proxy, root)
     return make_config(SearchConfig, defaults, given, named)
 

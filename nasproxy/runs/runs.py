@@ -24,7 +24,7 @@ from nasproxy.images import DATASETS, ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAST, RunDir, find_run, list_runs
 from nasproxy.runs.place import Listener, Place, Silence
-from nasproxy.runs.references import SCORED, find_search_run, images_of, reference_of, settings_of_search
+from nasproxy.runs.references import SCORED, find_search_run, images_of, reference_of, settings_of_search, split_table
 from nasproxy.space import SearchSpace
 from nasproxy.trials import Trials
 
@@ -162,7 +162,8 @@ class Runs:
 
         Args:
             space: a space by name, its TOML file, or a loaded one.
-            proxy: a condense run, a `.safetensors` file, a proxy set, or a name of `PROXIES`.
+            proxy: a condense run, a `.safetensors` file, a proxy set, a name of `PROXIES`, or scores from elsewhere
+                ('table:NAME', 'FILE.csv:COLUMN').
             data: as for `condense`; None: that of the condense run.
             archs: ids of the only architectures to score, a file of them, or top:RUN:5%; None: the whole space.
             name: of the run and of its study; None: after data, space and proxy.
@@ -310,7 +311,8 @@ class Runs:
 
         Args:
             data: as for `condense`.
-            proxies: condensation methods, names of `PROXIES`, condense runs, proxy sets, or searches.
+            proxies: condensation methods, names of `PROXIES`, condense runs, proxy sets, searches, or scores from
+                elsewhere ('table:NAME', 'FILE.csv:COLUMN').
             space: as for `search`.
             truth: a search by 'whole', a name of `catalog("truths")`, or a CSV file of true accuracies; None: it is
                 trained here.
@@ -587,7 +589,13 @@ def _with_absolute_paths(tree: Tree) -> Tree:
 
 
 def _absolute_if_there(text: str, *, is_folder: bool = False) -> str:
-    """The absolute path of a file or folder of that name; the text where there is none, or it names a data set."""
-    path = Path(text).expanduser()
-    is_there = text not in DATASETS and path.is_dir() if is_folder else path.is_file()
-    return str(path.resolve()) if is_there else text
+    """The absolute path of a file (with the column that is named of it) or folder; the text where there is none, or it
+    names a data set."""
+    if is_folder:
+        path = Path(text).expanduser()
+        return str(path.resolve()) if text not in DATASETS and path.is_dir() else text
+    file, column = split_table(text)
+    path = Path(file or text).expanduser()
+    if not path.is_file():
+        return text
+    return f"{path.resolve()}:{column}" if column else str(path.resolve())

@@ -13,9 +13,8 @@ from nasproxy.files import read_lines, write_text
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
-from nasproxy.runs.loading import read_arch_ids
+from nasproxy.runs.loading import Task, describe_strangers, load_proxy, read_arch_ids
 from nasproxy.runs.place import Listener, Place
-from nasproxy.runs.references import find_proxy
 from nasproxy.searching.plan import Plan, SpaceCosts, plan_search
 from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace, load_space
@@ -30,7 +29,7 @@ class SearchInput:
 
     data: ImageData | None = None
     space: SearchSpace | None = None
-    proxy: ProxySet | str | None = None
+    proxy: ProxySet | Trials | str | None = None
     arch_ids: Sequence[str] | None = None
     costs: SpaceCosts | None = None
     """Of all its architectures."""
@@ -62,19 +61,24 @@ def run_search(
     settings = config.search
     space = given.space or load_space(settings.space)
     data = given.data or load_images(settings=config.images, progress=place.listener.progress)
-    proxy = given.proxy or find_proxy(settings.proxy, place.root)
+    task = Task.on(data, space)
+    proxy = given.proxy or load_proxy(settings.proxy, place.root, task)
     arch_ids = _arch_ids_of(resume)
     if arch_ids is None:
-        arch_ids = given.arch_ids if given.arch_ids is not None else read_arch_ids(settings.archs, place.root)
+        arch_ids = given.arch_ids if given.arch_ids is not None else read_arch_ids(settings.archs, place.root, task)
     if arch_ids is not None:  # people may call architectures otherwise than we do
         arch_ids = [arch.id for arch in space.pick(arch_ids)]
     plan = plan_search(space, proxy, data, config, arch_ids, given.costs)
+    if isinstance(proxy, Trials) and (strangers := describe_strangers(proxy, space)):
+        place.listener.say(strangers)
     for arch_id, reason in list(plan.costs.left_out.items())[:1]:
         place.listener.say(f"{len(plan.costs.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
     parents = {"data": data.data_hash, "split": data.split_hash, "space": space.content_hash()}
     if isinstance(proxy, ProxySet):
         parents["proxy_set"] = proxy.content_hash
-    default_name = f"{data.name}-{space.name}-{plan.proxy.name}"
+    elif isinstance(proxy, Trials):
+        parents["table"] = proxy.content_hash
+    default_name = f"{data.name}-{space.name}-{plan.proxy.name.replace(':', '-')}"
     run = place.begin_run(config, parents, default_name, name=name, resume=resume)
     store = _open_store(run, plan, settings.storage, is_new=resume is None)
     done = store.trials()
@@ -147,7 +151,7 @@ class _Tally:
         )
 
     def _show_score(self, trial: Trial) -> str:
-        is_score = isinstance(self.plan.proxy.scored_by, str)
+        is_score = self.plan.proxy.score_name is not None
         return f"{trial.selection_score:.4g}" if is_score else f"{trial.selection_score:.1%}"
 
     def _work_done(self) -> float | None:

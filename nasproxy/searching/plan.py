@@ -15,7 +15,7 @@ from nasproxy.scoring import SCORES, Costs, measure_costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
 from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.trials import SearchInfo
+from nasproxy.trials import SearchInfo, Trials
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,15 @@ class Plan:
 
     def describe(self, name: str) -> SearchInfo:
         """What all trials of a search of this name have in common."""
-        recipe, score_name = self.config.recipe.model_dump(mode="json"), None
-        if isinstance(self.proxy.scored_by, str):
-            score_name = self.proxy.scored_by
-            score = SCORES[score_name]
+        scored_by, num_seeds, has_validation = self.proxy.scored_by, self.config.search.seeds, True
+        if isinstance(scored_by, Trials):
+            recipe, num_seeds = dict(scored_by.info.recipe), scored_by.info.num_seeds
+            has_validation = scored_by.info.has_validation
+        elif isinstance(scored_by, str):
+            score = SCORES[scored_by]
             recipe = {"batch_size": score.batch_size, "num_batches": score.num_batches}
+        else:
+            recipe = scored_by.model_dump(mode="json")
         return SearchInfo(
             name=name,
             proxy=self.proxy.name,
@@ -64,9 +68,10 @@ class Plan:
             dataset=self.data.name,
             data_hash=self.data.data_hash,
             split_hash=self.data.split_hash,
-            score_name=score_name,
+            score_name=self.proxy.score_name,
+            has_validation=has_validation,
             cost=self.proxy.cost,
-            num_seeds=self.config.search.seeds,
+            num_seeds=num_seeds,
             recipe=recipe,
             method=self.proxy.method,
             set_seed=self.proxy.set_seed,
@@ -76,17 +81,17 @@ class Plan:
 
 def plan_search(
     space: SearchSpace,
-    proxy: ProxySet | str,
+    proxy: ProxySet | Trials | str,
     data: ImageData,
     config: SearchConfig,
     archs: Sequence[str] | None = None,
     costs: SpaceCosts | None = None,
 ) -> Plan:
-    """Decides what a search is about, and leaves out architectures that do not fit the images.
+    """Decides what a search is about, and leaves out architectures that do not fit the images or stand in no table.
 
     Args:
         space: the search space.
-        proxy: a proxy set, or a name of `PROXIES`.
+        proxy: a proxy set, a name of `PROXIES`, or a table of scores.
         data: the images.
         config: all settings.
         archs: ids of the only architectures to score; None: the whole space.
@@ -109,24 +114,31 @@ def plan_search(
     wanted = space.archs() if archs is None else space.pick(archs)
     if not wanted:
         raise SettingsError(f"no architecture of {space.name} is named: archs is empty; leave it out for all of them")
-    costs = costs or measure_space(wanted, data)
-    fitting = tuple(arch for arch in wanted if arch.id in costs.of)
+    unscored = _find_unscored(wanted, proxy) if isinstance(proxy, Trials) else {}
+    costs = costs or measure_space([arch for arch in wanted if arch.id not in unscored], data)
+    left_out = {arch.id: costs.left_out[arch.id] for arch in wanted if arch.id in costs.left_out} | unscored
+    fitting = tuple(arch for arch in wanted if arch.id not in left_out)
     if not fitting:
-        raise SettingsError(f"no architecture of {space.name} fits these images: {next(iter(costs.left_out.values()))}")
-    left_out = {arch.id: costs.left_out[arch.id] for arch in wanted if arch.id in costs.left_out}
+        raise SettingsError(f"no architecture of {space.name} can be scored: {next(iter(left_out.values()))}")
     limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy == "tpe" else len(fitting))
     return Plan(
         space, chosen, data, config, fitting, SpaceCosts(costs.of, left_out), min(limit, len(fitting)), workforce
     )
 
 
-def config_from_overrides(proxy: ProxySet | str, overrides: dict[str, Any]) -> SearchConfig:
+def _find_unscored(archs: Sequence[Arch], table: Trials) -> dict[str, str]:
+    """Id -> reason, of architectures that a table has no row for."""
+    reason = f"{table.info.proxy} has no row for it, e.g. one for {table[0].arch_id}"
+    return {arch.id: reason for arch in archs if arch.id not in table.by_id}
+
+
+def config_from_overrides(proxy: ProxySet | Trials | str, overrides: dict[str, Any]) -> SearchConfig:
     """Settings of a search from flat keyword arguments, over the recipe of the proxy's kind.
 
     Raises:
         SettingsError: an unknown or invalid setting.
     """
-    name = proxy if isinstance(proxy, str) else proxy.name
+    name = proxy if isinstance(proxy, str) else proxy.info.proxy if isinstance(proxy, Trials) else proxy.name
     given = nest_settings(SearchConfig, {"proxy": name, **overrides})
     return make_config(SearchConfig, {"recipe": default_recipe(proxy).model_dump()}, given)
 

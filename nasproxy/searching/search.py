@@ -6,6 +6,7 @@ ended trial is written to the study at once. A search that is cut short goes on 
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,11 @@ from ray.tune.search import Searcher
 
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
-from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import ray_output_to, running_ray
 from nasproxy.searching.plan import Plan, SpaceCosts, config_from_overrides, plan_search
 from nasproxy.searching.recorder import NotSaved, OnTrial, Recorder
 from nasproxy.searching.schedule import Schedule, Signal, make_schedule
-from nasproxy.searching.scorer import ArchScorer, Assignment, Job
+from nasproxy.searching.scorer import ArchScorer, Assignment, Job, look_up
 from nasproxy.searching.worker import ASSIGNMENT, METRIC, ArchTrainer
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.store import TrialStore, create_store
@@ -31,7 +31,7 @@ MAX_LOSSES = 2
 
 def search(
     space: SearchSpace,
-    proxy: ProxySet | str,
+    proxy: ProxySet | Trials | str,
     data: ImageData,
     *,
     archs: Sequence[str] | None = None,
@@ -42,7 +42,8 @@ def search(
 
     Args:
         space: the search space.
-        proxy: a proxy set, or a name of `PROXIES`: 'whole', 'early-stop', or a training-free score such as 'naswot'.
+        proxy: a proxy set; a name of `PROXIES`: 'whole', 'early-stop', or a training-free score such as 'naswot'; or a
+            table of scores that were measured elsewhere (`read_scores`).
         data: the images; validation accuracy selects, test accuracy is reported.
         archs: ids of the architectures to score, e.g. `trials.top(0.05)`; None: the whole space.
         on_trial: told of every trial that ends.
@@ -96,7 +97,7 @@ def run_plan(
         retry_failed=retry_failed,
     )
     recorder = Recorder(store, schedule, done, on_trial)
-    if isinstance(plan.proxy.scored_by, str) and SCORES[plan.proxy.scored_by].is_counted:
+    if plan.proxy.is_at_hand:
         _score_here(plan, schedule, recorder)
     else:
         _score_on_ray(plan, schedule, recorder, log_path)
@@ -105,6 +106,8 @@ def run_plan(
 
 
 def _make_job(plan: Plan) -> Job:
+    assert plan.proxy.images is not None
+    assert not isinstance(plan.proxy.scored_by, Trials)
     return Job(
         images=plan.proxy.images.to("cpu"),
         val=plan.data.val.to("cpu"),
@@ -118,10 +121,11 @@ def _make_job(plan: Plan) -> Job:
 
 
 def _score_here(plan: Plan, schedule: Schedule, recorder: Recorder) -> None:
-    """In this process: counting takes less time than to start another."""
-    scorer = ArchScorer(_make_job(plan))
+    """In this process: counting and looking up take less time than to start another."""
+    table = plan.proxy.scored_by
+    score = partial(look_up, table) if isinstance(table, Trials) else ArchScorer(_make_job(plan)).score
     while isinstance(arch := schedule.next(), Arch) and not recorder.has_given_up:
-        recorder.finish(*scorer.score(Assignment(arch, plan.costs.of[arch.id], schedule.round)))
+        recorder.finish(*score(Assignment(arch, plan.costs.of[arch.id], schedule.round)))
 
 
 def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: Path | None) -> None:

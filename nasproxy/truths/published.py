@@ -101,13 +101,15 @@ def load_published(reference: str, dataset: str = "", classes: Collection[str] =
     return _load(TRUTHS, "truth", reference, dataset, classes)
 
 
-def load_early_stop(reference: str, dataset: str = "", classes: Collection[str] = ()) -> Trials:
-    """Published accuracies after a few epochs, for a proxy: `nasbench201:12-epochs`; otherwise as `load_published`.
+def load_published_scores(reference: str, dataset: str = "", classes: Collection[str] = ()) -> Trials:
+    """Published accuracies as a proxy: after a few epochs (`nasbench201:12-epochs`), or those of a truth.
+
+    Otherwise as `load_published`.
 
     Raises:
         SettingsError: as for `load_published`.
     """
-    return _load(EARLY_STOPS, "published early stopping", reference, dataset, classes)
+    return _load({**EARLY_STOPS, **TRUTHS}, "published table", reference, dataset, classes)
 
 
 def _load(
@@ -137,9 +139,9 @@ def _load(
 
 
 def describe_substitute(name: str, column: str, dataset: str) -> str:
-    """The caution where a truth's data set is not quite the one at hand."""
+    """The caution where the data set of a table is not quite the one at hand."""
     return (
-        f"The truth {name} was trained and tested on {column}; {dataset} is taken for it, though its images may differ "
+        f"Accuracies of {name} were measured on {column}; {dataset} is taken for it, though its images may differ "
         "(compression, number, split), and architectures may rank otherwise on them."
     )
 
@@ -157,7 +159,7 @@ def _find_column(name: str, table: PublishedTable, dataset: str, classes: Collec
     if found is None:
         choices = ", ".join(f"{name}:{column}" for column in table.columns)
         raise SettingsError(
-            f"truth {name} has no accuracies on {dataset or 'unknown data'!r}, only on {', '.join(table.columns)}; "
+            f"{name} has no accuracies on {dataset or 'unknown data'!r}, only on {', '.join(table.columns)}; "
             f"if it is one of these under another name, write {choices}"
         )
     return found
@@ -166,7 +168,7 @@ def _find_column(name: str, table: PublishedTable, dataset: str, classes: Collec
 def _trial(row: Mapping[str, str], columns: Columns) -> Trial:
     test = _scores(row, columns.test, columns.test_seeds)
     val = _scores(row, columns.val, columns.val_seeds) if columns.val else test
-    return Trial(row["arch_id"], {}, State.COMPLETE, (Rung(val, test),))
+    return Trial(row["arch_id"], {}, State.COMPLETE, (Rung(val, test),), train_seconds=None)
 
 
 def _scores(row: Mapping[str, str], mean: str, seeds: Iterable[str]) -> tuple[float, ...]:

@@ -6,13 +6,14 @@ import json
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import spearmanr
 
 from nasproxy.nets.cells import format_id
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.runs.loading import Task, load_truth
 from nasproxy.runs.reporting import load_comparison
 from nasproxy.space import load_space
-from nasproxy.truths import load_published
+from nasproxy.truths import load_published, load_published_scores
 from nasproxy.truths.published import CIFAR10_CLASSES
 from tests.cli.shell import Shell
 
@@ -52,10 +53,7 @@ def test_a_comparison_reads_benchmark_ids_and_a_published_truth(shell: Shell) ->
 
 
 def test_its_report_says_that_the_images_are_others_also_when_it_is_written_again(shell: Shell) -> None:
-    run, caution = (
-        shell.run_dir("published"),
-        "The truth nasbench201 was trained and tested on cifar10; photos is taken",
-    )
+    run, caution = shell.run_dir("published"), "Accuracies of nasbench201 were measured on cifar10; photos is taken"
     assert caution in (run.path / "report.html").read_text()
     assert run.meta["parts"]["truth"] == "nasbench201:cifar10"
     again, _ = load_comparison(run, shell.cwd / "runs")
@@ -97,7 +95,7 @@ def test_the_whole_space_is_planned_without_building_or_timing_a_net(shell: Shel
         (["--truth", "nasbench21"], 4, "; did you mean 'nasbench201'"),
         (["--truth", "elsewhere"], 4, "truths that need no run: nasbench201, nasbench-macro"),
         (["--truth", "nasbench201:svhn"], 2, "unknown data set of nasbench201 'svhn'"),
-        (["--dataset", "digits"], 2, "truth nasbench201 has no accuracies on 'digits', only on cifar10, cifar100"),
+        (["--dataset", "digits"], 2, "nasbench201 has no accuracies on 'digits', only on cifar10, cifar100"),
         (
             ["--space", "convnet-mini"],
             4,
@@ -118,3 +116,69 @@ def test_published_truths_are_listed(shell: Shell) -> None:
     assert set(rows) == {"nasbench201", "nasbench-macro"}
     assert "cifar10, cifar100, imagenet16-120" in rows["nasbench201"]
     assert "nasbench201" in {row["name"] for row in shell.json("ls", "spaces")}
+
+
+def test_published_early_stopping_is_a_proxy(shell: Shell) -> None:
+    proxies = "table:nasbench201:12-epochs,photos-nasbench201-params"
+    rows = shell.json(*COMPARE, "--proxies", proxies, "compare.archs=archs.txt", "--name", "early", "--json")
+    early = next(row for row in rows if row["kind"] == "table")
+    published = load_published_scores("nasbench201:12-epochs:cifar10").by_id
+    true = load_published("nasbench201:cifar10").by_id
+    expected = spearmanr(*([table[arch.id].evaluation_score for arch in ARCHS] for table in (published, true)))
+    assert early["spearman_value"] == pytest.approx(expected.statistic)
+    assert (early["label"], early["search_seconds"]) == ("nasbench201:12-epochs", None)
+    report = (shell.run_dir("early").path / "report.html").read_text()
+    assert "Accuracies of nasbench201:12-epochs were measured on cifar10; photos is taken" in report
+
+
+def test_a_search_by_a_table_is_a_search_by_any_strategy(shell: Shell) -> None:
+    search = ["search", "--dataset", "photos", "--space", "nasbench201", "--proxy", "table:nasbench201:12-epochs"]
+    shell.run(*search, "--strategy", "tpe", "--num-archs", "24", "--name", "by-tpe")
+    shell.run(*search, "--archs", "top:table:nasbench201:12", "--name", "best")
+    table = load_published_scores("nasbench201:12-epochs:cifar10").by_id
+    rows = list(csv.DictReader(shell.call("export", "by-tpe").splitlines()))
+    assert len(rows) == 24
+    for row in rows:
+        assert float(row["val_accuracy"]) == pytest.approx(table[row["arch_id"]].selection_score)
+        assert int(row["num_params"]) > 0
+    best = {row["arch_id"] for row in csv.DictReader(shell.call("export", "best").splitlines())}
+    assert best == set(load_published("nasbench201:cifar10").top(12))
+
+
+def test_scores_from_a_file_enter_a_comparison_and_are_read_again_when_they_change(shell: Shell) -> None:
+    ids = [format_id(arch.factors) for arch in ARCHS]
+    rows = [f"{arch_id},{number}" for number, arch_id in enumerate(ids)]
+    scores = shell.cwd / "scores.csv"
+    scores.write_text("\n".join(["arch_id,mine", *rows, "elsewhere,5"]))
+    arguments = [*COMPARE, "--proxies", "scores.csv:mine,params", "compare.archs=archs.txt", "--json"]
+    first = shell.run(*arguments, "--name", "mine")
+    assert "1 row(s) of scores:mine are no architectures of nasbench201, e.g. elsewhere: left out" in first.stderr
+    scores.write_text("\n".join(["arch_id,mine", *(f"{arch_id},{-n}" for n, arch_id in enumerate(ids))]))
+    second = shell.run(*arguments, "--name", "mine-2")
+    rho, other = ({row["label"]: row["spearman_value"] for row in json.loads(done.stdout)} for done in (first, second))
+    assert rho["scores.csv:mine"] == pytest.approx(-other["scores.csv:mine"])
+    assert rho["params"] == other["params"]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "code", "problem"),
+    [
+        ("table:nasbench201:13-epochs", 2, "unknown data set of nasbench201 '13-epochs'"),
+        ("table:nasbench", 2, "unknown published table 'nasbench': did you mean 'nasbench201'"),
+        ("none.csv:mine", 4, "cannot read the table none.csv"),
+        (
+            "archs.csv:mine",
+            2,
+            "no architecture of nasbench201 can be scored: archs.csv:mine has no row for it, e.g. one",
+        ),
+    ],
+)
+def test_a_table_that_does_not_fit_is_refused(proxy: str, code: int, problem: str, shell: Shell) -> None:
+    (shell.cwd / "archs.csv").write_text("arch_id,mine\nw32,1\n")
+    done = shell.run("search", "--dataset", "photos", "--space", "nasbench201", "--proxy", proxy, expect=code)
+    assert problem in done.stderr
+
+
+def test_a_table_takes_no_recipe(shell: Shell) -> None:
+    search = ["search", "--dataset", "photos", "--space", "nasbench201", "--proxy", "table:nasbench201:12-epochs"]
+    assert "trains nothing; leave it out" in shell.run(*search, "--epochs", "3", expect=2).stderr

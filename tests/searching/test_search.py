@@ -48,6 +48,7 @@ def test_trials_do_not_depend_on_the_number_of_workers(
         assert trial.flops
         assert trial.started
         assert trial.ended
+        assert trial.train_seconds
         assert 0 < trial.train_seconds < (trial.ended - trial.started).total_seconds()
 
 
@@ -129,6 +130,7 @@ def test_training_free_proxies_score_archs_the_same_for_any_number_of_workers(
         assert trial.selection_scores == trial.evaluation_scores
         assert trial.started
         assert trial.ended
+        assert trial.train_seconds
         assert 0 < trial.train_seconds < (trial.ended - trial.started).total_seconds()
         if name == "params":
             arch = mini_space.pick([trial.arch_id])[0]

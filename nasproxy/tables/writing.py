@@ -1,4 +1,4 @@
-"""Trials, rankings and comparisons as tables, and truths read from them: CSV, Parquet and JSON.
+"""Trials, rankings and comparisons as tables: CSV, Parquet and JSON.
 
 Accuracies are fractions in [0, 1]; times are seconds. The score of a trial is what it is selected by: its mean
 validation accuracy, or a training-free score.
@@ -6,7 +6,6 @@ validation accuracy, or a training-free score.
 
 import io
 import math
-import re
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from nasproxy.alignment import check_same_task
 from nasproxy.comparing import Comparison, Ranking
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.files import write_atomically
-from nasproxy.trials import ProxyKind, Rung, SearchInfo, State, Trial, Trials
+from nasproxy.trials import ProxyKind, SearchInfo, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
 Frame = pd.DataFrame
@@ -212,69 +211,3 @@ def _or_none(value: float) -> float | None:
 
 def _std(values: tuple[float, ...]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
-
-
-SEED_COLUMN = re.compile(r"(val|test)_accuracy_[0-9]+")
-
-
-def read_truth(path: Path) -> Trials:
-    """A truth from elsewhere: a CSV with one row per architecture.
-
-    Columns: arch_id; test_accuracy, or seed by seed test_accuracy_1, test_accuracy_2, ...; and, if known, val_accuracy
-    or val_accuracy_1, ... of all. Further columns are not looked at, so that what `nasproxy export` writes of a search
-    by 'whole' is one. Accuracies are fractions. Rows without a test accuracy are architectures without a truth. What
-    the file does not say (data, split, space) is not compared with the proxies' either.
-
-    Raises:
-        InputError: unreadable, a column is missing, an id is there twice, or an accuracy is missing or no fraction.
-    """
-    try:
-        frame = pd.read_csv(path, dtype={"arch_id": str})
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the truth {path}: {error}; give a CSV file") from None
-    if "arch_id" not in frame:
-        raise InputError(f"{path} has no column 'arch_id', only {', '.join(map(str, frame))}; name it so")
-    columns = {kind: _accuracy_columns(frame, kind) for kind in ("val", "test")}
-    if not columns["test"]:
-        raise InputError(f"{path} has no column 'test_accuracy' or 'test_accuracy_1'; name the true accuracies so")
-    if twice := list(frame["arch_id"][frame["arch_id"].duplicated()]):
-        raise InputError(f"{path} has architecture {twice[0]!r} twice; keep one row per architecture")
-    for name in columns["val"] + columns["test"]:
-        _check_fractions(frame, name, path)
-    known = frame.dropna(subset=columns["test"])
-    if known[columns["val"]].isna().any(axis=None):  # some are no column to rank by
-        columns["val"] = []
-    rows = [dict(row) for _, row in known.iterrows()]
-    if not rows:
-        raise InputError(f"{path} has no architecture with a test accuracy; fill the column")
-    trials = tuple(_truth_trial(row, columns) for row in rows)
-    info = SearchInfo(
-        name=path.stem,
-        proxy=path.name,
-        kind=ProxyKind.TABLE,
-        num_seeds=len(columns["test"]),
-        has_validation=bool(columns["val"]),
-    )
-    return Trials(info, trials)
-
-
-def _accuracy_columns(frame: pd.DataFrame, kind: str) -> list[str]:
-    """The columns seed by seed, or the one of the mean."""
-    seeds = [name for name in frame if SEED_COLUMN.fullmatch(str(name)) and str(name).startswith(kind)]
-    mean = [name for name in frame if name == f"{kind}_accuracy"]
-    return [str(name) for name in seeds or mean]
-
-
-def _check_fractions(frame: pd.DataFrame, name: str, path: Path) -> None:
-    values = pd.to_numeric(frame[name], errors="coerce")
-    wrong = frame[name].notna() & ~values.between(0, 1)
-    if wrong.any():
-        row = frame[wrong].iloc[0]
-        raise InputError(
-            f"{path}: {name} of {row['arch_id']} is {row[name]}, no fraction from 0 to 1; write 0.853 for 85.3 %"
-        )
-
-
-def _truth_trial(row: dict[str, Any], columns: dict[str, list[str]]) -> Trial:
-    val, test = (tuple(float(row[name]) for name in columns[kind]) for kind in ("val", "test"))
-    return Trial(str(row["arch_id"]), {}, State.COMPLETE, (Rung(val or test, test),))
