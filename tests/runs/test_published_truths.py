@@ -124,7 +124,8 @@ def test_published_early_stopping_is_a_proxy(shell: Shell) -> None:
     early = next(row for row in rows if row["kind"] == "table")
     published = load_published_scores("nasbench201:12-epochs:cifar10").by_id
     true = load_published("nasbench201:cifar10").by_id
-    expected = spearmanr(*([table[arch.id].evaluation_score for arch in ARCHS] for table in (published, true)))
+    scores, accuracies = ([table[arch.id].evaluation_score for arch in ARCHS] for table in (published, true))
+    expected = spearmanr(scores, accuracies)
     assert early["spearman_value"] == pytest.approx(expected.statistic)
     assert (early["label"], early["search_seconds"]) == ("nasbench201:12-epochs", None)
     report = (shell.run_dir("early").path / "report.html").read_text()
