@@ -102,9 +102,10 @@ def decode_images(paths: Sequence[Path], *, image_size: int | None, channels: in
 
 def _hash_files(paths: Sequence[Path], root: Path, progress: Progress) -> str:
     """32 hex digits that depend on the name and content of every file."""
-    digest = blake2b(digest_size=16)
-    for path, content in zip(paths, _in_parallel(_hash_file, paths, "reading", progress), strict=True):
-        digest.update(f"{path.relative_to(root)}\0{content}\n".encode())
+    digest, above = blake2b(digest_size=16), f"{root}{os.sep}"
+    hashes = _in_parallel(_hash_file, paths, "reading", progress, batch_size=LOOK_AHEAD // 4)
+    for path, content in zip(paths, hashes, strict=True):
+        digest.update(f"{str(path).removeprefix(above)}\0{content}\n".encode())
     return digest.hexdigest()
 
 
@@ -155,12 +156,24 @@ def _to_8_bits(picture: Image.Image, path: Path) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _in_parallel(work: Callable[[Path], T], paths: Sequence[Path], what: str, progress: Progress) -> Iterator[T]:
-    """Results in the order of the paths; at most `LOOK_AHEAD` of them wait to be consumed."""
-    left = iter(paths)
+def _in_parallel(
+    work: Callable[[Path], T], paths: Sequence[Path], what: str, progress: Progress, *, batch_size: int = 1
+) -> Iterator[T]:
+    """Results in the order of the paths; at most `LOOK_AHEAD` of them wait to be consumed.
+
+    `batch_size` paths are given out at a time: work of microseconds is less than giving it out takes.
+    """
+    batches = iter([paths[first : first + batch_size] for first in range(0, len(paths), batch_size)])
+    done = 0
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        waiting = deque(pool.submit(work, path) for path in islice(left, LOOK_AHEAD))
-        for done in range(1, len(paths) + 1):
-            yield waiting.popleft().result()
-            waiting.extend(pool.submit(work, path) for path in islice(left, 1))
-            progress(what, done, len(paths))
+        waiting = deque(pool.submit(_each, work, batch) for batch in islice(batches, LOOK_AHEAD // batch_size))
+        while waiting:
+            for result in waiting.popleft().result():
+                yield result
+                done += 1
+                progress(what, done, len(paths))
+            waiting.extend(pool.submit(_each, work, batch) for batch in islice(batches, 1))
+
+
+def _each(work: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
+    return [work(path) for path in paths]

@@ -1,7 +1,7 @@
 """How long a search or a condensation will take here: a few steps are timed, the rest is multiplication."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from nasproxy.condensing import METHODS, condense
 from nasproxy.config import CondenseSettings, RecipeSettings
-from nasproxy.images import ImageSet
+from nasproxy.images import ImageData, ImageSet
 from nasproxy.nets.zoo import parse_net
 from nasproxy.proxies import PROXIES
 from nasproxy.runs.pieces import Condensing, Experiment, Piece, Searching
@@ -19,7 +19,12 @@ from nasproxy.space import Arch
 from nasproxy.training import train_seeds
 
 PROBE_BATCH = 50
-PROBE_STEPS = 3
+PROBE_STEPS = 2
+PROBE_FLOPS = 5e9
+"""Forward pass and gradients of a step at most: larger nets get fewer images."""
+MIN_PROBE_BATCH = 8
+PROBE_CLASSES = 2
+"""Classes that condensing is timed on: its steps work class by class."""
 QUANTILES = (0.1, 0.5, 0.9)
 """Of the FLOPs of the architectures that are timed."""
 FORWARD_SHARE = 1 / 3
@@ -38,18 +43,15 @@ class Speed:
 
     @classmethod
     def measure(cls, experiment: Experiment) -> Self:
-        """Trains a small, a middling and a large one of the architectures for some steps."""
+        """Trains a small, a middling and a large one of the architectures for two steps."""
         workforce = plan_workforce(experiment.config.machine)
         sizes, data, recipe = _flops_of(experiment), experiment.data, experiment.config.recipe
         by_size = sorted(sizes, key=lambda arch: sizes[arch])
         chosen = dict.fromkeys(by_size[round(quantile * (len(by_size) - 1))] for quantile in QUANTILES)
-        index = torch.arange(min(PROBE_BATCH, len(data.train)), device=data.train.device)
-        probe = recipe.model_copy(update={"steps": PROBE_STEPS, "batch_size": PROBE_BATCH})
-        images = data.train.subset(index)
         threads = torch.get_num_threads()
         torch.set_num_threads(workforce.threads_per_worker)
         try:
-            points = {sizes[arch]: _seconds_per_image(arch, images, probe) for arch in chosen}
+            points = {sizes[arch]: _seconds_per_image(arch, sizes[arch], data.train, recipe) for arch in chosen}
         finally:
             torch.set_num_threads(threads)
         return cls(tuple(points), tuple(points.values()), experiment, workforce.num_workers or 1)
@@ -97,19 +99,33 @@ class Speed:
             )
         few = [1, 3] if num_steps > 3 else [0, num_steps]
         quick = {"engine": "eager-float32-64", "embedding_weights": "random"}
+        part = _of_few_classes(data)
         short, longer = (
-            condense(data, settings=settings.model_copy(update={"steps": steps, **quick})).seconds for steps in few
+            condense(part, settings=settings.model_copy(update={"steps": steps, **quick})).seconds for steps in few
         )
-        return max(longer - short, 0.0) / max(few[1] - few[0], 1) * num_steps
+        per_step = max(longer - short, 0.0) / max(few[1] - few[0], 1)
+        return per_step * num_steps * data.num_classes / part.num_classes
 
 
-def _seconds_per_image(arch: Arch, images: ImageSet, recipe: RecipeSettings) -> float:
+def _seconds_per_image(arch: Arch, flops: int, train: ImageSet, recipe: RecipeSettings) -> float:
     """Seconds per image; the first run is warm-up."""
-    times = [
-        train_seeds(arch, images, recipe, val=None, test=images, num_seeds=1, seed=seed).train_seconds
-        for seed in range(2)
-    ]
-    return times[-1] / (PROBE_STEPS * len(images))
+    affordable = max(round(PROBE_FLOPS * FORWARD_SHARE / max(flops, 1)), MIN_PROBE_BATCH)
+    count = min(PROBE_BATCH, affordable, len(train))
+    images = train.subset(torch.arange(count, device=train.device))
+    for steps in (1, PROBE_STEPS):
+        probe = recipe.model_copy(update={"steps": steps, "batch_size": count})
+        seconds = train_seeds(arch, images, probe, val=None, test=images, num_seeds=1, seed=0).train_seconds
+    return seconds / (PROBE_STEPS * count)
+
+
+def _of_few_classes(data: ImageData) -> ImageData:
+    """The same data with its first classes only."""
+    classes = data.train.classes[:PROBE_CLASSES]
+
+    def part(images: ImageSet) -> ImageSet:
+        return replace(images.subset(torch.nonzero(images.labels < len(classes))[:, 0]), classes=classes)
+
+    return replace(data, train=part(data.train), val=part(data.val), test=part(data.test))
 
 
 def _flops_of(experiment: Experiment) -> dict[Arch, int]:
