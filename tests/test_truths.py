@@ -12,7 +12,7 @@ from nasproxy.errors import SettingsError
 from nasproxy.space import load_space
 from nasproxy.tables import trials_frame
 from nasproxy.trials import ProxyKind, Rung, SearchInfo, State, Trial, Trials
-from nasproxy.truths import EARLY_STOPS, TRUTHS, load_published, load_published_scores, names_truth
+from nasproxy.truths import EARLY_STOPS, TRUTHS, load_published, load_published_scores, names_truth, task_of
 from nasproxy.truths.published import CIFAR10_CLASSES, PublishedTable, read_rows
 
 
@@ -147,3 +147,18 @@ def test_the_package_ships_the_tables_their_source_and_licence(table: PublishedT
 def test_the_tables_are_small() -> None:
     folder = Path(str(files("nasproxy.truths")))
     assert sum(path.stat().st_size for path in folder.glob("*.csv.gz")) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("reference", "task"),
+    [
+        ("nasbench201", ("nasbench201", "cifar10")),
+        ("nasbench201:cifar100", ("nasbench201", "cifar100")),
+        ("nasbench201:12-epochs", ("nasbench201", "cifar10")),
+        ("nasbench201:12-epochs:imagenet16-120", ("nasbench201", "imagenet16-120")),
+        ("nasbench-macro", ("nasbench-macro", "cifar10")),
+        ("pets-convnet720-whole", None),
+    ],
+)
+def test_a_published_table_is_about_a_space_and_a_data_set(reference: str, task: tuple[str, str] | None) -> None:
+    assert task_of(reference) == task

@@ -24,7 +24,14 @@ from nasproxy.runs.estimating import Speed
 from nasproxy.runs.loading import Task, load_trials, load_truth, read_arch_ids
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
-from nasproxy.runs.references import SCORED, find_search_run, is_kept_proxy_set, names_table, reference_of
+from nasproxy.runs.references import (
+    SCORED,
+    find_search_run,
+    is_kept_proxy_set,
+    names_table,
+    reference_of,
+    settings_behind,
+)
 from nasproxy.runs.reporting import Parts, judge, keep_parts, part_of, read_weights, write_comparison, write_weights
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
@@ -50,13 +57,16 @@ class PlanStep:
 
 
 def settings_of_compare(given: Tree, root: Path) -> CompareConfig:
-    """The settings of a new comparison. @last is replaced by the run's name: it must mean the same later.
+    """The settings of a new comparison: images and space of a published truth, where nothing else is asked for.
+
+    @last is replaced by the run's name: it must mean the same later.
 
     Raises:
         SettingsError: an unknown or invalid setting.
         RunNotFoundError: @last where there is no run.
     """
-    config = make_config(CompareConfig, given)
+    truth = str(given.get("compare", {}).get("truth", TRAIN))
+    config = make_config(CompareConfig, settings_behind(truth, "compare"), given)
     settings = config.compare
     proxies = tuple(
         find_run(LAST, root, "condense", *SCORED).name if name == LAST else name for name in settings.proxies

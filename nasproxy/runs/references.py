@@ -9,6 +9,7 @@ from nasproxy.errors import RunError, RunNotFoundError, SettingsError
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import KEPT, LAST, RunDir, find_run, list_runs
+from nasproxy.truths import task_of
 
 TABLE = "table:"
 """What a reference to a table of scores may begin with; those to published ones do."""
@@ -26,6 +27,14 @@ def split_table(reference: str) -> tuple[str | None, str | None]:
     """File and column that a reference to a table names; None where it names none."""
     named = _FILE_COLUMN.fullmatch(reference.removeprefix(TABLE))
     return (named["file"], named["column"]) if named else (None, None)
+
+
+def settings_behind(reference: str, command: str) -> Tree:
+    """Images and space of a published table, as settings of a command to start from; none where it names none."""
+    if (task := task_of(reference.removeprefix(TABLE))) is None:
+        return {}
+    space, dataset = task
+    return {"images": {"dataset": dataset}, command: {"space": space}}
 
 
 def find_proxy(reference: str, root: Path) -> ProxySet | str:
@@ -101,8 +110,9 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
     """The settings of a new search, from what was asked for.
 
     The recipe is that of the proxy's kind; images and space are those of the run that `--archs top:RUN:AMOUNT` names;
-    images are those of the condense run that `--proxy` names: all of it only where nothing else was asked for. @last is
-    replaced by the run's name, because what is written down must mean the same later.
+    images are those of the condense run that `--proxy` names; both are those of a published table: all of it only where
+    nothing else was asked for. @last is replaced by the run's name, because what is written down must mean the same
+    later.
 
     Raises:
         SettingsError: no proxy, or an unknown or invalid setting.
@@ -123,6 +133,8 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
             named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
             if config := search_behind(run, root):
                 defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
+    if proxy.startswith(TABLE):
+        defaults |= settings_behind(proxy, "search")
     defaults |= {"recipe": default_recipe(proxy).model_dump()} | images_of(proxy, root)
     return make_config(SearchConfig, defaults, given, named)
 

@@ -85,6 +85,18 @@ def names_truth(reference: str) -> bool:
     return reference.partition(":")[0] in TRUTHS
 
 
+def task_of(reference: str) -> tuple[str, str] | None:
+    """Space and data set of a reference to `TRUTHS` or `EARLY_STOPS`, the table's first data set where it names none.
+
+    None: it is no such reference.
+    """
+    tables = {**EARLY_STOPS, **TRUTHS}
+    name = _find_table(tables, reference)
+    if name is None:
+        return None
+    return tables[name].space, reference.removeprefix(name).removeprefix(":") or next(iter(tables[name].columns))
+
+
 def load_published(reference: str, dataset: str = "", classes: Collection[str] = ()) -> Trials:
     """A published truth, as a truth that was read from a CSV file would be.
 
@@ -115,7 +127,7 @@ def load_published_scores(reference: str, dataset: str = "", classes: Collection
 def _load(
     tables: Mapping[str, PublishedTable], kind: str, reference: str, dataset: str, classes: Collection[str]
 ) -> Trials:
-    name = next((name for name in tables if reference == name or reference.startswith(f"{name}:")), None)
+    name = _find_table(tables, reference)
     if name is None:
         raise unknown_name(kind, reference, tables)
     table, asked = tables[name], reference.removeprefix(name).removeprefix(":")
@@ -136,6 +148,11 @@ def _load(
         recipe=recipe,
     )
     return Trials(info, trials)
+
+
+def _find_table(tables: Mapping[str, PublishedTable], reference: str) -> str | None:
+    """Name of the table that a reference means: of several the first."""
+    return next((name for name in tables if reference == name or reference.startswith(f"{name}:")), None)
 
 
 def describe_substitute(name: str, column: str, dataset: str) -> str:

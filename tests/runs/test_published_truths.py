@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from scipy.stats import spearmanr
 
 from nasproxy.nets.cells import format_id
 from nasproxy.reporting.cautions import describe_cautions
+from nasproxy.runs.comparing import settings_of_compare
 from nasproxy.runs.loading import Task, load_truth
+from nasproxy.runs.references import settings_of_search
 from nasproxy.runs.reporting import load_comparison
 from nasproxy.space import load_space
 from nasproxy.truths import load_published, load_published_scores
@@ -183,3 +186,13 @@ def test_a_table_that_does_not_fit_is_refused(proxy: str, code: int, problem: st
 def test_a_table_takes_no_recipe(shell: Shell) -> None:
     search = ["search", "--dataset", "photos", "--space", "nasbench201", "--proxy", "table:nasbench201:12-epochs"]
     assert "trains nothing; leave it out" in shell.run(*search, "--epochs", "3", expect=2).stderr
+
+
+def test_images_and_space_are_those_of_the_published_table_where_nothing_else_is_asked_for(tmp_path: Path) -> None:
+    compared = settings_of_compare({"compare": {"truth": "nasbench201:cifar100"}}, tmp_path)
+    assert (compared.images.dataset, compared.compare.space) == ("cifar100", "nasbench201")
+    asked = {"compare": {"truth": "nasbench201", "space": "my.toml"}, "images": {"dataset": "pets"}}
+    compared = settings_of_compare(asked, tmp_path)
+    assert (compared.images.dataset, compared.compare.space) == ("pets", "my.toml")
+    searched = settings_of_search({"search": {"proxy": "table:nasbench201:12-epochs"}}, tmp_path)
+    assert (searched.images.dataset, searched.search.space) == ("cifar10", "nasbench201")
