@@ -54,18 +54,18 @@ def test_parameters_and_early_stopping_rank_as_published() -> None:
         assert spearmanr(scores, true).statistic == pytest.approx(by_12_epochs, abs=0.003)
 
 
-def test_accuracies_are_seed_by_seed_where_all_seeds_are_published(cifar10: Trials) -> None:
+def test_accuracies_are_seed_by_seed_one_that_is_not_published_from_the_mean(cifar10: Trials) -> None:
     rows = {row["arch_id"]: row for row in read_rows("nasbench201")}
     for trial in cifar10:
         row = rows[trial.arch_id]
         published = [row[f"c10_test_{seed}"] for seed in "abc"]
-        if sum(map(bool, published)) == int(row["n_seeds"]):
-            assert trial.evaluation_scores == tuple(float(text) for text in published if text)
-            assert statistics.fmean(trial.evaluation_scores) == pytest.approx(float(row["c10_test"]), abs=1e-6)
-        else:
-            assert trial.evaluation_scores == (float(row["c10_test"]),)
+        known = tuple(float(text) for text in published if text)
+        assert trial.evaluation_scores[: len(known)] == known
+        assert int(row["n_seeds"]) - len(known) <= 1  # and the mean tells that one
+        assert statistics.fmean(trial.evaluation_scores) == pytest.approx(float(row["c10_test"]), abs=1e-6)
+        assert 0 < min(trial.evaluation_scores) <= max(trial.evaluation_scores) < 1
         assert trial.selection_score == pytest.approx(float(row["c10_val"]), abs=1e-6)
-    assert {trial.num_seeds for trial in cifar10} == {1, 2, 3}
+    assert {trial.num_seeds for trial in cifar10} == {2, 3}
 
 
 def test_a_truth_without_validation_accuracies_says_so() -> None:
