@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nasproxy.ranking.correlation import why_undefined
 from nasproxy.ranking.estimate import Estimate
 from nasproxy.ranking.jackknife import correlation_interval, spearman, spearman_value
 from nasproxy.ranking.population import estimate_population
-from nasproxy.ranking.scores import Array, check_scores, check_weights, mean_over_seeds
+from nasproxy.ranking.scores import Array, check_scores, check_weights, count_seeds, mean_over_seeds
 
 MAX_SPLITS = 100
 NUM_SAMPLES = 20
@@ -30,11 +30,13 @@ def reliability(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: in
     Split-half: the mean correlation between the means of two disjoint halves of the seeds, over all splits, or 100
     random ones where there are more. Halves have h = S // 2 seeds (of an odd S one is left out each time), and the
     Spearman-Brown formula stretches from h to S seeds: k·r / (1 + (k - 1)·r) with k = S / h (Spearman 1910, Brown 1910,
-    British Journal of Psychology 3). A negative mean correlation is reported as 0, with a note. The interval is that of
-    `correlate`, stretched in the same way.
+    British Journal of Psychology 3). Where architectures have different numbers of seeds, halves are of the fewest
+    above one, over the architectures that have so many, and S is the harmonic mean of all numbers (deviation 2). A
+    negative mean correlation is reported as 0, with a note. The interval is that of `correlate`, stretched in the same
+    way.
 
     Args:
-        scores: (A, S), finite; (A,) is without noise and has the value 1.
+        scores: (A, S), finite, NaN at the end of rows with fewer seeds; (A,) is without noise and has the value 1.
         weights: as in `correlate`.
         seed: of the random splits.
 
@@ -48,15 +50,16 @@ def reliability(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: in
         return Estimate(1.0, 1.0, 1.0, count, note="without seed noise")
     if values.shape[1] == 1:
         return Estimate(None, None, None, count, note="one seed")
-    if reason := why_undefined({"the": mean_over_seeds(values)}):
+    rows, num_seeds, factor = _in_halves(values, w)
+    if reason := why_undefined({"the": mean_over_seeds(values[rows])}):
         return Estimate(None, None, None, count, note=reason)
     halves = [
-        spearman(values[:, first].mean(axis=1), values[:, second].mean(axis=1), w)
-        for first, second in _half_splits(values.shape[1], seed)
+        spearman(values[rows][:, first].mean(axis=1), values[rows][:, second].mean(axis=1), w[rows])
+        for first, second in _half_splits(num_seeds, seed)
     ]
     mean, without = float(np.mean([of_all for of_all, _ in halves])), np.mean([rest for _, rest in halves], axis=0)
-    ends = correlation_interval("spearman", (mean, without), w)
-    value, low, high = _stretch(np.array([mean, *ends]), values.shape[1] / (values.shape[1] // 2)).tolist()
+    ends = correlation_interval("spearman", (mean, without), w[rows])
+    value, low, high = _stretch(np.array([mean, *ends]), factor).tolist()
     return Estimate(value, low, high, count, note="halves of the seeds disagree" if mean <= 0 else None)
 
 
@@ -95,16 +98,26 @@ def ceiling(scores: ArrayLike, *, weights: ArrayLike | None = None, seed: int = 
     return Estimate(value, min(low, value), max(high, value), squared.num_archs)
 
 
+def _in_halves(scores: Array, weights: Array) -> tuple[NDArray[np.bool_], int, float]:
+    """Architectures (A,) that have seeds for two halves, how many seeds both halves together have of each, and the
+    factor from one half to all seeds there are."""
+    counts = count_seeds(scores)
+    num_seeds = int(counts[counts > 1].min(initial=scores.shape[1]))
+    mean = float(weights.sum() / (weights / counts).sum())
+    return counts >= num_seeds, num_seeds, mean / (num_seeds // 2)
+
+
 def _gap_of_root(true: Array, scores: Array, weights: Array, seed: int) -> float:
     """What a perfect proxy is measured at, less the square root of the reliability; 0 where either is not defined."""
-    means = scores.mean(axis=1)
+    means = mean_over_seeds(scores)
+    rows, num_seeds, factor = _in_halves(scores, weights)
     if np.ptp(true) == 0 or np.ptp(means) == 0:
         return 0.0
     halves = [
-        spearman_value(scores[:, first].mean(axis=1), scores[:, second].mean(axis=1), weights)
-        for first, second in _half_splits(scores.shape[1], seed)
+        spearman_value(scores[rows][:, first].mean(axis=1), scores[rows][:, second].mean(axis=1), weights[rows])
+        for first, second in _half_splits(num_seeds, seed)
     ]
-    stretched = _stretch(np.array([np.mean(halves)]), scores.shape[1] / (scores.shape[1] // 2))
+    stretched = _stretch(np.array([np.mean(halves)]), factor)
     return spearman_value(true, means, weights) - math.sqrt(float(stretched[0]))
 
 

@@ -6,10 +6,11 @@ Notation: A architectures, S seeds, V possible true values.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from nasproxy.ranking.jackknife import effective_size
-from nasproxy.ranking.scores import Array
+from nasproxy.ranking.scores import Array, count_seeds, mean_over_seeds
 
 NUM_STEPS = 60
 GRID = 100
@@ -27,16 +28,17 @@ class Population:
     """(A, V): of each value for each architecture, summed up from the left."""
     deviations: Array
     """(A,) of one seed's noise."""
-    num_seeds: int
+    is_missing: NDArray[np.bool_]
+    """(A, S): seeds that an architecture does not have."""
     weight: float
     """In [0, 1]: how much better these values explain the scores than a normal distribution does."""
 
     def draw(self, rng: np.random.Generator) -> tuple[Array, Array]:
-        """True values (A,) and scores (A, S)."""
+        """True values (A,) and scores (A, S), NaN where there is no seed."""
         number = (self.chances < rng.random((len(self.chances), 1))).sum(axis=1)
         true = self.values[np.minimum(number, len(self.values) - 1)]
-        noise = self.deviations[:, None] * rng.normal(size=(len(true), self.num_seeds))
-        return true, true[:, None] + noise
+        noise = self.deviations[:, None] * rng.normal(size=self.is_missing.shape)
+        return true, np.where(self.is_missing, np.nan, true[:, None] + noise)
 
 
 def estimate_population(scores: Array, weights: Array, *, has_ties: bool = True) -> Population:
@@ -46,9 +48,9 @@ def estimate_population(scores: Array, weights: Array, *, has_ties: bool = True)
     one become it. The population's weight beside a normal one is Akaike's (1978, Biometrika 65), of k values with
     2k - 1 parameters against 2.
     """
-    means, num_seeds = scores.mean(axis=1), scores.shape[1]
+    means = mean_over_seeds(scores)
     variances = neighbours_variance(scores, means)
-    errors = np.maximum(variances / num_seeds, 1e-6 * means.var())
+    errors = np.maximum(variances / count_seeds(scores), 1e-6 * means.var())
     grid = np.unique(np.quantile(means, np.linspace(0, 1, GRID)))
     likelihood = _likelihood(means, errors, grid)
     shares = np.full(len(grid), 1 / len(grid))
@@ -65,7 +67,7 @@ def estimate_population(scores: Array, weights: Array, *, has_ties: bool = True)
     gains = np.log(_likelihood(means, errors, values) @ shares) - np.log(of_normal)
     gain = effective_size(weights) * np.average(gains, weights=weights)
     weight = float(expit(gain - (2 * num_values - 3)))
-    return Population(values, posterior.cumsum(axis=1), np.sqrt(variances), num_seeds, weight)
+    return Population(values, posterior.cumsum(axis=1), np.sqrt(variances), np.isnan(scores), weight)
 
 
 def _likelihood(means: Array, errors: Array, values: Array) -> Array:
@@ -75,14 +77,18 @@ def _likelihood(means: Array, errors: Array, values: Array) -> Array:
 
 
 def neighbours_variance(scores: Array, means: Array) -> Array:
-    """(A,): of one seed, mean over the fifth of the architectures around each one by mean score, nine at least."""
+    """(A,): of one seed, pooled over the fifth of the architectures around each one by mean score, nine at least.
+
+    0 where none of them has two seeds.
+    """
     reach = max(round(len(means) / 10), 4)
     order = np.argsort(means, kind="stable")
-    sums = np.concatenate([[0.0], np.cumsum(scores[order].var(axis=1, ddof=1))])
+    squares = np.nansum((scores - means[:, None]) ** 2, axis=1)[order]
+    sums, freedom = (np.concatenate([[0.0], np.cumsum(part)]) for part in (squares, count_seeds(scores)[order] - 1.0))
     place = np.arange(len(means))
     first, end = np.maximum(place - reach, 0), np.minimum(place + reach + 1, len(means))
     variances = np.empty(len(means))
-    variances[order] = (sums[end] - sums[first]) / (end - first)
+    variances[order] = (sums[end] - sums[first]) / np.maximum(freedom[end] - freedom[first], 1)
     return variances
 
 

@@ -12,6 +12,8 @@ Array = NDArray[np.float64]
 def check_scores(scores: ArrayLike, what: str) -> Array:
     """The (A,) or (A, S) scores of one proxy or of the truth, as floats.
 
+    Where architectures have different numbers of seeds, S is the largest and rows end with NaN.
+
     Raises:
         ValueError: the shape is wrong, there is no seed, or a score is not finite.
     """
@@ -20,7 +22,13 @@ def check_scores(scores: ArrayLike, what: str) -> Array:
         raise ValueError(f"{what} scores must be of shape (A,) or (A, S), not {values.shape}")
     if values.ndim == 2 and not values.shape[1]:
         raise ValueError(f"{what} scores of shape {values.shape} hold no seed; give at least one")
-    if not np.isfinite(values).all():
+    is_missing = np.isnan(values)
+    if values.ndim == 2:  # at the end of a row, after one score at least
+        is_missing[:, 0] = False
+        is_missing &= np.logical_and.accumulate(np.isnan(values)[:, ::-1], axis=1)[:, ::-1]
+    else:
+        is_missing[:] = False
+    if not np.isfinite(values[~is_missing]).all():
         raise ValueError(f"{what} scores must be finite: leave failed architectures out")
     return values
 
@@ -64,8 +72,19 @@ def check_weights(weights: ArrayLike | None, num_archs: int) -> Array:
 
 
 def mean_over_seeds(scores: Array) -> Array:
-    """(A,) from (A,) or (A, S)."""
-    return scores if scores.ndim == 1 else scores.mean(axis=1)
+    """(A,) from (A,) or (A, S), of the seeds there are; NaN where there are none."""
+    if scores.ndim == 1:
+        return scores
+    means: Array = scores.mean(axis=1)
+    if (is_short := np.isnan(means) & ~np.isnan(scores[:, 0])).any():
+        means[is_short] = np.nanmean(scores[is_short], axis=1)
+    return means
+
+
+def count_seeds(scores: Array) -> NDArray[np.intp]:
+    """(A,) seeds that each architecture has, from (A, S)."""
+    counts: NDArray[np.intp] = (~np.isnan(scores)).sum(axis=1)
+    return counts
 
 
 def normal_scores(scores: Array) -> Array:

@@ -12,7 +12,7 @@ from scipy.special import gammaln
 
 from nasproxy.ranking.estimate import CONFIDENCE, Estimate
 from nasproxy.ranking.population import estimate_population, neighbours_variance
-from nasproxy.ranking.scores import Array, check_pair, check_scores, check_weights, mean_over_seeds
+from nasproxy.ranking.scores import Array, check_pair, check_scores, check_weights, count_seeds, mean_over_seeds
 
 NUM_RESAMPLES = 1000
 NUM_NOISE_SAMPLES = 200
@@ -118,11 +118,11 @@ def noise_regret(truth: ArrayLike, count: int, *, seed: int = 0) -> Estimate:
         return Estimate(None, None, None, 0, note="0 architecture(s): none to select")
     if values.ndim == 2 and values.shape[1] == 1:
         return Estimate(None, None, None, num_archs, note="one seed")
-    if values.ndim == 1 or np.ptp(values, axis=1).max() == 0:
+    if values.ndim == 1 or not (values != values[:, :1])[~np.isnan(values)].any():
         return Estimate(0.0, 0.0, 0.0, num_archs, note="without seed noise")
     population, rng = estimate_population(values, np.ones(num_archs), has_ties=False), np.random.default_rng(seed)
     samples = (population.draw(rng) for _ in range(NUM_NOISE_SAMPLES))
-    lost = [_regret(true, scores.mean(axis=1), min(count, num_archs)) for true, scores in samples]
+    lost = [_regret(true, mean_over_seeds(scores), min(count, num_archs)) for true, scores in samples]
     return Estimate(float(np.mean(lost)), None, None, num_archs)
 
 
@@ -207,7 +207,7 @@ def _errors(scores: Array) -> Array:
     """(A,) standard errors of the means over seeds; 0 where there is one seed, or no noise."""
     if scores.ndim == 1 or scores.shape[1] == 1 or not len(scores):
         return np.zeros(len(scores))
-    errors: Array = np.sqrt(neighbours_variance(scores, scores.mean(axis=1)) / scores.shape[1])
+    errors: Array = np.sqrt(neighbours_variance(scores, mean_over_seeds(scores)) / count_seeds(scores))
     return errors
 
 

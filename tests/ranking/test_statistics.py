@@ -318,6 +318,45 @@ def test_interval_of_a_weighted_reliability_is_wider_where_few_archs_carry_the_w
     assert widths[0] < widths[1]
 
 
+def _cut(scores: Array, num_seeds: int) -> Array:
+    """Every second architecture has so many seeds only."""
+    cut = scores.copy()
+    cut[::2, num_seeds:] = np.nan
+    return cut
+
+
+def test_where_numbers_of_seeds_differ_the_ceiling_is_what_a_perfect_proxy_is_measured_at() -> None:
+    measured, ceilings, in_halves = [], [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        true = rng.normal(size=200)
+        scores = _cut(true[:, None] + 0.7 * rng.normal(size=(200, 5)), 2)
+        measured.append(_ends(ranking.correlate(true, scores))[0])
+        ceilings.append(_ends(ranking.ceiling(scores))[0])
+        in_halves.append(_ends(ranking.ceiling(scores[:, :2]))[0])
+    assert np.mean(ceilings) == pytest.approx(np.mean(measured), abs=0.01)
+    assert np.mean(in_halves) < np.mean(measured) - 0.015
+
+
+def test_architectures_of_one_seed_beside_others_take_part_in_no_half() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(60, 1)) + 0.3 * rng.normal(size=(60, 2))
+    one = _cut(scores, 1)
+    of_two = _ends(ranking.reliability(scores[1::2]))[0]
+    half, factor = of_two / (2 - of_two), 4 / 3  # the harmonic mean of one seed and of two
+    assert _ends(ranking.reliability(one))[0] == pytest.approx(factor * half / (1 + (factor - 1) * half))
+
+
+def test_seeds_that_an_architecture_does_not_have_stand_at_the_end_of_its_row() -> None:
+    truth = np.array([[1.0, 2, 3], [4, np.nan, np.nan], [5, 7, np.nan], [9, 9, 9]])
+    means = ranking.correlate(np.arange(4.0), truth)
+    assert means == ranking.correlate(np.arange(4.0), np.array([2.0, 4, 6, 9]))
+    gone = np.nan
+    for wrong in ([[gone, 1.0], [1, 1]], [[1, gone, 2.0], [1, 2, 3]], [[gone, gone], [1, 2]], [[1, np.inf], [1, 1]]):
+        with pytest.raises(ValueError, match="must be finite"):
+            ranking.reliability(np.array(wrong))
+
+
 def test_reliability_at_its_edges() -> None:
     assert ranking.reliability(np.arange(5.0)) == Estimate(1, 1, 1, 5, note="without seed noise")
     assert ranking.reliability(np.ones((5, 1))) == Estimate(None, None, None, 5, note="one seed")
