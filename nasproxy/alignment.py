@@ -5,6 +5,7 @@ Ranking, combining, report, tables and dashboard all read an `Alignment`.
 Notation: A architectures that any of the searches knows, P proxies, S seeds.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.space import FactorValue
-from nasproxy.trials import Trial, Trials
+from nasproxy.trials import SampleInfo, Trial, Trials
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -70,10 +71,14 @@ class Alignment:
     truth: Scores
     """Nothing in it is known where there is no truth."""
     weights: Array | None = None
-    """(A,) of how many architectures of the space each one with a truth stands for, NaN without a truth; None: each
-    for itself."""
+    """(A,) of how many architectures that proxies scored each one with a truth stands for, NaN without a truth; None:
+    each for itself."""
     truth_for: str = "all"
     """How the architectures with a truth were chosen: 'all', 'top:5%', 'sample:20'; 'some' where nobody says."""
+    sample: SampleInfo | None = None
+    """How the architectures that proxies scored were drawn; None: they were not."""
+    sample_weights: Array | None = None
+    """(A,) of how many architectures of the space each one stands for (`Trial.weight`); None: each for itself."""
 
     def __len__(self) -> int:
         return len(self.arch_ids)
@@ -95,9 +100,19 @@ class Alignment:
         return np.flatnonzero(self.is_scored & self.truth.is_known)
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every architecture that a proxy scored has a truth."""
         return len(self.with_truth) == self.num_scored
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether those with a truth are all there are: all that a proxy scored, and no sample."""
+        return self.is_complete and self.sample is None
+
+    @property
+    def is_representative(self) -> bool:
+        """Whether those with a truth stand for all there are, with their weights."""
+        return self.is_complete or self.weights is not None
 
     @property
     def true_ranks(self) -> Array:
@@ -118,8 +133,18 @@ class Alignment:
         return best_first
 
     def weights_of(self, rows: Indices) -> Array | None:
-        """(n,) weights of architectures with a truth; None where each stands for itself."""
-        return None if self.weights is None else self.weights[rows]
+        """(n,) of how many architectures of the space each of these, with a truth, stands for; None where that is one,
+        or the same for all of a uniform sample: figures are then those of the sample."""
+        if self.weights is None:
+            is_uniform = self.sample_weights is None or np.ptp(self.sample_weights) == 0
+            return None if is_uniform else self.sample_weights_of(rows)
+        of_sample = self.sample_weights_of(rows)
+        weights: Array = self.weights[rows] if of_sample is None else self.weights[rows] * of_sample
+        return weights
+
+    def sample_weights_of(self, rows: Indices) -> Array | None:
+        """(n,) weights of architectures, with a truth or not; None where each stands for itself."""
+        return None if self.sample_weights is None else self.sample_weights[rows]
 
 
 def align(
@@ -129,19 +154,21 @@ def align(
     weights: Mapping[str, float] | None = None,
     truth_for: str | None = None,
 ) -> Alignment:
-    """Sets searches beside one another.
+    """Sets searches beside one another; of the sample that some of them are of, if there is one (`cut_to_sample`).
 
     Args:
         proxies: searches of the same space and data, at least one.
         truth: full training of some or all of the architectures; None: there is none.
-        weights: architectures of the space that each one with a truth stands for, by id, where those are a stratified
-            sample (`nasproxy.ranking.sample_stratified`); those without a weight get no truth.
+        weights: architectures that each one with a truth stands for, by id, where those are a stratified sample
+            (`nasproxy.ranking.sample_stratified`) of the ones that proxies scored; those without a weight get no truth.
+            What these stand for themselves (`Trial.weight`) is multiplied with it.
         truth_for: how the architectures with a truth were chosen, in the words of `Alignment.truth_for`; None: all or
             some, as it is.
 
     Raises:
         SettingsError: no proxies, two of one name, or a truth without accuracies.
-        InputError: they are about different data or spaces, or a proxy and the truth have no architecture in common.
+        InputError: they are about different data or spaces, or of different samples, or a proxy and the truth have no
+            architecture in common.
     """
     names = [trials.name for trials in proxies]
     if not names or len(set(names)) < len(names):
@@ -152,7 +179,10 @@ def align(
         check_truth(truth)
         for trials in proxies:
             check_same_task(trials, truth)
+        *proxies, truth = cut_to_sample([*proxies, truth])
         truth = truth if weights is None else truth.of(weights.keys())
+    else:
+        proxies = cut_to_sample(proxies)
     known: dict[str, Trial] = {}
     for trials in [*proxies, *([describe_truth(truth, proxies)] if truth else [])]:
         for trial in trials:
@@ -170,10 +200,39 @@ def align(
         proxies=tuple(_scores(trials, arch_ids) for trials in proxies),
         truth=_scores(truth, arch_ids) if truth is not None else _unknown(len(arch_ids)),
         weights=None if weights is None else np.array([weights.get(arch_id, np.nan) for arch_id in arch_ids]),
+        sample=proxies[0].info.sample,
+        sample_weights=np.array([arch.weight for arch in archs]) if any(arch.weight != 1 for arch in archs) else None,
     )
     if truth is not None:
         _check_overlap(aligned, truth.name)
-    return replace(aligned, truth_for=truth_for or ("all" if aligned.is_whole else "some"))
+    return replace(aligned, truth_for=truth_for or ("all" if aligned.is_complete else "some"))
+
+
+def cut_to_sample(searches: Sequence[Trials]) -> list[Trials]:
+    """Searches of which some are of a sample, cut to it, with its weights; as they are where none is.
+
+    Raises:
+        InputError: an architecture stands for different numbers in two of them.
+    """
+    weights: dict[str, float] = {}
+    named: dict[str, Trials] = {}
+    for trials in searches:
+        for trial in trials if trials.is_sample else ():
+            if not math.isclose(weights.setdefault(trial.arch_id, trial.weight), trial.weight):
+                other = named[trial.arch_id]
+                raise InputError(
+                    f"runs {other.name} and {trials.name} are of different samples: {trial.arch_id} stands for "
+                    f"{weights[trial.arch_id]:.4g} architectures and for {trial.weight:.4g}; search both with one "
+                    "--sample"
+                )
+            named.setdefault(trial.arch_id, trials)
+    if not weights:
+        return list(searches)
+    info = next(
+        (trials.info.sample for trials in searches if trials.is_sample and trials.info.sample is not None),
+        SampleInfo.of(weights.values(), None if len(set(weights.values())) == 1 else ""),
+    )
+    return [replace(trials.of(weights).weighted(weights, info), run=trials.run) for trials in searches]
 
 
 def describe_truth(truth: Trials, proxies: Sequence[Trials]) -> Trials:

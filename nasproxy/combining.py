@@ -30,7 +30,8 @@ def combine_trials(
 
     An architecture that one of them did not score is left out. What they cost is added up. An average has as many seeds
     as the proxy with the fewest, a fit has one. Architectures with a truth get the prediction of fits that did not see
-    theirs, so that the same truth can judge the combination.
+    theirs, so that the same truth can judge the combination. Where proxies are of a sample, ranks are weighted as its
+    architectures are, and these keep their weights; a sample of the truth alone makes none of the combination.
 
     Args:
         proxies: two or more.
@@ -47,11 +48,16 @@ def combine_trials(
         raise unknown_name("way to combine proxies", how, COMBINATIONS)
     if len(proxies) < 2:
         raise SettingsError(f"{len(proxies)} proxy is no combination; name two searches or more")
-    alignment = align(proxies, truth if how == "fitted" else None)
+    alignment = align(proxies, truth.weighted({}, None) if truth and how == "fitted" else None)
     rows = common_rows(alignment)
     scores, error = (_average(alignment, rows), 0.0) if how == "average" else _fit(alignment, rows, truth, seed)
     info = replace(_describe(proxies, how, name, num_seeds=scores.shape[1]), fit_error=error)
-    return Trials(info, tuple(_combined(proxies, alignment.arch_ids[row], scores[at]) for at, row in enumerate(rows)))
+    combined = [_combined(proxies, alignment.arch_ids[row], scores[at]) for at, row in enumerate(rows)]
+    weights = alignment.sample_weights_of(rows)
+    if weights is not None:
+        stands_for = zip(combined, weights.tolist(), strict=True)
+        combined = [replace(trial, weight=weight) for trial, weight in stands_for]
+    return Trials(replace(info, sample=alignment.sample), tuple(combined))
 
 
 def common_rows(alignment: Alignment) -> Indices:
@@ -71,7 +77,8 @@ def _average(alignment: Alignment, rows: Indices) -> Array:
     """(A, S): ranks among the architectures, seed by seed, averaged over the proxies."""
     num_seeds = min(scores.selection.shape[1] for scores in alignment.proxies)
     by_seed = [[scores.selection[rows, seed] for scores in alignment.proxies] for seed in range(num_seeds)]
-    return np.stack([average_ranks(scores) for scores in by_seed], axis=1)
+    weights = alignment.sample_weights_of(rows)
+    return np.stack([average_ranks(scores, weights=weights) for scores in by_seed], axis=1)
 
 
 def _fit(alignment: Alignment, rows: Indices, truth: Trials | None, seed: int) -> tuple[Array, float]:

@@ -6,8 +6,8 @@ accuracy and correlated by test accuracy; a training-free proxy has one score fo
 Proxies are judged each for itself (`Ranking`) and as methods (`Method`): a proxy set is one draw of its method, and
 which is better is said of methods.
 
-Where the architectures with a truth are a weighted sample of the space, order, differences, precision and ceiling are
-those of the space. Regret and effects of factors are of the architectures with a truth, and say so.
+Where the architectures with a truth are a sample of the space, order, differences, precision and ceiling are weighted
+to be those of the space. Regret and effects of factors are of the architectures with a truth, and say so.
 
 Notation: A architectures, P proxies, G methods.
 """
@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from nasproxy.alignment import Alignment, Array, Indices, align, describe_truth
+from nasproxy.alignment import Alignment, Array, Indices, align, cut_to_sample, describe_truth
 from nasproxy.errors import SettingsError
 from nasproxy.ranking import (
     Diagnosis,
@@ -53,6 +53,8 @@ from nasproxy.trials import FLAGGED, ProxyCost, ProxyKind, SearchInfo, State, Tr
 
 AnyEstimate = TypeVar("AnyEstimate", bound=Estimate)
 SAMPLED = "of the whole space, weighted by the strata of the sample"
+UNIFORM = "of the whole space, from a uniform sample of it"
+OF_SAMPLE = "of the architectures of the sample, not of the whole space"
 PARTIAL = "of the architectures with a truth, not of the whole space"
 
 
@@ -192,11 +194,13 @@ def rank(
         truth: of full training; may cover only some of the architectures.
         top: fraction of the architectures, in (0, 1].
         seed: of every random draw.
-        weights: architectures of the space that each one with a truth stands for, by id, where those are a stratified
-            sample (`nasproxy.ranking.sample_stratified`).
+        weights: architectures that each one with a truth stands for, by id, where those are a stratified sample
+            (`nasproxy.ranking.sample_stratified`) of the ones that the proxy scored. What these stand for themselves
+            (`Trial.weight`) counts in any case.
 
     Raises:
-        InputError: proxy and truth are about different data or spaces, or have no architecture in common.
+        InputError: proxy and truth are about different data or spaces, are of different samples, or have no
+            architecture in common.
         SettingsError: `top` is no fraction, or `truth` is neither a search by 'whole' nor a table of accuracies.
     """
     return compare_trials([trials], truth, top=top, seed=seed, weights=weights).rankings[0]
@@ -212,6 +216,8 @@ def compare_trials(
     weights: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Proxies beside one truth and against each other.
+
+    Where some of these searches are of a sample, all are cut to it.
 
     Args:
         proxies: of each proxy.
@@ -229,6 +235,7 @@ def compare_trials(
     if not 0 < top <= 1:
         raise SettingsError(f"top={top} is no fraction of the architectures; give one above 0 and up to 1 (or 100%)")
     alignment = align(proxies, truth, weights=weights, truth_for=truth_for)
+    *proxies, cut = cut_to_sample([*proxies, truth])
     groups = _group(proxies)
     judged = [_judge(alignment, index, trials, top, seed) for index, trials in enumerate(proxies)]
     judged = _labelled(judged, groups)
@@ -244,7 +251,7 @@ def compare_trials(
     with_truth = alignment.with_truth
     true = alignment.truth.evaluation[with_truth]
     return Comparison(
-        truth=replace(describe_truth(truth, proxies).of(None if weights is None else weights.keys()), run=truth.run),
+        truth=replace(describe_truth(cut, proxies).of(None if weights is None else weights.keys()), run=truth.run),
         proxies=tuple(proxies[index] for index in best_first),
         alignment=alignment,
         rankings=rankings,
@@ -293,7 +300,7 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
     scores, order = alignment.proxies[index], alignment.order(index)
     has_truth = alignment.truth.is_known
     rows = order[has_truth[order]]
-    best = order[: count_of(top, len(order))]
+    best = order[select_top(scores.selection_means[order], top, weights=alignment.sample_weights_of(order))]
     best = best[has_truth[best]]
     true, selection = alignment.truth.evaluation_means[rows], scores.selection_means[rows]
     weights = alignment.weights_of(rows)
@@ -317,7 +324,7 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
         kendall=_correlate(alignment, index, rows, kind="kendall"),
         top_spearman=_correlate(alignment, index, best),
         top_kendall=_correlate(alignment, index, best, kind="kendall"),
-        true_top_spearman=_correlate(alignment, index, rows[select_top(true, top)]),
+        true_top_spearman=_correlate(alignment, index, rows[select_top(true, top, weights=weights)]),
         precision=_noted(alignment, precision_at(selection, true, count, weights=weights, seed=seed)),
         regret=_noted(alignment, regret_at(selection, truth, 1, seed=seed), is_weighted=False),
         top_regret=_noted(alignment, regret_at(selection, truth, num_trained, seed=seed), is_weighted=False),
@@ -342,7 +349,15 @@ def _noted(alignment: Alignment, estimate: AnyEstimate, *, is_weighted: bool = T
     """An estimate that says which architectures it is about, where those with a truth are not all."""
     if alignment.is_whole or estimate.note is not None:
         return estimate
-    return replace(estimate, note=SAMPLED if alignment.weights is not None and is_weighted else PARTIAL)
+    return replace(estimate, note=_scope(alignment, is_weighted=is_weighted))
+
+
+def _scope(alignment: Alignment, *, is_weighted: bool) -> str:
+    """What a figure is about where those with a truth are not all."""
+    if not is_weighted or not alignment.is_representative:
+        return OF_SAMPLE if alignment.is_complete else PARTIAL
+    is_drawn_alike = alignment.weights is None and alignment.sample is not None and alignment.sample.by is None
+    return UNIFORM if is_drawn_alike else SAMPLED
 
 
 def _or_least(estimate: Estimate) -> float:

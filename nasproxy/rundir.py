@@ -5,8 +5,8 @@ runs/NAME/
   meta.json            command, versions, device, git commit, parents and their hashes, status, times
   log.txt              what was said, and Ray's own output
   proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
-  study.db, archs.txt                                                      (search, combine)
-  truth_archs.csv, report.html, table.md, table.tex, figures/              (compare)
+  study.db, archs.txt, sample.csv                                          (search, combine)
+  archs.txt, sample.csv, truth_archs.csv, report.html, table.md, table.tex, figures/              (compare)
   evaluations.jsonl                                                        (evaluate)
   trials.csv, ranking.csv, architectures.csv                                              derived, deletable
 """
@@ -92,6 +92,11 @@ class RunDir:
     def archs_path(self) -> Path:
         """Ids of the architectures that a search was asked for, where not the whole space."""
         return self.path / "archs.txt"
+
+    @property
+    def sample_path(self) -> Path:
+        """Those that were drawn, in the order of the draw, and how many of the space each one stands for."""
+        return self.path / "sample.csv"
 
     @property
     def command(self) -> str:

@@ -57,7 +57,7 @@ CountCosts = Callable[["Arch", tuple[int, int, int], int], tuple[int, int]]
 
 RESERVED = frozenset(
     {
-        *("rank", "arch_id", "num_params", "flops", "state", "score", "score_std"),
+        *("rank", "arch_id", "num_params", "flops", "weight", "state", "score", "score_std"),
         *(
             "val_accuracy",
             "val_accuracy_std",

@@ -169,6 +169,8 @@ def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
         factors: all values of every factor, in the order in which pictures show them.
     """
     attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
+    if trial.weight != 1:
+        attributes["weight"] = trial.weight
     attributes["rungs"] = [_to_json(rung) for rung in trial.rungs]
     if math.isfinite(trial.evaluation_score):
         attributes["evaluation_score"] = trial.evaluation_score
@@ -196,6 +198,7 @@ def _from_optuna(frozen: FrozenTrial) -> Trial:
         factors=frozen.params,
         state=State(frozen.user_attrs["state"]),
         rungs=tuple(map(_from_json, frozen.user_attrs["rungs"])),
+        weight=frozen.user_attrs.get("weight", 1.0),
         loss_curve=frozen.intermediate_values,
         started=frozen.datetime_start and frozen.datetime_start.astimezone(UTC),
         ended=frozen.datetime_complete and frozen.datetime_complete.astimezone(UTC),

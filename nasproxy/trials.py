@@ -136,6 +136,8 @@ class Trial:
     """With a time zone; the time of recording, where it is not known."""
     ended: datetime | None = field(default=None, compare=False)
     """With a time zone; the time of recording, where it is not known."""
+    weight: float = 1.0
+    """Architectures of the space that it stands for: more than itself where those to score are a sample."""
 
     @property
     def is_ranked(self) -> bool:
@@ -166,6 +168,29 @@ class Trial:
     def num_seeds(self) -> int:
         """Seeds measured at the highest fidelity."""
         return len(self.evaluation_scores)
+
+
+@dataclass(frozen=True)
+class SampleInfo:
+    """How architectures were drawn."""
+
+    num_archs: int
+    num_all: int
+    """Architectures that they stand for."""
+    by: str | None = None
+    """What the strata are of that they were drawn by; empty where nobody says; None: drawn from all alike."""
+
+    @classmethod
+    def of(cls, weights: Collection[float], by: str | None = None) -> "SampleInfo | None":
+        """Of a sample with these weights; None where each architecture stands for itself."""
+        is_part = any(weight != 1 for weight in weights)
+        return cls(len(weights), round(math.fsum(weights)), by) if is_part else None
+
+    def describe(self) -> str:
+        """For people: 'a uniform sample of 100 of 6,461 architectures'."""
+        kind = "a uniform sample" if self.by is None else "a weighted sample"
+        strata = f" by strata of {self.by}" if self.by else ""
+        return f"{kind} of {self.num_archs:,} of {self.num_all:,} architectures{strata}"
 
 
 @dataclass(frozen=True)
@@ -202,6 +227,8 @@ class SearchInfo:
     """Whether a combination was fitted to a truth."""
     fit_error: float = 0.0
     """Standard error of its Spearman correlation with that truth that the fit alone makes, on Fisher's z scale."""
+    sample: SampleInfo | None = None
+    """How the architectures were drawn; None: they were not."""
     device: str = ""
 
     @property
@@ -248,6 +275,7 @@ class SearchInfo:
             "kind": ProxyKind(values["kind"]),
             "cost": ProxyCost(**values["cost"]),
             "parts": tuple(values["parts"]),
+            "sample": SampleInfo(**sample) if (sample := values.get("sample")) else None,
         }
         return cls(**{**values, **typed})
 
@@ -307,6 +335,16 @@ class Trials(Sequence[Trial]):
         wanted = set(arch_ids)
         part = tuple(trial for trial in self.items if trial.arch_id in wanted)
         return replace(self, items=part, run=self.run if len(part) == len(self) else None)
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether architectures stand for others."""
+        return any(trial.weight != 1 for trial in self.items)
+
+    def weighted(self, weights: Mapping[str, float], sample: SampleInfo | None) -> "Trials":
+        """The same with these weights, by architecture id; 1 for the others."""
+        items = tuple(replace(trial, weight=weights.get(trial.arch_id, 1.0)) for trial in self.items)
+        return replace(self, info=replace(self.info, sample=sample), items=items)
 
     def count(self, *states: State) -> int:  # not of equal items, as sequences do
         """How many trials ended so."""

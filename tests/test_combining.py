@@ -9,7 +9,7 @@ from nasproxy.comparing import compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import Estimate
 from nasproxy.space import load_space
-from nasproxy.trials import ProxyKind, State, Trial, Trials
+from nasproxy.trials import ProxyKind, SampleInfo, State, Trial, Trials
 from tests.reporting.comparisons import make_info, make_trials
 
 ARCHS = load_space("convnet720").archs()[::12]
@@ -133,3 +133,31 @@ def test_what_cannot_be_combined_is_refused() -> None:
     apart = replace(second, items=()), first
     with pytest.raises(InputError, match="no architecture has a score by each of other, one"):
         combine_trials(apart, "average")
+
+
+def test_a_combination_of_a_sample_keeps_its_weights_and_ranks_as_in_the_space() -> None:
+    whole = [simulate("one", 0.8), simulate("other", 0.5)]
+    weights = {arch.id: 1.0 + number % 4 for number, arch in enumerate(ARCHS[::2])}
+    sample = SampleInfo.of(weights.values(), "params")
+    sampled = whole[0].of(weights).weighted(weights, sample)
+    combined = combine_trials([sampled, whole[1]], "average")
+    assert {trial.arch_id: trial.weight for trial in combined} == weights
+    assert combined.info.sample == sample
+    repeated = [replace(trial, arch_id=f"{trial.arch_id}/{copy}") for trial in sampled
+                for copy in range(int(trial.weight))]  # fmt: skip
+    others = [replace(whole[1].by_id[trial.arch_id.partition("/")[0]], arch_id=trial.arch_id) for trial in repeated]
+    unweighted = [replace(trials, items=tuple(replace(trial, weight=1.0) for trial in items)) for trials, items in
+                  zip(whole, (repeated, others), strict=True)]  # fmt: skip
+    expected = combine_trials(unweighted, "average").by_id
+    shift = 0.5 / len(weights) - 0.5 / len(repeated)
+    for trial in combined:
+        assert trial.selection_score - shift == pytest.approx(expected[f"{trial.arch_id}/0"].selection_score)
+
+
+def test_a_fit_to_a_sampled_truth_predicts_the_architectures_without_one() -> None:
+    truth = simulate("whole", 0.98)
+    weights = dict.fromkeys([arch.id for arch in ARCHS[::2]], 2.0)
+    sampled = truth.of(weights).weighted(weights, SampleInfo.of(weights.values()))
+    fitted = combine_trials([simulate("one", 0.8), simulate("other", 0.5)], "fitted", sampled)
+    assert (len(fitted), fitted.info.sample) == (len(ARCHS), None)
+    assert rank(fitted, sampled).num_archs == len(weights)

@@ -1,5 +1,6 @@
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nasproxy.alignment import check_same_task
-from nasproxy.comparing import PARTIAL, SAMPLED, Comparison, Ranking, compare_trials, rank
+from nasproxy.alignment import align, check_same_task
+from nasproxy.comparing import OF_SAMPLE, PARTIAL, SAMPLED, UNIFORM, Comparison, Ranking, compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
-from nasproxy.ranking import Estimate, adjust_p_values
+from nasproxy.ranking import Estimate, adjust_p_values, correlate
+from nasproxy.searching.sample import Quantity, draw_sample
 from nasproxy.space import load_space
 from nasproxy.tables import (
+    comparison_frame,
     rankings_frame,
     read_truth,
     trials_frame,
     write_table,
 )
-from nasproxy.trials import ProxyKind, Rung, Trial, Trials
+from nasproxy.trials import ProxyKind, Rung, SampleInfo, Trial, Trials
 from tests.records import (
     INFO,
     TRUTH_INFO,
@@ -293,6 +296,88 @@ def test_a_weighted_sample_counts_architectures_as_often_as_they_stand_for_other
     assert gaps[1] == pytest.approx(gaps[0])
     assert gaps[2] != pytest.approx(gaps[0], abs=1e-3)
     assert steeply.ceiling.value != pytest.approx(plain.ceiling.value, abs=1e-6)
+
+
+def sampled(trials: Trials, weights: Mapping[str, float], by: str | None = None) -> Trials:
+    """Those of a sample."""
+    return trials.of(weights).weighted(weights, SampleInfo.of(weights.values(), by))
+
+
+def test_a_uniform_sample_has_the_figures_of_its_architectures_and_says_that_they_are_of_the_space() -> None:
+    proxies = [simulate("good", luck=0.1, seed=5), simulate("noisy", luck=1.0, seed=1)]
+    truth, ids = simulate("truth", luck=0.02, seed=4), [arch.id for arch in ARCHS[::2]]
+    plain = compare_trials([trials.of(ids) for trials in proxies], truth.of(ids), top=1 / 4)
+    uniform = dict.fromkeys(ids, 2.5)
+    comparison = compare_trials([sampled(trials, uniform) for trials in proxies], truth, top=1 / 4)
+    assert len(comparison.truth) == len(ids)
+    for mine, other in zip(comparison.rankings, plain.rankings, strict=True):
+        for name, estimate in vars(other).items():
+            if isinstance(estimate, Estimate):
+                assert replace(getattr(mine, name), note=None) == replace(estimate, note=None), name
+        assert {mine.spearman.note, mine.top_spearman.note, mine.precision.note} == {UNIFORM}
+        assert {mine.regret.note, comparison.factor_effects[0].truth[0].note} == {OF_SAMPLE}
+    assert comparison.differences[0][1].note == UNIFORM
+    assert replace(comparison.differences[0][1], note=None) == plain.differences[0][1]
+    assert comparison.ceiling == plain.ceiling
+    strata = compare_trials([sampled(trials, uniform, "params") for trials in proxies], truth)
+    assert strata.rankings[0].spearman.note == SAMPLED
+
+
+def test_searches_of_the_whole_space_are_cut_to_the_sample_of_another() -> None:
+    good, noisy = simulate("good", luck=0.1, seed=5), simulate("noisy", luck=1.0, seed=1)
+    truth = simulate("truth", luck=0.02, seed=4)
+    weights = {arch.id: 1.0 + number % 3 for number, arch in enumerate(ARCHS[::2])}
+    every = [sampled(trials, weights) for trials in (good, noisy, truth)]
+    expected = compare_trials(every[:2], every[2])
+    for number in range(3):
+        some = [every[at] if at == number else trials for at, trials in enumerate((good, noisy, truth))]
+        comparison = compare_trials(some[:2], some[2])
+        assert comparison.rankings == expected.rankings
+        assert comparison.alignment.num_scored == len(weights)
+        assert comparison_frame(comparison)["weight"].tolist() == comparison_frame(expected)["weight"].tolist()
+    other = sampled(noisy, dict.fromkeys(weights, 2.0))
+    with pytest.raises(InputError, match=r"run-good and run-noisy are of different samples: .* search both with one"):
+        compare_trials([every[0], other], truth)
+
+
+def test_weights_of_a_truth_and_of_a_sample_multiply() -> None:
+    proxy, truth = simulate("good", luck=0.1, seed=5), simulate("truth", luck=0.02, seed=4)
+    sample = {arch.id: 1.0 + number % 3 for number, arch in enumerate(ARCHS[::2])}
+    chosen = {arch_id: 1.0 + number % 2 for number, arch_id in enumerate(list(sample)[::2])}
+    both = {arch_id: sample[arch_id] * weight for arch_id, weight in chosen.items()}
+    multiplied = rank(sampled(proxy, sample), truth, weights=chosen, top=0.6)
+    expected = rank(proxy.of(sample), truth, weights=both, top=0.6)
+    for name in ("spearman", "kendall", "precision", "true_top_spearman"):
+        mine, other = getattr(multiplied, name), getattr(expected, name)
+        assert (mine.value, mine.note) == (other.value, SAMPLED), name
+    part = rank(sampled(proxy, sample), truth.of(chosen))  # nobody says how it was chosen
+    assert (part.spearman.note, part.regret.note) == (PARTIAL, PARTIAL)
+
+
+def test_the_weighted_rho_of_samples_by_strata_is_that_of_the_space() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=720)
+    size = 0.8 * true + 0.6 * rng.normal(size=720)
+    proxy = true + np.where(size > np.quantile(size, 0.8), 2.0, 0.3) * rng.normal(
+        size=720
+    )  # worst where most are drawn
+    archs = load_space("convnet720").archs()
+    searches = [make_trials(make_info(name, name), archs, scores[:, None]) for name, scores in
+                (("proxy", proxy), ("whole", true))]  # fmt: skip
+    sizes = Quantity(dict(zip([arch.id for arch in archs], size.tolist(), strict=True)))
+    found = []
+    for seed in range(100):
+        sample = draw_sample([arch.id for arch in archs], "72:size", seed, lambda by: sizes)
+        parts = [trials.of(sample.weights).weighted(sample.weights, sample.info) for trials in searches]
+        alignment = align(parts[:1], parts[1])
+        rows = alignment.with_truth
+        mine, other = alignment.proxies[0].evaluation[rows], alignment.truth.evaluation[rows]
+        weighted, plain = (correlate(mine, other, weights=w).value for w in (alignment.weights_of(rows), None))
+        found.append([weighted, plain])
+    of_space = stats.spearmanr(proxy, true).statistic
+    errors = np.array(found, dtype=float) - of_space
+    assert abs(errors[:, 0].mean()) < 0.012
+    assert errors[:, 1].mean() < -0.03
 
 
 def test_all_figures_are_finite_or_say_why_not_for_any_number_of_architectures() -> None:

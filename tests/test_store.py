@@ -10,7 +10,7 @@ import pytest
 from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
-from nasproxy.trials import ProxyCost, Rung, State, Trial, Trials
+from nasproxy.trials import ProxyCost, Rung, SampleInfo, State, Trial, Trials
 from tests import records
 
 RECIPE = {"epochs": 200, "steps": None, "lr": 0.01, "augmentation": "auto"}
@@ -48,6 +48,21 @@ def test_trials_are_read_back_from_sqlite_as_they_were(mini_space: SearchSpace, 
     assert opened.info == INFO
     assert opened.trials().items == trials
     assert [type(value) for value in opened.trials().items[0].factors.values()] == [int, int, str, str, str]
+
+
+def test_a_weight_and_the_sample_are_kept_only_where_there_is_one(mini_space: SearchSpace, tmp_path: Path) -> None:
+    url, archs = sqlite_url(tmp_path / "study.db"), mini_space.archs()
+    info = replace(INFO, sample=SampleInfo(2, 24, "params"))
+    store = create_store(info, mini_space.factors, url)
+    trials = (replace(_trial(archs[0]), weight=12 / 7), _trial(archs[1]))
+    for trial in trials:
+        store.add(trial)
+    opened = open_store(INFO.name, url, expected=info)
+    assert (opened.info, opened.trials().items) == (info, trials)
+    study = optuna.load_study(study_name=INFO.name, storage=url)
+    assert ["weight" in trial.user_attrs for trial in study.trials] == [True, False]
+    with pytest.raises(RunError, match="has another sample"):
+        open_store(INFO.name, url, expected=INFO)
 
 
 def test_a_score_that_is_nan_is_kept_as_such_and_as_valid_json(mini_space: SearchSpace, tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def print_comparison(comparison: "nap.Comparison") -> None:
         f"regret, top {top}", "condense + search", "stored images",
     ]  # fmt: skip
     print_table(columns, rows)
+    if (sample := comparison.alignment.sample) is not None:
+        print(f"What is compared is {sample.describe()}; regret is that of the sample.")
     print(
         f"Value [95 % interval over architectures], n = {comparison.rankings[0].num_archs}. rho: Spearman, with the\n"
         "test accuracy of full training. Regret: accuracy lost, in points. Times are summed over workers.\n"

@@ -45,6 +45,8 @@ def search(
         "best_score": f"{best.selection_score:.6g}",
         "trials": str(run.path / "trials.csv"),
     }
+    if trials.info.sample is not None:
+        result["sample"] = trials.info.sample.describe()
     next_step = f"nasproxy search --proxy whole --archs top:{run.name}:5%"
     if trials.info.kind is nap.ProxyKind.FULL_TRAINING:
         next_step = f"nasproxy rank PROXY_RUN --truth {run.name}"

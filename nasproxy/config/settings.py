@@ -43,6 +43,30 @@ def _read_share(value: Any) -> float:
         raise ValueError(str(error)) from None  # pydantic adds which setting it is
 
 
+def parse_sample(text: str) -> tuple[int, str | None]:
+    """'100' -> (100, None), drawn uniformly; '100:params' -> (100, 'params'), by strata of that.
+
+    Raises:
+        SettingsError: of another form, or of nothing.
+    """
+    count, colon, by = text.partition(":")
+    if not count.isdigit() or int(count) == 0 or (colon and not by):
+        raise SettingsError(
+            f"{text!r} is no sample; write a whole number above 0 like 100, or 100:params, 100:flops or 100:RUN"
+        )
+    return int(count), by or None
+
+
+def _read_sample(value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        parse_sample(str(value))
+    except SettingsError as error:
+        raise ValueError(str(error)) from None  # pydantic adds which setting it is
+    return str(value)
+
+
 def _split_names(value: Any) -> Any:
     """'a, b' -> ['a', 'b']; a list stays what it is."""
     return [name for part in value.split(",") if (name := part.strip())] if isinstance(value, str) else value
@@ -53,6 +77,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, BeforeValidator(_read_share), Metavar("SHARE")]
 """A fraction above 0 and up to 1, or a text like '5%'."""
+Sample = Annotated[str | None, BeforeValidator(_read_sample), Metavar("N|N:BY")]
+"""A number of architectures, and what the strata are of that they are drawn by."""
 Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_split_names), Metavar("NAME,...")]
 """A list of names, or a text with commas between them."""
 Precision = Literal["float32", "bfloat16"]
@@ -240,12 +266,18 @@ class SearchSettings(Settings):
     """Which architectures, in which order: grid, random or tpe."""
     archs: str = "all"
     """Architectures: all, a file of ids, or the best of another search or of a table (top:RUN:5% or top:RUN:36)."""
+    sample: Sample = None
+    """Draw this many of those at random: 100, from all alike; 100:params, 100:flops or 100:RUN, from each fifth of that
+    (a search has its scores), twice as many from the best one. Of one kind, a smaller sample is part of a larger one.
+    Default: all."""
+    sample_seed: int = 0
+    """Seed of that draw, which is the same for all proxies and seeds of a search."""
     num_archs: Count | None = None
     """At most this many architectures. Default: all (grid, random), or a tenth of the space (tpe)."""
     seeds: Count = 5
     """Nets trained or scored per architecture, which is ranked by their mean."""
     seed: int = 0
-    """Seed of every random draw."""
+    """Seed of every random draw but that of a sample."""
     round_size: Count = 8
     """Architectures that 'tpe' proposes at once, whatever the number of workers."""
     storage: str | None = None
@@ -342,6 +374,7 @@ class SearchConfig(CommandConfig):
         "space": "search.space",
         "strategy": "search.strategy",
         "archs": "search.archs",
+        "sample": "search.sample",
         "num-archs": "search.num_archs",
         "seeds": "search.seeds",
         "seed": "search.seed",
@@ -392,6 +425,12 @@ class CompareSettings(Settings):
     """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
     archs: str = "all"
     """Architectures: all, a file of ids, or the best of a search or of a table (top:RUN:5% or top:RUN:36)."""
+    sample: Sample = None
+    """Draw this many of those at random, for proxies and truth: 100, from all alike; 100:params, 100:flops or 100:RUN,
+    from each fifth of that (a search has its scores), twice as many from the best one; figures are weighted to all. Of
+    one kind, a smaller sample is part of a larger one. Default: all."""
+    sample_seed: int = 0
+    """Seed of that draw."""
     seeds: Count = 5
     """Nets trained or scored per architecture and proxy."""
     sets: Count = 1
@@ -411,7 +450,7 @@ class CompareSettings(Settings):
     per_method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of [condense] for one method alone, e.g. per_method={dm={steps=500}}."""
     seed: int = 0
-    """Seed of every random draw."""
+    """Seed of every random draw but that of a sample."""
     storage: str | None = None
     """Optuna storage URL of all searches. Default: study.db in each run folder."""
 
@@ -423,6 +462,7 @@ class CompareConfig(CommandConfig):
     flags = {
         "proxies": "compare.proxies",
         "space": "compare.space",
+        "sample": "compare.sample",
         "seeds": "compare.seeds",
         "sets": "compare.sets",
         "truth": "compare.truth",

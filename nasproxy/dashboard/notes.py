@@ -41,6 +41,7 @@ def search_facts(trials: Trials) -> dict[str, str]:
         "data": f"{info.dataset}; {cost.num_images:,} images, {cost.num_stored_images:,} stored",
         "space": info.space,
         "architectures": f"{len(trials):,}: {counts}" if trials else "none yet",
+        **({"sample": info.sample.describe()} if info.sample else {}),
         "seeds": f"{info.num_seeds} per architecture",
         "recipe": _recipe(info),
         "device": info.device or MISSING,

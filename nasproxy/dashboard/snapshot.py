@@ -47,7 +47,7 @@ class Snapshot:
         check_names(searches)
         factors = factors_of(trial for trials in searches for trial in trials)
         if len(searches) > 1:
-            alignment = align(searches)
+            alignment = align([trials.weighted({}, None) for trials in searches])  # weights change no value and no rank
             sides = [selection_side(alignment, index, trials) for index, trials in enumerate(searches)]
             self._add_side_by_side(f"{len(searches)} searches side by side", sides, searches, factors, {})
         for trials in searches:

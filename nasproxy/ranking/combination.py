@@ -8,8 +8,8 @@ from scipy import stats
 from sklearn.model_selection import RepeatedKFold
 
 from nasproxy.ranking.estimate import Estimate
-from nasproxy.ranking.jackknife import QUANTILE, clip_perfect, spearman_value
-from nasproxy.ranking.scores import Array, normal_scores
+from nasproxy.ranking.jackknife import QUANTILE, centred_ranks, clip_perfect, spearman_value
+from nasproxy.ranking.scores import Array, check_weights, normal_scores
 
 MIN_TRUTHS = 20
 """Fewest truths that weights are fitted to: from here on, fits to useless proxies have a mean rho within 0.05 of 0.
@@ -59,18 +59,24 @@ def include_fit(estimate: Estimate, error: float, *, kind: str = "spearman") -> 
     return replace(estimate, low=min(low, estimate.low), high=max(high, estimate.high))
 
 
-def average_ranks(scores: ArrayLike) -> Array:
+def average_ranks(scores: ArrayLike, *, weights: ArrayLike | None = None) -> Array:
     """(A,): mean over proxies of each architecture's rank, scaled to (0, 1], ties by mean rank.
 
     Args:
         scores: (P, A), higher is better, finite.
+        weights: as in `correlate`: ranks of a sample are then those of the space, as far as it tells.
 
     Raises:
-        ValueError: the shape is wrong, or a score is not finite.
+        ValueError: the shape is wrong, a score is not finite, or a weight is not positive.
     """
     values = _check_proxies(scores)
-    means: Array = (stats.rankdata(values, axis=1) / values.shape[1]).mean(axis=0)
-    return means
+    if weights is None:
+        means: Array = (stats.rankdata(values, axis=1) / values.shape[1]).mean(axis=0)
+        return means
+    w = check_weights(weights, values.shape[1])
+    centred = np.mean([centred_ranks(row, w) for row in values], axis=0)
+    weighted: Array = centred / w.sum() + 0.5 + 0.5 / values.shape[1]
+    return weighted
 
 
 def fit_combination(scores: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> FittedCombination:
@@ -86,6 +92,9 @@ def fit_combination(scores: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> Fi
        with the truth when proxies are useless; these become the mean of the proxies, which no fold knows of. Simulated
        with 10 useless proxies of 20 architectures, mean rho ± standard error: 0.05 ± 0.04; a plain ridge has
        -0.33 ± 0.09.
+
+    Architectures count alike, also where those with a truth, or all, are a weighted sample: weights decide how good a
+    combination is measured to be, not what it is.
 
     The error of the fit is the standard deviation of Fisher's z over 200 bootstraps of the architectures that are
     fitted to. Copies of one are in the same fold, and left out together where the penalty is chosen. Predictions are of

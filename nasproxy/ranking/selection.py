@@ -18,10 +18,18 @@ NUM_RESAMPLES = 1000
 NUM_NOISE_SAMPLES = 200
 
 
-def select_top(scores: ArrayLike, fraction: float) -> NDArray[np.intp]:
-    """Indices of the best `fraction` of (A,) scores, best first, at least one; equal scores in their given order."""
+def select_top(scores: ArrayLike, fraction: float, *, weights: ArrayLike | None = None) -> NDArray[np.intp]:
+    """Indices of the best `fraction` of (A,) scores, best first, at least one; equal scores in their given order.
+
+    With (A,) weights, as in `correlate`: as many as hold that fraction of the weight. Equal weights are as none.
+    """
     values = np.asarray(scores, dtype=float)
-    return np.argsort(-values, kind="stable")[: count_of(fraction, len(values))]
+    best = np.argsort(-values, kind="stable")
+    if weights is None:
+        return best[: count_of(fraction, len(values))]
+    mass = check_weights(weights, len(values))[best]
+    above = (np.cumsum(mass) - mass) / mass.sum()
+    return best[: max(int((above < fraction - 1e-9).sum()), 1)]
 
 
 def count_of(fraction: float, num_archs: int) -> int:

@@ -13,7 +13,7 @@ MAX_NAMED = 3
 
 def describe_cautions(comparison: Comparison) -> list[str]:
     """Why the figures may mean less than they seem to."""
-    of_truth = (_few_archs, _other_images, _shortened_truth, _partial_truth, _one_seed)
+    of_truth = (_few_archs, _sample, _other_images, _shortened_truth, _partial_truth, _one_seed)
     parts = (*of_truth, _carried_by_few, _one_set, _fitted, _missing_trials)
     return [sentence for part in parts for sentence in part(comparison)]
 
@@ -78,9 +78,25 @@ def _shortened_truth(comparison: Comparison) -> list[str]:
     return sentences
 
 
+def _sample(comparison: Comparison) -> list[str]:
+    alignment = comparison.alignment
+    if alignment.sample is None:
+        return []
+    sentence = f"What is compared here is {alignment.sample.describe()}"
+    if alignment.num_scored < alignment.sample.num_archs:
+        sentence += f", of which {alignment.num_scored:,} have a score"
+    if not alignment.is_complete:  # the next sentence says what is weighted
+        return [f"{sentence}."]
+    are = "estimates for" if alignment.sample.by is None else "weighted to"
+    return [
+        f"{sentence}: order, differences, precision and ceiling are {are} the whole space; regret and effects of "
+        "factors are of the sample alone."
+    ]
+
+
 def _partial_truth(comparison: Comparison) -> list[str]:
     alignment = comparison.alignment
-    if alignment.is_whole:
+    if alignment.is_complete:
         return []
     how = f"chosen as {alignment.truth_for}" if alignment.truth_for not in ("all", "some") else "a part"
     sentence = f"Only {len(alignment.with_truth)} of {alignment.num_scored} architectures have a truth ({how})"

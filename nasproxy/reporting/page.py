@@ -71,9 +71,10 @@ def _summary(comparison: Comparison) -> str:
     seeds = f"{info.num_seeds} seed{'s' if info.num_seeds != 1 else ''}"
     length = training_length(comparison.truth) or "a table"
     alignment = comparison.alignment
+    scored = alignment.sample.describe() if alignment.sample else f"{alignment.num_scored:,} architectures"
     chosen = f" ({alignment.truth_for})" if alignment.truth_for not in ("all", "some") else ""
     return (
-        f"{task.dataset} · space {task.space} · {alignment.num_scored:,} architectures · "
+        f"{task.dataset} · space {task.space} · {scored} · "
         f"truth: {length}, {seeds}, for {len(alignment.with_truth):,} of them{chosen}"
     )
 

@@ -15,24 +15,26 @@ from nasproxy.comparing import Comparison
 from nasproxy.condensing import METHODS
 from nasproxy.config import CompareConfig, Tree, make_config, parse_share
 from nasproxy.errors import InputError, SettingsError, unknown_name
-from nasproxy.files import read_lines, write_text
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxies import PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, find_run
+from nasproxy.runs.asked import Asked, read_weights, write_weights
 from nasproxy.runs.estimating import Speed
-from nasproxy.runs.loading import Task, load_trials, load_truth, read_arch_ids
+from nasproxy.runs.loading import load_trials, load_truth
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
     SCORED,
     find_search_run,
     is_kept_proxy_set,
+    name_last,
     names_table,
     reference_of,
     settings_behind,
 )
-from nasproxy.runs.reporting import Parts, judge, keep_parts, part_of, read_weights, write_comparison, write_weights
+from nasproxy.runs.reporting import Parts, judge, keep_parts, truth_of, write_comparison
+from nasproxy.runs.searching import choose_archs
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.trials import Trials
@@ -72,7 +74,8 @@ def settings_of_compare(given: Tree, root: Path) -> CompareConfig:
         find_run(LAST, root, "condense", *SCORED).name if name == LAST else name for name in settings.proxies
     )
     truth = find_search_run(LAST, root).name if settings.truth == LAST else settings.truth
-    return config.model_copy(update={"compare": settings.model_copy(update={"proxies": proxies, "truth": truth})})
+    named = {"proxies": proxies, "truth": truth, "sample": name_last(settings.sample, root)}
+    return config.model_copy(update={"compare": settings.model_copy(update=named)})
 
 
 @dataclass(frozen=True)
@@ -120,13 +123,9 @@ class ComparisonPlan:
         _check(config)
         space = space or load_space(settings.space)
         data = data or load_images(settings=config.images, progress=place.listener.progress)
-        task = Task.on(data, space)
-        is_begun = resume is not None and resume.archs_path.is_file()
-        arch_ids = (
-            read_lines(resume.archs_path) if resume and is_begun else read_arch_ids(settings.archs, place.root, task)
-        )
-        picked = None if arch_ids is None else tuple(arch.id for arch in space.pick(arch_ids))
-        experiment = Experiment(place, config, data, space, RunIndex.of(place), picked)
+        kept = Asked.kept_in(resume) if resume else None
+        asked = kept or choose_archs(settings, space, data, place.root)
+        experiment = Experiment(place, config, data, space, RunIndex.of(place), asked)
         pieces: list[Piece] = []
         scored: dict[str, Trials] = {}
         for proxy in settings.proxies:
@@ -141,7 +140,7 @@ class ComparisonPlan:
                 run = find_search_run(proxy, place.root)
                 scored[run.name] = known[proxy] if proxy in known else load_trials(run)
         if settings.truth != TRAIN:
-            truth = truth or load_truth(settings.truth, place.root, task)
+            truth = truth or load_truth(settings.truth, place.root, experiment.task)
         plan = cls(experiment, tuple(pieces), scored, truth, resume)
         plan._check_what_is_there()
         return plan
@@ -202,8 +201,7 @@ class ComparisonPlan:
         default_name = f"{experiment.data.name}-{experiment.space.name}-comparison"
         run = experiment.place.begin_run(config, parents, default_name, name=name, resume=self.resume)
         with run.running():
-            if experiment.arch_ids is not None:  # the run that they were the best of may go on
-                write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in experiment.arch_ids))
+            experiment.asked.keep_in(run)
             parts, proxies, truth, weights = self._perform_pieces(run)
             keep_parts(run, parts)
             experiment.place.listener.say("comparing")
@@ -226,10 +224,10 @@ class ComparisonPlan:
                 experiment.place.listener.say(f"{number}/{total} {_describe(piece)}")
                 made = piece.perform(ray)
                 if isinstance(piece, Searching):
-                    searched[made.name] = part_of(piece.trials, experiment.arch_ids)
+                    searched[made.name] = experiment.asked.part_of(piece.trials)
                 else:
                     condensed.append(made.name)
-            proxies = searched | {name: part_of(trials, experiment.arch_ids) for name, trials in self.scored.items()}
+            proxies = searched | {name: experiment.asked.part_of(trials) for name, trials in self.scored.items()}
             if truth is None:
                 chosen = self._choose(list(proxies.values()), run)
                 last = self._truth_for(run, chosen)
@@ -246,7 +244,7 @@ class ComparisonPlan:
             top=settings.top,
             seed=settings.seed,
         )
-        return parts, list(proxies.values()), part_of(truth, experiment.arch_ids if chosen is None else chosen), chosen
+        return parts, list(proxies.values()), truth_of(truth, experiment.asked, chosen), chosen
 
     def _choose(self, proxies: Sequence[Trials], run: RunDir) -> dict[str, float] | None:
         """Architectures for the truth, and how many each one stands for; None: all. Chosen once, then kept."""

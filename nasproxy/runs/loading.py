@@ -9,8 +9,9 @@ from nasproxy.config import SearchConfig, parse_share, read_config
 from nasproxy.errors import InputError, NasproxyError, RunNotFoundError, SettingsError, StudyNotFoundError
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
-from nasproxy.rundir import RunDir
+from nasproxy.rundir import RunDir, list_runs
 from nasproxy.runs.references import (
+    SCORED,
     TABLE,
     find_proxy,
     find_search_run,
@@ -19,6 +20,7 @@ from nasproxy.runs.references import (
     split_table,
     split_top,
 )
+from nasproxy.searching.sample import COSTS, Quantity
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_scores, read_truth
@@ -132,6 +134,27 @@ def _by_own_ids(truth: Trials, space: SearchSpace) -> Trials:
         if found not in by_id or found == own_id:
             by_id[found] = replace(trial, arch_id=found)
     return replace(truth, items=tuple(by_id.values()))
+
+
+def load_quantity(reference: str, root: Path, task: Task) -> Quantity:
+    """What `--sample N:REFERENCE` names, where it is no cost: the selection scores of a search or table.
+
+    Raises:
+        NasproxyError: see `load_table`.
+        RunNotFoundError: no such run; the nearest name is named.
+        RunError: a run without trials.
+        InputError: the study cannot be read.
+    """
+    if names_table(reference):
+        return Quantity.of(load_table(reference, task))
+    try:
+        run = find_search_run(reference, root)
+    except RunNotFoundError as error:
+        known = [*COSTS, *(run.name for run in list_runs(root) if run.command in SCORED)]
+        nearest = get_close_matches(reference, known, n=1, cutoff=0.5)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise RunNotFoundError(f"{error}; {hint}sample by {', '.join(COSTS)}, or the scores of a search") from None
+    return Quantity.of(load_trials(run))
 
 
 def storage_url(run: RunDir) -> str:

@@ -1,6 +1,6 @@
 """The pieces of work of a comparison: each is an ordinary run, read from an earlier one where there is an equal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -23,6 +23,7 @@ from nasproxy.images import ImageData
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAYOUT, RunDir, list_runs
+from nasproxy.runs.asked import Asked
 from nasproxy.runs.condensing import run_condense
 from nasproxy.runs.loading import Task, load_proxy, load_trials
 from nasproxy.runs.place import Place
@@ -35,9 +36,16 @@ from nasproxy.space import Arch, SearchSpace
 from nasproxy.trials import Trials
 
 WHOLE = "whole"
-BY_CONTENT = {"search.proxy": "proxy_set", "search.archs": "space", "search.space": "space", "images.dataset": "data"}
-"""Settings that name a run or file, and the parent without which the name is all there is: what counts is what they
-name, which a run's parents and ids tell."""
+BY_CONTENT = {
+    "search.proxy": "proxy_set",
+    "search.archs": "space",
+    "search.sample": "space",
+    "search.sample_seed": "space",
+    "search.space": "space",
+    "images.dataset": "data",
+}
+"""Settings that name something, such as a run, a file or a draw, and the parent without which the name is all there is:
+what counts is what they name, which a run's parents and ids tell."""
 
 
 @dataclass
@@ -83,34 +91,44 @@ class RunIndex:
         """
         equal = [
             run
-            for run, stored, made_from in reversed(self.entries)
-            if made_from == dict(parents) and _is_equal(run, stored, config, parents, arch_ids)
+            for run, stored in self._alike(config, parents)
+            if not isinstance(stored, SearchConfig) or _covers(run, stored, config, arch_ids)
         ]
         return next((run for run in equal if run.is_done), next(iter(equal), None))
 
+    def find_part(self, config: SearchConfig, parents: Mapping[str, str], arch_ids: Collection[str]) -> RunDir | None:
+        """The search with these settings and parents that was asked for most of these architectures, and for no others;
+        None: there is none.
+        """
+        parts = {
+            run: len(part)
+            for run, _ in self._alike(config, parents)
+            if run.has_study and run.archs_path.is_file() and (part := set(read_lines(run.archs_path))) < set(arch_ids)
+        }
+        return max(parts, key=lambda run: parts[run], default=None)
 
-def _is_equal(
-    run: RunDir,
-    stored: CommandConfig,
-    config: CommandConfig,
-    parents: Mapping[str, str],
-    arch_ids: Sequence[str] | None,
-) -> bool:
-    if type(stored) is not type(config):
-        return False
-    changed = {change.partition(":")[0] for change in changed_settings(stored, config)}
-    by_content = {setting for setting, parent in BY_CONTENT.items() if parent in parents}
-    return changed <= by_content and (not isinstance(stored, SearchConfig) or _covers(run, stored, arch_ids))
+    def _alike(self, config: CommandConfig, parents: Mapping[str, str]) -> Iterator[tuple[RunDir, CommandConfig]]:
+        """Runs with these settings and parents, the newest first, whatever architectures they were asked for."""
+        by_content = {setting for setting, parent in BY_CONTENT.items() if parent in parents}
+        for run, stored, made_from in reversed(self.entries):
+            is_such = made_from == dict(parents) and type(stored) is type(config)
+            if is_such and {change.partition(":")[0] for change in changed_settings(stored, config)} <= by_content:
+                yield run, stored
 
 
-def _covers(run: RunDir, stored: SearchConfig, arch_ids: Sequence[str] | None) -> bool:
-    """Whether a search was asked for these architectures: all of them, and while it is not finished no others."""
+def _covers(run: RunDir, stored: SearchConfig, config: CommandConfig, arch_ids: Sequence[str] | None) -> bool:
+    """Whether a search was asked for these architectures: all of them, and while it is not finished no others, by the
+    same draw.
+    """
     if not run.archs_path.is_file():
-        return stored.search.archs == "all" and (arch_ids is None or run.is_done)
+        is_whole = stored.search.archs == "all" and stored.search.sample is None
+        return is_whole and (arch_ids is None or run.is_done)
     if arch_ids is None:
         return False
     scored, wanted = set(read_lines(run.archs_path)), set(arch_ids)
-    return scored == wanted or (scored > wanted and run.is_done)
+    if run.is_done:
+        return scored >= wanted
+    return scored == wanted and isinstance(config, SearchConfig) and config.search.sample == stored.search.sample
 
 
 @dataclass(frozen=True)
@@ -122,15 +140,15 @@ class Experiment:
     data: ImageData
     space: SearchSpace
     index: RunIndex
-    arch_ids: tuple[str, ...] | None = None
-    """The only architectures that are compared; None: the whole space."""
+    asked: Asked = field(default_factory=Asked)
+    """The architectures that are compared."""
     loaded: dict[str, ProxySet | Trials] = field(default_factory=dict)
     """Proxy sets and tables of scores in memory, by the name of their run or file."""
 
     @cached_property
     def archs(self) -> list[Arch]:
         """What is compared."""
-        return self.space.archs() if self.arch_ids is None else self.space.pick(self.arch_ids)
+        return self.space.archs() if self.asked.arch_ids is None else self.space.pick(self.asked.arch_ids)
 
     @cached_property
     def costs(self) -> SpaceCosts:
@@ -282,6 +300,8 @@ class Searching:
             "proxy": proxy,
             "space": settings.space,
             "archs": self.archs or settings.archs,
+            "sample": None if self.archs else settings.sample,
+            "sample_seed": settings.sample_seed,
             "seeds": self.num_seeds,
             "seed": settings.seed,
             "storage": settings.storage,
@@ -302,14 +322,25 @@ class Searching:
         if not self.is_at_hand:
             ray.start()
         experiment, chosen = self.experiment, self.experiment.find_proxy(proxy)
-        arch_ids = self.arch_ids or experiment.arch_ids
-        given = SearchInput(experiment.data, experiment.space, chosen, arch_ids, experiment.costs)
+        part = None if found else self._find_part(proxy)
+        given = SearchInput(
+            experiment.data,
+            experiment.space,
+            chosen,
+            asked=self._asked,
+            costs=experiment.costs,
+            known=None if part is None else load_trials(part),
+        )
         trials = run_search(experiment.place, self.config(proxy), given, resume=found)
         assert trials.run is not None
         if found is None:
             experiment.index.add(trials.run)
         self.done[:] = [trials]
         return trials.run
+
+    @property
+    def _asked(self) -> Asked:
+        return self.experiment.asked if self.arch_ids is None else Asked(self.arch_ids)
 
     def _find_proxy(self) -> str | None:
         """What the search is told as its proxy; None while the proxy set is not made."""
@@ -319,12 +350,20 @@ class Searching:
         return made.name if made is not None and made.is_done else None
 
     def _find(self, proxy: str) -> RunDir | None:
+        return self.experiment.index.find_equal(self.config(proxy), self._parents(proxy), self._asked.arch_ids)
+
+    def _find_part(self, proxy: str) -> RunDir | None:
+        """An earlier search of some of the architectures: a smaller sample."""
+        arch_ids = self._asked.arch_ids or [arch.id for arch in self.experiment.archs]
+        return self.experiment.index.find_part(self.config(proxy), self._parents(proxy), arch_ids)
+
+    def _parents(self, proxy: str) -> dict[str, str]:
         parents = self.experiment.parents | {"space": self.experiment.space_hash}
         if isinstance(found := self.experiment.find_proxy(proxy), ProxySet):
             parents["proxy_set"] = found.content_hash
         elif isinstance(found, Trials):
             parents["table"] = found.content_hash
-        return self.experiment.index.find_equal(self.config(proxy), parents, self.arch_ids or self.experiment.arch_ids)
+        return parents
 
 
 def _set_of(condensing: Condensing) -> str:

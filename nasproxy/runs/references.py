@@ -135,8 +135,16 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
                 defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
     if proxy.startswith(TABLE):
         defaults |= settings_behind(proxy, "search")
+    named["search"]["sample"] = name_last(asked.get("sample"), root)
     defaults |= {"recipe": default_recipe(proxy).model_dump()} | images_of(proxy, root)
     return make_config(SearchConfig, defaults, given, named)
+
+
+def name_last(sample: str | int | None, root: Path) -> str | int | None:
+    """What `--sample` is written down as: N:@last names the run, because that must mean the same later."""
+    if not isinstance(sample, str) or not sample.endswith(f":{LAST}"):
+        return sample
+    return f"{sample.removesuffix(LAST)}{find_search_run(LAST, root).name}"
 
 
 def search_behind(run: RunDir, root: Path) -> SearchConfig | None:

@@ -1,6 +1,5 @@
 """From runs to a comparison and its report: what `compare`, `report`, `export` and `dashboard` show of one."""
 
-import csv
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 from nasproxy.combining import combine_trials
 from nasproxy.comparing import Comparison, compare_trials
 from nasproxy.errors import RunError
-from nasproxy.files import read_lines, write_text
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
+from nasproxy.runs.asked import Asked, read_weights
 from nasproxy.runs.loading import Task, load_trials, load_truth
 from nasproxy.runs.references import find_search_run
 from nasproxy.tables import comparison_frame, rankings_frame, write_table
@@ -64,9 +63,9 @@ def judge(
     )
 
 
-def part_of(trials: Trials, arch_ids: Collection[str] | None) -> Trials:
-    """Trials of some architectures, still of their run: the comparison knows which they are."""
-    return replace(trials.of(arch_ids), run=trials.run)
+def truth_of(truth: Trials, asked: Asked, chosen: Collection[str] | None) -> Trials:
+    """A truth of what is compared, or of what was chosen of that to have one; still of its run."""
+    return replace(asked.part_of(truth).of(chosen), run=truth.run)
 
 
 def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
@@ -79,10 +78,10 @@ def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
     if "parts" not in run.meta:
         raise RunError(f"comparison {run.name} is not finished; go on with 'nasproxy compare --resume {run.name}'")
     parts = Parts(**run.meta["parts"])
-    asked = read_lines(run.archs_path) if run.archs_path.is_file() else None
+    asked = Asked.kept_in(run) or Asked()
     weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
-    proxies = [part_of(load_trials(find_search_run(name, root)), asked) for name in parts.proxies]
-    truth = part_of(load_truth(parts.truth, root, Task.of(proxies[0], root)), asked if weights is None else weights)
+    proxies = [asked.part_of(load_trials(find_search_run(name, root))) for name in parts.proxies]
+    truth = truth_of(load_truth(parts.truth, root, Task.of(proxies[0], root)), asked, weights)
     return replace(judge(parts, proxies, truth, weights), run=run), parts
 
 
@@ -131,14 +130,3 @@ def find_pictures(comparison: Comparison, parts: Parts, root: Path) -> dict[str,
 def keep_parts(run: RunDir, parts: Parts) -> None:
     """Writes down what a comparison is made of."""
     run.update_meta(parts=asdict(parts))
-
-
-def write_weights(path: Path, weights: Mapping[str, float]) -> None:
-    """The architectures that a truth is made for, and how many of the space each one stands for."""
-    write_text(path, "".join(["arch_id,weight\n", *(f"{arch_id},{weight!r}\n" for arch_id, weight in weights.items())]))
-
-
-def read_weights(path: Path) -> dict[str, float]:
-    """What `write_weights` wrote."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return {row["arch_id"]: float(row["weight"]) for row in csv.DictReader(file)}

@@ -6,16 +6,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
-from nasproxy.config import SearchConfig
+from nasproxy.config import CompareSettings, SearchConfig, SearchSettings
 from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
-from nasproxy.files import read_lines, write_text
+from nasproxy.files import write_text
 from nasproxy.images import ImageData, load_images
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
-from nasproxy.runs.loading import Task, describe_strangers, load_proxy, read_arch_ids
+from nasproxy.runs.asked import Asked
+from nasproxy.runs.loading import Task, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Listener, Place
-from nasproxy.searching.plan import Plan, SpaceCosts, plan_search
+from nasproxy.searching.plan import Plan, SpaceCosts, measure_quantity, plan_search
+from nasproxy.searching.sample import COSTS, Quantity, draw_sample
 from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
@@ -31,8 +34,12 @@ class SearchInput:
     space: SearchSpace | None = None
     proxy: ProxySet | Trials | str | None = None
     arch_ids: Sequence[str] | None = None
+    asked: Asked | None = None
+    """Which architectures, where that is decided."""
     costs: SpaceCosts | None = None
     """Of all its architectures."""
+    known: Trials | None = None
+    """Of an equal search of other architectures, or fewer: what it has scored is taken over."""
 
 
 def run_search(
@@ -61,14 +68,10 @@ def run_search(
     settings = config.search
     space = given.space or load_space(settings.space)
     data = given.data or load_images(settings=config.images, progress=place.listener.progress)
-    task = Task.on(data, space)
-    proxy = given.proxy or load_proxy(settings.proxy, place.root, task)
-    arch_ids = _arch_ids_of(resume)
-    if arch_ids is None:
-        arch_ids = given.arch_ids if given.arch_ids is not None else read_arch_ids(settings.archs, place.root, task)
-    if arch_ids is not None:  # people may call architectures otherwise than we do
-        arch_ids = [arch.id for arch in space.pick(arch_ids)]
-    plan = plan_search(space, proxy, data, config, arch_ids, given.costs)
+    proxy = given.proxy or load_proxy(settings.proxy, place.root, Task.on(data, space))
+    asked = (Asked.kept_in(resume) if resume else None) or given.asked
+    asked = asked or choose_archs(settings, space, data, place.root, given.arch_ids)
+    plan = plan_search(space, proxy, data, config, asked.arch_ids, given.costs, asked.sample)
     if isinstance(proxy, Trials) and (strangers := describe_strangers(proxy, space)):
         place.listener.say(strangers)
     for arch_id, reason in list(plan.costs.left_out.items())[:1]:
@@ -87,8 +90,10 @@ def run_search(
             workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
             left_out = dict(plan.costs.left_out)
             run.update_meta(has_study=True, device=plan.workforce.device_name, workforce=workforce, left_out=left_out)
-            if arch_ids is not None:  # the run that they were the best of may go on
-                write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in arch_ids))
+            asked.keep_in(run)
+            if given.known is not None:
+                done = _take_over(given.known, plan, store)
+                place.listener.say(f"{len(done)} architecture(s) taken over from {given.known.name}")
             run.log(f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(done)} done before")
             tally = _Tally(done, plan, place.listener)
             trials = run_plan(
@@ -103,6 +108,54 @@ def run_search(
             shutil.rmtree(run.path)
         raise
     return trials
+
+
+def _take_over(known: Trials, plan: Plan, store: TrialStore) -> Trials:
+    """Records what an equal search has scored of these architectures; what failed there is tried here.
+
+    Returns:
+        All trials of the store.
+    """
+    wanted = {arch.id for arch in plan.archs}.difference(trial.arch_id for trial in store.trials())
+    for trial in known:
+        if trial.arch_id in wanted and trial.state not in (State.FAILED, State.LOST):
+            store.add(replace(trial, weight=plan.weight_of(trial.arch_id)))
+    return store.trials()
+
+
+def choose_archs(
+    settings: SearchSettings | CompareSettings,
+    space: SearchSpace,
+    data: ImageData,
+    root: Path,
+    named: Sequence[str] | None = None,
+) -> Asked:
+    """The architectures that settings name, or what is drawn of these.
+
+    Args:
+        settings: of the search or comparison.
+        space: the search space.
+        data: the images: costs of architectures depend on them.
+        root: where runs lie.
+        named: ids, instead of those that settings name.
+
+    Raises:
+        NasproxyError: see `read_arch_ids`, `SearchSpace.pick`, `load_quantity`, `draw_sample`.
+    """
+    task = Task.on(data, space)
+    ids = read_arch_ids(settings.archs, root, task) if named is None else named
+    if ids is None and settings.sample is None:
+        return Asked()
+    archs = space.archs() if ids is None else space.pick(ids)  # people may call them otherwise than we do
+    arch_ids = tuple(arch.id for arch in archs)
+    if settings.sample is None:
+        return Asked(arch_ids)
+
+    def quantity_of(name: str) -> Quantity:
+        return measure_quantity(name, archs, data) if name in COSTS else load_quantity(name, root, task)
+
+    sample = draw_sample(arch_ids, settings.sample, settings.sample_seed, quantity_of)
+    return Asked(tuple(sample.weights), sample)
 
 
 @dataclass
@@ -164,11 +217,6 @@ class _Tally:
     def total_work(self) -> float:
         """FLOPs of all architectures, of one image each."""
         return sum(self.sizes.values())
-
-
-def _arch_ids_of(run: RunDir | None) -> Sequence[str] | None:
-    """Ids that a resumed run was asked for."""
-    return read_lines(run.archs_path) if run and run.archs_path.is_file() else None
 
 
 def _open_store(run: RunDir, plan: Plan, url: str | None, *, is_new: bool) -> TrialStore:

@@ -13,7 +13,9 @@ from nasproxy.proxies import Proxy, default_recipe, make_proxy
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, Costs, measure_costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
+from nasproxy.searching.sample import COSTS, Quantity, Sample, draw_sample
 from nasproxy.searching.schedule import STRATEGIES
+from nasproxy.searching.scorer import Assignment
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.trials import SearchInfo, Trials
 
@@ -42,11 +44,21 @@ class Plan:
     num_trials: int
     """How many of `archs` the strategy will try."""
     workforce: Workforce
+    sample: Sample | None = None
+    """What `archs` are of; None: each architecture stands for itself."""
 
     def size_of(self, arch: Arch) -> float:
         """FLOPs of a forward pass of one image; infinite where nobody knows."""
         costs = self.costs.of[arch.id]
         return costs.flops if costs else math.inf
+
+    def assign(self, arch: Arch, round_number: int) -> Assignment:
+        """An architecture as work, in a round of proposals."""
+        return Assignment(arch, self.costs.of[arch.id], round_number, self.weight_of(arch.id))
+
+    def weight_of(self, arch_id: str) -> float:
+        """Architectures of the space that one stands for."""
+        return self.sample.weights[arch_id] if self.sample else 1.0
 
     def describe(self, name: str) -> SearchInfo:
         """What all trials of a search of this name have in common."""
@@ -75,6 +87,7 @@ class Plan:
             recipe=recipe,
             method=self.proxy.method,
             set_seed=self.proxy.set_seed,
+            sample=self.sample.info if self.sample else None,
             device=self.workforce.device_name,
         )
 
@@ -86,8 +99,12 @@ def plan_search(
     config: SearchConfig,
     archs: Sequence[str] | None = None,
     costs: SpaceCosts | None = None,
+    sample: Sample | None = None,
 ) -> Plan:
     """Decides what a search is about, and leaves out architectures that do not fit the images or stand in no table.
+
+    A sample may hold some of those, too; the others stand for as many as before. Where a strategy tries a part of a
+    sample only, each architecture stands for itself: which they are is not left to chance.
 
     Args:
         space: the search space.
@@ -96,6 +113,7 @@ def plan_search(
         config: all settings.
         archs: ids of the only architectures to score; None: the whole space.
         costs: of all these architectures on such images; None: they are counted here.
+        sample: what was drawn of them already; None: it is drawn here, if settings ask for one.
 
     Raises:
         SettingsError: an unknown strategy, augmentation or architecture, no validation images, no architecture that
@@ -114,6 +132,16 @@ def plan_search(
     wanted = space.archs() if archs is None else space.pick(archs)
     if not wanted:
         raise SettingsError(f"no architecture of {space.name} is named: archs is empty; leave it out for all of them")
+    if sample is None and settings.sample is not None:
+        candidates = wanted
+        sample = draw_sample(
+            [arch.id for arch in candidates],
+            settings.sample,
+            settings.sample_seed,
+            lambda by: measure_quantity(by, candidates, data),
+        )
+    if sample is not None:
+        wanted = space.pick(sample.weights)
     unscored = _find_unscored(wanted, proxy) if isinstance(proxy, Trials) else {}
     costs = costs or measure_space([arch for arch in wanted if arch.id not in unscored], data)
     left_out = {arch.id: costs.left_out[arch.id] for arch in wanted if arch.id in costs.left_out} | unscored
@@ -122,7 +150,15 @@ def plan_search(
         raise SettingsError(f"no architecture of {space.name} can be scored: {next(iter(left_out.values()))}")
     limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy == "tpe" else len(fitting))
     return Plan(
-        space, chosen, data, config, fitting, SpaceCosts(costs.of, left_out), min(limit, len(fitting)), workforce
+        space,
+        chosen,
+        data,
+        config,
+        fitting,
+        SpaceCosts(costs.of, left_out),
+        min(limit, len(fitting)),
+        workforce,
+        sample if limit >= len(fitting) else None,
     )
 
 
@@ -141,6 +177,24 @@ def config_from_overrides(proxy: ProxySet | Trials | str, overrides: dict[str, A
     name = proxy if isinstance(proxy, str) else proxy.info.proxy if isinstance(proxy, Trials) else proxy.name
     given = nest_settings(SearchConfig, {"proxy": name, **overrides})
     return make_config(SearchConfig, {"recipe": default_recipe(proxy).model_dump()}, given)
+
+
+def measure_quantity(name: str, archs: Sequence[Arch], data: ImageData) -> Quantity:
+    """A cost of the architectures that fit the images.
+
+    Raises:
+        SettingsError: none of `COSTS`.
+    """
+    if name not in COSTS:
+        raise unknown_name("quantity to sample by", name, COSTS)
+    measured = measure_space(archs, data).of
+    return Quantity(
+        {
+            arch_id: float(costs.num_params if name == "params" else costs.flops)
+            for arch_id, costs in measured.items()
+            if costs is not None
+        }
+    )
 
 
 def measure_space(archs: Sequence[Arch], data: ImageData) -> SpaceCosts:

@@ -44,6 +44,8 @@ class Assignment:
     costs: Costs | None
     """None where the builder does not run on the meta device."""
     round: int
+    weight: float
+    """Architectures of the space that it stands for."""
 
     def record(self, state: State, **values: Any) -> Trial:
         """How it ended: `values` are further fields of the trial."""
@@ -53,6 +55,7 @@ class Assignment:
             state=state,
             num_params=self.costs.num_params if self.costs else None,
             flops=self.costs.flops if self.costs else None,
+            weight=self.weight,
             round=self.round,
             **values,
         )

@@ -16,10 +16,10 @@ from ray.tune.search import Searcher
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.searching.cluster import ray_output_to, running_ray
-from nasproxy.searching.plan import Plan, SpaceCosts, config_from_overrides, plan_search
+from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.recorder import NotSaved, OnTrial, Recorder
 from nasproxy.searching.schedule import Schedule, Signal, make_schedule
-from nasproxy.searching.scorer import ArchScorer, Assignment, Job, look_up
+from nasproxy.searching.scorer import ArchScorer, Job, look_up
 from nasproxy.searching.worker import ASSIGNMENT, METRIC, ArchTrainer
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.store import TrialStore, create_store
@@ -125,7 +125,7 @@ def _score_here(plan: Plan, schedule: Schedule, recorder: Recorder) -> None:
     table = plan.proxy.scored_by
     score = partial(look_up, table) if isinstance(table, Trials) else ArchScorer(_make_job(plan)).score
     while isinstance(arch := schedule.next(), Arch) and not recorder.has_given_up:
-        recorder.finish(*score(Assignment(arch, plan.costs.of[arch.id], schedule.round)))
+        recorder.finish(*score(plan.assign(arch, schedule.round)))
 
 
 def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: Path | None) -> None:
@@ -135,7 +135,7 @@ def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: 
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(ArchTrainer, job=_make_job(plan)), resources),
                 tune_config=tune.TuneConfig(
-                    search_alg=_ScheduleSearcher(schedule, plan.costs, recorder),
+                    search_alg=_ScheduleSearcher(schedule, plan, recorder),
                     num_samples=-1,
                     max_concurrent_trials=plan.workforce.num_workers,
                     reuse_actors=True,
@@ -155,16 +155,16 @@ def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: 
 class _ScheduleSearcher(NotSaved, Searcher):
     """Tune's view of our schedule."""
 
-    def __init__(self, schedule: Schedule, costs: SpaceCosts, recorder: Recorder) -> None:
+    def __init__(self, schedule: Schedule, plan: Plan, recorder: Recorder) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self._schedule, self._costs, self._recorder = schedule, costs, recorder
+        self._schedule, self._plan, self._recorder = schedule, plan, recorder
 
     def suggest(self, trial_id: str) -> Any:
         if self._recorder.has_given_up:
             return Searcher.FINISHED
         answer = self._schedule.next()
         if isinstance(answer, Arch):
-            return {ASSIGNMENT: Assignment(answer, self._costs.of[answer.id], self._schedule.round)}
+            return {ASSIGNMENT: self._plan.assign(answer, self._schedule.round)}
         return Searcher.FINISHED if answer is Signal.END else None
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:

@@ -28,11 +28,12 @@ Frame = pd.DataFrame
 def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     """One row per architecture, best score first.
 
-    Columns: rank, arch_id, the factors, num_params, flops, state, score, score_std, val_accuracy, val_accuracy_std,
-    test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason, and seed by seed score_1 ... or val_accuracy_1
-    ..., test_accuracy_1 ...; with a truth also truth_val_accuracy, truth_test_accuracy and truth_rank (by true
-    validation accuracy, or test accuracy where that is missing, among these rows). Standard deviations are over seeds
-    (n - 1), empty for one seed; trials without a score have no rank, training-free ones no accuracies.
+    Columns: rank, arch_id, the factors, num_params, flops, weight (only of a sample), state, score, score_std,
+    val_accuracy, val_accuracy_std, test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason, and seed by seed
+    score_1 ... or val_accuracy_1 ..., test_accuracy_1 ...; with a truth also truth_val_accuracy, truth_test_accuracy
+    and truth_rank (by true validation accuracy, or test accuracy where that is missing, among these rows). Standard
+    deviations are over seeds (n - 1), empty for one seed; trials without a score have no rank, training-free ones no
+    accuracies.
 
     Raises:
         InputError: there are no trials, or proxy and truth are about different data or spaces.
@@ -46,6 +47,8 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
         check_same_task(trials, truth)
     ranked = trials.ranked()
     frame = pd.DataFrame([_row(trial, trials.info) for trial in ranked])
+    if not trials.is_sample:
+        frame = frame.drop(columns="weight", errors="ignore")
     if frame.empty:
         raise InputError(f"run {trials.name} has no finished trials yet; continue the search with --resume")
     ranks = [number + 1 if trial.is_ranked else None for number, trial in enumerate(ranked)]
@@ -117,10 +120,11 @@ def rankings_frame(rankings: list[Ranking]) -> pd.DataFrame:
 def comparison_frame(comparison: Comparison) -> pd.DataFrame:
     """One row per architecture that any proxy tried, best truth first, those without a truth last.
 
-    Columns: arch_id, the factors, num_params, flops, truth_rank, truth_test_accuracy, truth_test_accuracy_std,
-    truth_val_accuracy; for each proxy NAME: 'NAME score', 'NAME rank', 'NAME score_std', 'NAME test_accuracy' (where it
-    trains), 'NAME rank among those with a truth', to be set beside truth_rank, and 'NAME regret': accuracy lost,
-    against the best with a truth, by full training of the proxy's best down to this one, and of no other.
+    Columns: arch_id, the factors, num_params, flops, weight (only of a sample), truth_rank, truth_test_accuracy,
+    truth_test_accuracy_std, truth_val_accuracy; for each proxy NAME: 'NAME score', 'NAME rank', 'NAME score_std',
+    'NAME test_accuracy' (where it trains), 'NAME rank among those with a truth', to be set beside truth_rank, and 'NAME
+    regret': accuracy lost, against the best with a truth, by full training of the proxy's best down to this one, and of
+    no other.
     """
     alignment, truth = comparison.alignment, comparison.truth
     true = [truth.by_id.get(arch_id) for arch_id in alignment.arch_ids]
@@ -129,6 +133,7 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
         **alignment.factors,
         "num_params": alignment.num_params,
         "flops": alignment.flops,
+        **({} if alignment.sample_weights is None else {"weight": alignment.sample_weights}),
         "truth_rank": _whole_numbers(alignment.true_ranks),
         "truth_test_accuracy": alignment.truth.evaluation_means,
         "truth_test_accuracy_std": [_std(trial.evaluation_scores) if trial else None for trial in true],
@@ -182,6 +187,7 @@ def _row(trial: Trial, info: SearchInfo) -> dict[str, Any]:
         **trial.factors,
         "num_params": trial.num_params,
         "flops": trial.flops,
+        "weight": trial.weight,
         "state": trial.state.value,
         "score": _or_none(trial.selection_score),
         "score_std": _std(trial.selection_scores),

@@ -27,11 +27,11 @@ FLAGS = {
     | WORKERS
     | RUN
     | {"--proxy", "--space", "--strategy", "--archs", "--num-archs", "--seeds", "--epochs", "--steps", "--storage"}
-    | {"--seed", "--config", "--resume", "--retry-failed"},
+    | {"--sample", "--seed", "--config", "--resume", "--retry-failed"},
     "compare": IMAGES
     | WORKERS
     | RUN
-    | {"--preset", "--proxies", "--space", "--ipc", "--seeds", "--epochs", "--truth", "--truth-epochs"}
+    | {"--preset", "--proxies", "--space", "--sample", "--ipc", "--seeds", "--epochs", "--truth", "--truth-epochs"}
     | {"--truth-seeds", "--sets", "--truth-for", "--top", "--combine", "--storage", "--seed", "--config", "--resume"}
     | {"--dry-run"},
     "combine": RUN | {"--how", "--truth", "--seed"},

@@ -166,7 +166,16 @@ def test_sample_stands_for_every_arch_of_its_stratum(num_samples: int) -> None:
     assert len(indices) == len(weights) == len(set(indices.tolist())) == num_samples
     assert weights.sum() == pytest.approx(720)
     assert weights.min() >= 1
-    assert (np.diff(indices) > 0).all()
+
+
+@pytest.mark.parametrize("num_archs", [3, 9, 720])
+def test_samples_are_nested(num_archs: int) -> None:
+    scores = np.random.default_rng(0).normal(size=num_archs).round(1)  # some tie
+    whole, _ = ranking.sample_stratified(scores, num_archs)
+    for num_samples in {1, 2, 4, 5, 6, 7, 36, 72, 719} & set(range(num_archs)):
+        indices, weights = ranking.sample_stratified(scores, num_samples)
+        assert indices.tolist() == whole[:num_samples].tolist()
+        assert weights.sum() == pytest.approx(num_archs)
 
 
 def test_top_fifth_gets_twice_the_share() -> None:
@@ -182,7 +191,7 @@ def test_top_fifth_gets_twice_the_share() -> None:
 def test_sample_of_everything_and_of_few() -> None:
     for num_samples in (3, 10):
         indices, weights = ranking.sample_stratified([0.3, 0.1, 0.2], num_samples)
-        assert (indices.tolist(), weights.tolist()) == ([0, 1, 2], [1, 1, 1])
+        assert (sorted(indices.tolist()), weights.tolist()) == ([0, 1, 2], [1, 1, 1])
     assert ranking.sample_stratified([0.3, 0.1, 0.2], 2)[1].sum() == 3
     with pytest.raises(ValueError, match="num_samples=0 draws nothing"):
         ranking.sample_stratified([1, 2], 0)
@@ -192,6 +201,24 @@ def test_sample_derives_from_its_seed() -> None:
     scores = np.zeros(50)
     draws = [ranking.sample_stratified(scores, 10, seed=seed)[0].tolist() for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
+
+
+def test_the_top_of_a_weighted_sample_holds_its_share_of_the_weight() -> None:
+    scores, weights = [1.0, 5.0, 3.0, 4.0, 2.0], [20.0, 2.0, 10.0, 3.0, 15.0]
+    for fraction, chosen in ((0.01, [1]), (0.04, [1]), (0.1, [1, 3]), (0.11, [1, 3, 2]), (1.0, [1, 3, 2, 4, 0])):
+        assert ranking.select_top(scores, fraction, weights=weights).tolist() == chosen
+    many = np.random.default_rng(0).normal(size=100)
+    for percent in range(1, 101):
+        plain, weighted = (ranking.select_top(many, percent / 100, weights=w) for w in (None, np.full(100, 64.61)))
+        assert plain.tolist() == weighted.tolist()
+
+
+def test_ranks_of_a_weighted_sample_are_those_of_what_it_stands_for() -> None:
+    scores, counts = np.random.default_rng(0).normal(size=(2, 6)).round(1), np.array([1, 4, 2, 3, 1, 5])
+    repeated = ranking.average_ranks(np.repeat(scores, counts, axis=1)) - 0.5 / counts.sum()
+    weighted = ranking.average_ranks(scores, weights=counts) - 0.5 / 6
+    assert np.repeat(weighted, counts) == pytest.approx(repeated)
+    assert ranking.average_ranks(scores, weights=np.full(6, 2.5)) == pytest.approx(ranking.average_ranks(scores))
 
 
 # --- effects -----------------------------------------------------------------------------------------------------

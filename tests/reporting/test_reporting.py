@@ -15,7 +15,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from PIL import Image
 
-from nasproxy.comparing import PARTIAL, Comparison
+from nasproxy.comparing import PARTIAL, Comparison, compare_trials
 from nasproxy.errors import InputError
 from nasproxy.files import write_atomically
 from nasproxy.formatting import format_estimate
@@ -30,6 +30,7 @@ from nasproxy.reporting.marks import mark_of
 from nasproxy.reporting.page import page_html
 from nasproxy.reporting.printed import printed_figure, write_figure
 from nasproxy.reporting.records import without_folders
+from nasproxy.trials import SampleInfo
 from tests.reporting.comparisons import (
     NOTHING,
     degenerate_comparison,
@@ -438,6 +439,38 @@ def test_a_weighted_sample_says_what_is_of_the_whole_space() -> None:
         "weighted to the whole space; regret and effects of factors are of these alone.",
         ONE_SET,
     ]
+
+
+def test_a_sample_of_the_space_says_what_is_of_the_space(comparison: Comparison) -> None:
+    def drawn(by: str | None, truth_for: str | None = None) -> list[str]:
+        """Cautions where the architectures of `comparison` are a sample."""
+        weights = {trial.arch_id: 18.0 for trial in comparison.truth}
+        proxy = comparison.proxies[0].weighted(weights, SampleInfo.of(weights.values(), by))
+        chosen = dict.fromkeys(list(weights)[::2], 2.0) if truth_for == "sample:20" else None
+        truth = comparison.truth.of(chosen or list(weights)[: 40 if truth_for is None else 10])
+        return describe_cautions(compare_trials([proxy], truth, truth_for=truth_for, weights=chosen))
+
+    uniform, strata = "a uniform sample of 40 of 720 architectures", "a weighted sample of 40 of 720 architectures by "
+    alone = "regret and effects of factors are of the sample alone."
+    assert drawn(None)[0] == (
+        f"What is compared here is {uniform}: order, differences, precision and ceiling are estimates for the whole "
+        f"space; {alone}"
+    )
+    assert drawn("params")[0] == (
+        f"What is compared here is {strata}strata of params: order, differences, precision and ceiling are weighted to "
+        f"the whole space; {alone}"
+    )
+    assert drawn(None, "sample:20")[:2] == [
+        f"What is compared here is {uniform}.",
+        "Only 20 of 40 architectures have a truth (chosen as sample:20): order, differences, precision and ceiling are "
+        "weighted to the whole space; regret and effects of factors are of these alone.",
+    ]
+    weights = {trial.arch_id: 18.0 for trial in comparison.truth}
+    begun = comparison.proxies[0].weighted(weights, SampleInfo(50, 900)).of(list(weights)[:30])
+    assert f"{describe_cautions(compare_trials([begun], comparison.truth))[0]}".startswith(
+        "What is compared here is a uniform sample of 50 of 900 architectures, of which 30 have a score: order, "
+    )
+    assert "Only 10 of 40 architectures have a truth (a part): all figures are of these alone." in drawn(None, "some")
 
 
 def test_what_cannot_be_weighted_is_marked_as_of_the_architectures_with_a_truth(comparison: Comparison) -> None:

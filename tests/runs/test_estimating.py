@@ -12,6 +12,7 @@ from nasproxy.config import CompareConfig, Tree, dump_config, make_config
 from nasproxy.files import write_text
 from nasproxy.images import ImageData
 from nasproxy.rundir import RunDir, create_run
+from nasproxy.runs.asked import Asked
 from nasproxy.runs.estimating import Speed
 from nasproxy.runs.pieces import Condensing, Experiment, RunIndex, Searching
 from nasproxy.runs.place import Place, Silence
@@ -81,7 +82,7 @@ def test_the_measured_time_of_a_training_is_near_the_estimate(experiment: Experi
     started = time.perf_counter()
     train_seeds(arch, experiment.data.train, recipe, val=None, test=experiment.data.test, num_seeds=1, seed=0)
     seconds = time.perf_counter() - started
-    single = replace(speed, experiment=replace(experiment, arch_ids=(arch.id,)))
+    single = replace(speed, experiment=replace(experiment, asked=Asked((arch.id,))))
     estimate = single.of(Searching(single.experiment, "whole")) / 2
     assert estimate / 5 < seconds < estimate * 5
 

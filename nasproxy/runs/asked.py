@@ -1,0 +1,60 @@
+"""The architectures that a search or a comparison is asked for: named, or drawn; decided once, then kept in its run."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nasproxy.config import parse_sample
+from nasproxy.files import read_lines, write_text
+from nasproxy.rundir import RunDir
+from nasproxy.searching.sample import Sample
+from nasproxy.trials import Trials
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Some architectures of a space, or all."""
+
+    arch_ids: tuple[str, ...] | None = None
+    """Our ids; None: the whole space."""
+    sample: Sample | None = None
+    """The draw that they come from; None: none."""
+
+    @classmethod
+    def kept_in(cls, run: RunDir) -> "Asked | None":
+        """What a run was asked for, where it has written that down: the run that it came from may have gone on."""
+        if not run.archs_path.is_file():
+            return None
+        sample = None
+        if run.sample_path.is_file():
+            _, by = parse_sample(run.read_config()[run.command]["sample"])
+            sample = Sample(read_weights(run.sample_path), by)
+        return cls(tuple(read_lines(run.archs_path)), sample)
+
+    def keep_in(self, run: RunDir) -> None:
+        """Writes it down."""
+        if self.sample is not None:
+            write_weights(run.sample_path, self.sample.weights)
+        if self.arch_ids is not None:
+            write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in self.arch_ids))
+
+    def part_of(self, trials: Trials) -> Trials:
+        """Trials of these architectures, with the weights that they have here; still of their run: the comparison
+        knows which they are."""
+        if self.arch_ids is None:
+            return trials
+        part = trials.of(self.arch_ids)
+        weighted = part.weighted(self.sample.weights, self.sample.info) if self.sample else part.weighted({}, None)
+        return replace(weighted, run=trials.run)
+
+
+def write_weights(path: Path, weights: Mapping[str, float]) -> None:
+    """Ids of architectures, and how many each one stands for."""
+    write_text(path, "".join(["arch_id,weight\n", *(f"{arch_id},{weight!r}\n" for arch_id, weight in weights.items())]))
+
+
+def read_weights(path: Path) -> dict[str, float]:
+    """What `write_weights` wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["arch_id"]: float(row["weight"]) for row in csv.DictReader(file)}

@@ -1,0 +1,84 @@
+"""A sample of the architectures of a space: which they are, and how many each one stands for.
+
+The draw depends on ids, a seed of its own, and what strata are of: on no proxy, no order, and no other seed. It is
+nested: the first k of a larger sample of the same kind are the sample of k.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from nasproxy.config import parse_sample
+from nasproxy.errors import SettingsError
+from nasproxy.ranking import sample_stratified
+from nasproxy.seeding import derive_seed
+from nasproxy.trials import SampleInfo, Trial
+
+COSTS = ("params", "flops")
+"""Costs of architectures that strata can be of."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some architectures that stand for all."""
+
+    weights: Mapping[str, float]
+    """Id -> architectures that it stands for, itself included; in the order of the draw."""
+    by: str | None
+    """What the strata are of; None: drawn from all alike."""
+
+    @property
+    def info(self) -> SampleInfo | None:
+        """How it was drawn; None where each architecture stands for itself."""
+        return SampleInfo.of(self.weights.values(), self.by)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number of each architecture, whose fifths are strata."""
+
+    values: Mapping[str, float]
+    """Id -> number, higher is better; architectures without one are in no stratum."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Id -> architectures that each one stands for already, where they are a sample themselves; 1 for others."""
+
+    @classmethod
+    def of(cls, trials: Iterable[Trial]) -> "Quantity":
+        """The selection scores of a search."""
+        ranked = [trial for trial in trials if trial.is_ranked]
+        return cls(
+            {trial.arch_id: trial.selection_score for trial in ranked},
+            {trial.arch_id: trial.weight for trial in ranked},
+        )
+
+
+def draw_sample(arch_ids: Collection[str], asked: str, seed: int, quantity_of: Callable[[str], Quantity]) -> Sample:
+    """Draws architectures.
+
+    Uniformly: each id has a random number derived from the seed and itself, and the smallest are taken; each stands for
+    A/N. By strata: see `sample_stratified`. From A on, all are taken.
+
+    Args:
+        arch_ids: of what is drawn from.
+        asked: 'N', or 'N:BY' for strata.
+        seed: of the draw.
+        quantity_of: what BY names.
+
+    Raises:
+        SettingsError: there is no architecture, or none that has what BY names.
+        NasproxyError: what `quantity_of` raises.
+    """
+    count, by = parse_sample(asked)
+    if not arch_ids:
+        raise SettingsError(f"sample={asked!r} of no architecture: archs is empty; leave it out to draw from the space")
+    if by is None:
+        order = sorted(arch_ids, key=lambda arch_id: derive_seed(seed, "sample", arch_id))[:count]
+        return Sample(dict.fromkeys(order, len(arch_ids) / len(order)), by)
+    quantity = quantity_of(by)
+    known = sorted(arch_id for arch_id in arch_ids if arch_id in quantity.values)
+    if not known:
+        raise SettingsError(
+            f"sample={asked!r}: {by} has no score of any of these architectures; name another search, or params"
+        )
+    indices, weights = sample_stratified([quantity.values[arch_id] for arch_id in known], count, seed=seed)
+    drawn = [(known[index], weight) for index, weight in zip(indices.tolist(), weights.tolist(), strict=True)]
+    return Sample({arch_id: weight * quantity.weights.get(arch_id, 1.0) for arch_id, weight in drawn}, by)
