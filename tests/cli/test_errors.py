@@ -76,7 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["compare", "--proxies", "params", "per_method={dm={steps=5}}"], 2, "per_method names dm, which"),
         (["compare", "--proxies", "dm", "per_method={dm={stepz=5}}"], 2, "did you mean 'steps'?"),
         (["compare", "--proxies", "params", "condense.method=dsa"], 2, "a comparison has methods in compare.proxies"),
-        (["compare", "--proxies", "params", "--truth", "none.csv"], 4, "cannot read the truth none.csv"),
+        (["compare", "--proxies", "params", "--truth", "none.csv"], 4, "cannot read the table none.csv"),
         (["combine", "one"], 2, "combine.runs"),
         (["combine", "one", "other"], 4, "no run 'one'"),
         (["report", "one", "--truth", "other"], 4, "no run 'one'"),
