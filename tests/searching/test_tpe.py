@@ -1,7 +1,14 @@
 import math
+from collections.abc import Sequence
+from random import Random
+
+import optuna
+import pytest
 
 from nasproxy.searching.tpe import propose_tpe
+from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace, load_space
+from nasproxy.store import make_distributions, to_optuna
 from nasproxy.trials import Rung, State, Trial
 
 
@@ -60,3 +67,31 @@ def test_tpe_proposes_what_stands_for_a_cell_that_it_asks_about() -> None:
     assert len({arch.id for arch in proposed}) == 40
     assert proposed != archs[:40]
     assert set(proposed) <= set(archs)
+
+
+def _propose_from_whole_trials(
+    space: SearchSpace, candidates: Sequence[Arch], history: Sequence[Trial], count: int, seed: int
+) -> list[Arch]:
+    """The same from a study as we keep them: every trial with all that is known of it."""
+    sampler = optuna.samplers.TPESampler(seed=derive_seed(seed) % 2**32, constant_liar=True)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    for trial in sorted(history, key=lambda trial: trial.arch_id):
+        study.add_trial(to_optuna(trial, space.factors))
+    left = {arch.id: arch for arch in candidates} | dict.fromkeys(trial.arch_id for trial in history)
+    proposed: list[Arch] = []
+    while len(proposed) < count:
+        standing = space.standing_for(space.arch(study.ask(make_distributions(space.factors)).params).id)
+        if standing and (arch := left.pop(standing.id, None)):
+            proposed.append(arch)
+    return proposed
+
+
+@pytest.mark.parametrize("name", ["convnet-mini", "nasbench201"])
+def test_tpe_proposes_what_it_does_from_trials_with_all_that_is_known_of_them(name: str) -> None:
+    space = load_space(name)
+    archs = space.archs()
+    history = [_trial(arch, Random(arch.id).random()) for arch in space.shuffled(1)[:15]]
+    history[4] = _trial(space.find(history[4].arch_id), state=State.FAILED)
+    for seed in range(3):
+        expected = _propose_from_whole_trials(space, archs, history, 4, seed)
+        assert propose_tpe(space, archs, history, 4, seed) == expected
