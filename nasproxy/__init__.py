@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         CondenseConfig,
         EvaluateConfig,
         RankConfig,
+        ReplayConfig,
         SearchConfig,
         Tree,
         evaluation_recipe,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from nasproxy.proxies import PROXIES
     from nasproxy.proxyset import ProxySet, load_proxy_set
     from nasproxy.ranking import Estimate, correlate
+    from nasproxy.replaying import REPLAYED, Fidelity, Replay, Replays, replay
+    from nasproxy.replaying.simulation import Simulation, simulate
     from nasproxy.reporting import write_report
     from nasproxy.rundir import LAST, RunDir
     from nasproxy.runs.catalog import catalog
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
         ranking_row,
         read_scores,
         read_truth,
+        replay_frame,
         trials_frame,
         write_table,
     )
@@ -75,6 +79,7 @@ _HOMES = {
         "CondenseConfig",
         "EvaluateConfig",
         "RankConfig",
+        "ReplayConfig",
         "SearchConfig",
         "Tree",
         "evaluation_recipe",
@@ -88,6 +93,8 @@ _HOMES = {
     "proxies": ("PROXIES",),
     "proxyset": ("ProxySet", "load_proxy_set"),
     "ranking": ("Estimate", "correlate"),
+    "replaying": ("REPLAYED", "Fidelity", "Replay", "Replays", "replay"),
+    "replaying.simulation": ("Simulation", "simulate"),
     "reporting": ("write_report",),
     "rundir": ("LAST", "RunDir"),
     "runs.catalog": ("catalog",),
@@ -104,6 +111,7 @@ _HOMES = {
         "ranking_row",
         "read_scores",
         "read_truth",
+        "replay_frame",
         "trials_frame",
         "write_table",
     ),
@@ -118,6 +126,7 @@ __all__ = [
     "LAST",
     "METHODS",
     "PROXIES",
+    "REPLAYED",
     "STRATEGIES",
     "Alignment",
     "Arch",
@@ -132,6 +141,7 @@ __all__ = [
     "Estimate",
     "EvaluateConfig",
     "Evaluation",
+    "Fidelity",
     "ImageData",
     "ImageSet",
     "Listener",
@@ -142,6 +152,9 @@ __all__ = [
     "ProxySet",
     "RankConfig",
     "Ranking",
+    "Replay",
+    "ReplayConfig",
+    "Replays",
     "RunDir",
     "Rung",
     "Runs",
@@ -149,6 +162,7 @@ __all__ = [
     "SearchInfo",
     "SearchSpace",
     "SettingsError",
+    "Simulation",
     "State",
     "Tree",
     "Trial",
@@ -176,7 +190,10 @@ __all__ = [
     "ranking_row",
     "read_scores",
     "read_truth",
+    "replay",
+    "replay_frame",
     "search",
+    "simulate",
     "trials_frame",
     "write_report",
     "write_table",

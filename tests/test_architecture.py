@@ -20,7 +20,7 @@ LAYERS = [
     {"training", "scoring", "proxyset", "alignment", "formatting", "store"},
     {"condensing", "evaluating", "proxies"},
     {"searching"},
-    {"combining", "comparing", "tables", "truths", "reporting", "dashboard"},
+    {"combining", "comparing", "replaying", "tables", "truths", "reporting", "dashboard"},
     {"runs"},
     {"cli"},
 ]
@@ -114,6 +114,7 @@ PUBLIC_NAMES = {
     *("Tree", "Trial", "Trials", "build", "catalog", "combine_trials", "compare_trials", "comparison_frame"),
     *("condense", "correlate", "csv_text", "evaluate", "evaluation_recipe", "format_duration", "format_estimate"),
     *("format_percent", "gather_settings", "load_images", "load_proxy_set", "load_space", "measure_costs", "rank"),
+    *("Fidelity", "REPLAYED", "Replay", "ReplayConfig", "Replays", "Simulation", "replay", "replay_frame", "simulate"),
     *("ranking_row", "read_scores", "read_truth", "search", "trials_frame", "write_report", "write_table"),
 }
 

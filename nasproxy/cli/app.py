@@ -18,6 +18,7 @@ from nasproxy.cli.evaluate import evaluate
 from nasproxy.cli.export import export
 from nasproxy.cli.ls import ls
 from nasproxy.cli.rank import rank
+from nasproxy.cli.replay import replay
 from nasproxy.cli.report import report
 from nasproxy.cli.search import search
 from nasproxy.cli.show import show
@@ -25,7 +26,7 @@ from nasproxy.cli.show import show
 COMMANDS = {
     "The whole experiment": (compare, demo),
     "Step by step": (condense, evaluate, search, combine),
-    "Judge and show": (rank, report, export, dashboard),
+    "Judge and show": (rank, replay, report, export, dashboard),
     "Look up": (ls, show),
 }
 """All commands, by section of the help."""

@@ -11,7 +11,7 @@ from rich.table import Table
 import nasproxy as nap
 
 
-def run_of(result: "nap.ProxySet | nap.Trials | nap.Comparison") -> "nap.RunDir":
+def run_of(result: "nap.ProxySet | nap.Trials | nap.Comparison | nap.Replays") -> "nap.RunDir":
     """The run that a result was made in."""
     assert result.run is not None
     return result.run

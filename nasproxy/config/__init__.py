@@ -35,6 +35,8 @@ from nasproxy.config.settings import Precision as Precision
 from nasproxy.config.settings import RankConfig as RankConfig
 from nasproxy.config.settings import RankSettings as RankSettings
 from nasproxy.config.settings import RecipeSettings as RecipeSettings
+from nasproxy.config.settings import ReplayConfig as ReplayConfig
+from nasproxy.config.settings import ReplaySettings as ReplaySettings
 from nasproxy.config.settings import SearchConfig as SearchConfig
 from nasproxy.config.settings import SearchSettings as SearchSettings
 from nasproxy.config.settings import Settings as Settings

@@ -518,6 +518,58 @@ class CombineConfig(CommandConfig):
     combine: CombineSettings
 
 
+class ReplaySettings(Settings):
+    """Searches that are repeated on tables of scores."""
+
+    scores: Names
+    """Tables of scores, with commas, the cheapest first: table:NAME, FILE.csv, FILE.csv:COLUMN, or searches. 'halving'
+    goes through all of them, other strategies are replayed on each."""
+    truth: Annotated[str, Metavar("RUN|NAME|CSV")]
+    """What picks are judged by: a search with --proxy whole, a name of 'ls truths', or a CSV file."""
+    space: str = "convnet720"
+    """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
+    dataset: str = "cifar10"
+    """Data set whose accuracies are meant where a published table has several, by name: no images are read."""
+    strategy: Names = ("tpe", "random", "grid")
+    """Strategies, with commas: grid, random, tpe, and halving where there are several tables."""
+    num_archs: Count = 100
+    """At most this many architectures a search; 'halving' begins with so many."""
+    repetitions: Count = 1000
+    """Searches of each strategy, with seeds of their own."""
+    costs: Annotated[tuple[Positive, ...], BeforeValidator(_split_names), Metavar("COST,...")] = ()
+    """What a score of each table costs, with commas, e.g. epochs: 12,200. Default: 1 each."""
+    cost_unit: str = "scores"
+    """What costs are counted in, for people, e.g. epochs."""
+    eta: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = None
+    """One in so many goes on to the next table (halving). Default: the ratio of the costs of both."""
+    round_size: Count = 8
+    """Architectures that 'tpe' proposes at once."""
+    processes: Count = 1
+    """Processes that share the repetitions. The result does not depend on it."""
+    seed: int = 0
+    """Seed of every random draw."""
+
+
+class ReplayConfig(CommandConfig):
+    """Settings of `nasproxy replay`."""
+
+    command = "replay"
+    flags = {
+        "scores": "replay.scores",
+        "truth": "replay.truth",
+        "space": "replay.space",
+        "dataset": "replay.dataset",
+        "strategy": "replay.strategy",
+        "num-archs": "replay.num_archs",
+        "repetitions": "replay.repetitions",
+        "costs": "replay.costs",
+        "eta": "replay.eta",
+        "processes": "replay.processes",
+        "seed": "replay.seed",
+    }
+    replay: ReplaySettings
+
+
 class RankSettings(Settings):
     """What proxies are judged by."""
 

@@ -50,6 +50,16 @@ class Steps:
 
 
 @dataclass(frozen=True)
+class Ribbon:
+    """An area around such a curve, behind it."""
+
+    x: Numbers
+    low: Numbers
+    high: Numbers
+    mark: Mark
+
+
+@dataclass(frozen=True)
 class Band:
     """An upright line with its interval as a band, behind all else."""
 
@@ -82,7 +92,7 @@ class Panel:
     """Where a figure has several panels: what this one is about."""
     x_axis: Axis
     y_axis: Axis
-    marks: tuple[Points | Intervals | Steps | Band, ...]
+    marks: tuple[Points | Intervals | Steps | Ribbon | Band, ...]
     note: str = ""
     """Beside the name, where there is no table to say it."""
     num_lanes: int = 1

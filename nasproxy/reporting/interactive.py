@@ -7,7 +7,7 @@ import math
 from html import escape
 from typing import Any
 
-from nasproxy.reporting.chart import Axis, Band, Hover, Intervals, Panel, Points, Steps
+from nasproxy.reporting.chart import Axis, Band, Hover, Intervals, Panel, Points, Ribbon, Steps
 from nasproxy.reporting.marks import REFERENCE_COLOR
 
 PlotlyFigure = dict[str, Any]
@@ -55,7 +55,9 @@ def _axis(axis: Axis) -> PlotlyFigure:
     return drawn
 
 
-def _trace(mark: Points | Intervals | Steps) -> PlotlyFigure:
+def _trace(mark: Points | Intervals | Steps | Ribbon) -> PlotlyFigure:
+    if isinstance(mark, Ribbon):
+        return _area(mark)
     trace: PlotlyFigure = {"type": "scatter", "x": list(mark.x), "y": list(mark.y)}
     if mark.hover:
         trace |= {"text": [_hover_text(lines) for lines in mark.hover], "hovertemplate": "%{text}<extra></extra>"}
@@ -80,6 +82,22 @@ def _trace(mark: Points | Intervals | Steps) -> PlotlyFigure:
         case Steps():
             line = {"color": color, "dash": mark.mark.dash, "width": 2.2, "shape": "hv"}
             return trace | {"mode": "lines", "line": line, "cliponaxis": False}
+
+
+def _area(ribbon: Ribbon) -> PlotlyFigure:
+    """Its outline: the upper steps from left to right, the lower ones back."""
+    x = [value for value in ribbon.x for _ in range(2)][1:]
+    high, low = ([value for value in ends for _ in range(2)][:-1] for ends in (ribbon.high, ribbon.low))
+    return {
+        "type": "scatter",
+        "x": x + x[::-1],
+        "y": high + low[::-1],
+        "mode": "none",
+        "fill": "toself",
+        "fillcolor": ribbon.mark.color,
+        "opacity": 0.15,
+        "hoverinfo": "skip",
+    }
 
 
 def _band_shapes(band: Band) -> list[PlotlyFigure]:

@@ -16,13 +16,15 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullLocator
 from matplotlib.typing import RcKeyType
 
-from nasproxy.reporting.chart import Axis, Band, Chart, Intervals, Panel, Points, Steps
+from nasproxy.reporting.chart import Axis, Band, Chart, Intervals, Panel, Points, Ribbon, Steps
 from nasproxy.reporting.marks import REFERENCE_COLOR
 
 COLUMN_WIDTH, PAGE_WIDTH, PAGE_HEIGHT = 3.4, 7.0, 9.0
 DOTS_PER_INCH = 300
 _MANY = 10_000
 """Scores from here on are written with k, M, G."""
+_LONG = 30
+"""Characters from which on four names do not fit side by side below a page-wide figure."""
 _MARKER_SIZE = 4.5
 """Points."""
 
@@ -82,7 +84,7 @@ def printed_figure(chart: Chart) -> Figure:
     columns = count if count < 3 else 2 if count == 4 else 3
     rows = math.ceil(count / columns)
     heights = [max(map(_height, chart.panels[row * columns : (row + 1) * columns])) for row in range(rows)]
-    key_columns = 2 if columns == 1 else 4
+    key_columns = 2 if columns == 1 or max((len(name) for name, _ in chart.key), default=0) > _LONG else 4
     key_height = 0.15 * math.ceil(len(chart.key) / key_columns)
     size = (COLUMN_WIDTH if columns == 1 else PAGE_WIDTH, min(sum(heights) + key_height, PAGE_HEIGHT))
     figure = Figure(figsize=size, layout="constrained")
@@ -126,7 +128,7 @@ def _draw_panel(axes: Axes, panel: Panel, *, has_title: bool, has_y_title: bool)
         axes.set_ylabel("")
 
 
-def _draw(axes: Axes, mark: Points | Intervals | Steps | Band) -> None:
+def _draw(axes: Axes, mark: Points | Intervals | Steps | Ribbon | Band) -> None:
     color, marker = mark.mark.color, mark.mark.marker
     match mark:
         case Points():
@@ -137,6 +139,8 @@ def _draw(axes: Axes, mark: Points | Intervals | Steps | Band) -> None:
             axes.scatter(mark.x, mark.y, s=_MARKER_SIZE**2, marker=marker, color=color, zorder=2.1)
         case Steps():
             axes.step(mark.x, mark.y, where="post", color=color, linestyle=mark.mark.linestyle, linewidth=1.3)
+        case Ribbon():
+            axes.fill_between(mark.x, mark.low, mark.high, step="post", color=color, alpha=0.15, linewidth=0)
         case Band():
             axes.axvline(mark.x, color=color, linestyle=mark.mark.linestyle, linewidth=0.9, zorder=0.8)
             if mark.low is not None and mark.high is not None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from nasproxy.comparing import Comparison
 from nasproxy.errors import InputError
 from nasproxy.files import write_atomically, write_text
+from nasproxy.replaying import Replays
 from nasproxy.reporting.figures import CHARTS
 from nasproxy.reporting.page import page_html
 from nasproxy.reporting.printed import write_figure
 from nasproxy.reporting.records import RunRecord
+from nasproxy.reporting.replays import replay_chart
 from nasproxy.reporting.tables import table_latex, table_markdown
 
 
@@ -45,3 +47,8 @@ def write_report(
     except OSError as error:
         raise InputError(f"cannot write the report {page}: {error}; choose another folder") from None
     return page
+
+
+def write_replay_figure(replays: Replays, folder: Path) -> None:
+    """Writes `regret.png`, `.svg` and `.pdf` into a folder that exists; equal input, equal bytes."""
+    write_figure(replay_chart(replays), folder, "regret", write_atomically)

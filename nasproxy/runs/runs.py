@@ -12,6 +12,7 @@ from nasproxy.config import (
     CondenseConfig,
     EvaluateConfig,
     RankConfig,
+    ReplayConfig,
     SearchConfig,
     Tree,
     make_config,
@@ -24,7 +25,15 @@ from nasproxy.images import DATASETS, ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAST, RunDir, find_run, list_runs
 from nasproxy.runs.place import Listener, Place, Silence
-from nasproxy.runs.references import SCORED, find_search_run, images_of, reference_of, settings_of_search, split_table
+from nasproxy.runs.references import (
+    SCORED,
+    find_search_run,
+    images_of,
+    names_table,
+    reference_of,
+    settings_of_search,
+    split_table,
+)
 from nasproxy.space import SearchSpace
 from nasproxy.trials import Trials
 
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
     from nasproxy.comparing import Comparison
     from nasproxy.dashboard import Dashboard
     from nasproxy.evaluating import Evaluation
+    from nasproxy.replaying import Replays
     from nasproxy.runs.comparing import ComparisonPlan
     from nasproxy.runs.reporting import Parts
     from nasproxy.tables import Frame
@@ -240,6 +250,47 @@ class Runs:
             }
         )
         return run_combine(self._place, config, loaded, known, name=name)
+
+    def replay(
+        self,
+        scores: Sequence[Scored] | None = None,
+        truth: Scored | None = None,
+        space: str | Path | SearchSpace | None = None,
+        *,
+        name: str | None = None,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> "Replays":
+        """Repeats searches on tables of scores: regret against cost in `replay.csv` and `regret.png`, `.svg`, `.pdf`.
+
+        Args:
+            scores: tables (table:NAME, FILE.csv, FILE.csv:COLUMN) or searches, the cheapest first.
+            truth: a search by 'whole', a name of `catalog("truths")`, or a CSV file of true accuracies.
+            space: as for `search`.
+            name: of the run; None: after the space.
+            settings: as for `condense`.
+            overrides: fields of `ReplaySettings`.
+
+        Raises:
+            NasproxyError: a wrong setting, something that cannot be read, tables without a common architecture.
+        """
+        from nasproxy.runs.loading import Task, load_table, load_truth
+        from nasproxy.runs.replaying import run_replay
+        from nasproxy.space import load_space
+
+        tables = [self._keep(trials) for trials in scores or ()]
+        true = self._keep(truth) if truth is not None else None
+        named = {"scores": [self._name_of(table) for table in tables] or None, "truth": self._name_of(true)}
+        config = make_config(ReplayConfig, self._ask(ReplayConfig, settings, {**named, **overrides}, space=space))
+        asked = config.replay
+        searched = space if isinstance(space, SearchSpace) else load_space(asked.space)
+        task = Task(asked.dataset, space=searched)
+        loaded = [
+            load_table(table, task) if isinstance(table, str) and names_table(table) else self._load(table)
+            for table in tables or asked.scores
+        ]
+        known = true if isinstance(true, Trials) else load_truth(asked.truth, self.root, task)
+        return run_replay(self._place, config, searched, loaded, known, name=name)
 
     def plan(
         self,
@@ -568,6 +619,7 @@ _PATHS = {
     "evaluate": ("proxy",),
     "compare": ("space", "archs", "truth"),
     "combine": ("truth",),
+    "replay": ("space", "truth"),
     "rank": ("truth",),
 }
 """Settings that may be the path of a file or folder."""
@@ -580,9 +632,10 @@ def _with_absolute_paths(tree: Tree) -> Tree:
         for key in keys:
             if values.get(key) is not None:
                 values[key] = _absolute_if_there(str(values[key]), is_folder=key == "dataset")
-    if (proxies := tree.get("compare", {}).get("proxies")) is not None:
-        names = proxies.split(",") if isinstance(proxies, str) else proxies
-        tree["compare"]["proxies"] = [_absolute_if_there(name.strip()) for name in names]
+    for section, key in (("compare", "proxies"), ("replay", "scores")):
+        if (listed := tree.get(section, {}).get(key)) is not None:
+            names = listed.split(",") if isinstance(listed, str) else listed
+            tree[section][key] = [_absolute_if_there(name.strip()) for name in names]
     if (data_dir := tree.get("images", {}).get("data_dir")) is not None:
         tree["images"]["data_dir"] = Path(data_dir).expanduser().resolve()
     return tree

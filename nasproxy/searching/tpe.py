@@ -44,7 +44,7 @@ def propose_tpe(
         sampler=optuna.samplers.TPESampler(seed=derive_seed(seed) % 2**32, constant_liar=True), direction="maximize"
     )
     past = sorted(history, key=lambda trial: trial.arch_id)
-    distributions = {name: _Factor(values) for name, values in space.factors.items()}
+    distributions: dict[str, BaseDistribution] = {name: _Factor(values) for name, values in space.factors.items()}
     study.add_trials([_observation(trial, distributions) for trial in past])
     tried = {trial.arch_id for trial in past}
     open_archs = {arch.id: arch for arch in candidates if arch.id not in tried}

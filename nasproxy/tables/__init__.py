@@ -8,6 +8,7 @@ from nasproxy.tables.writing import (
     csv_text,
     ranking_row,
     rankings_frame,
+    replay_frame,
     trials_frame,
     write_table,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "rankings_frame",
     "read_scores",
     "read_truth",
+    "replay_frame",
     "trials_frame",
     "write_table",
 ]

@@ -7,6 +7,7 @@ validation accuracy, or a training-free score.
 import io
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nasproxy.alignment import check_same_task
 from nasproxy.comparing import Comparison, Ranking
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.files import write_atomically
+from nasproxy.replaying import Replays
 from nasproxy.trials import ProxyKind, SearchInfo, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
@@ -217,3 +219,35 @@ def _or_none(value: float) -> float | None:
 
 def _std(values: tuple[float, ...]) -> float | None:
     return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+
+
+def replay_frame(replays: Replays, costs: Sequence[float] | None = None) -> pd.DataFrame:
+    """Regret of strategies against cost, as fractions.
+
+    Columns: strategy, scores (names of the tables, cheapest first), cost, num_archs (so many were looked up, or
+    'halving' began with), repetitions, mean over them and its standard_error, low and high (5 % and 95 % of them).
+
+    Args:
+        replays: strategies.
+        costs: of each strategy the last point that costs no more, where its curve covers that; None: every point.
+    """
+    rows = []
+    for replay in replays:
+        mean, error, (low, high) = replay.mean, replay.standard_error, replay.band()
+        places = range(len(replay.costs)) if costs is None else [replay.at(cost) for cost in costs]
+        rows += [
+            {
+                "strategy": replay.strategy,
+                "scores": " ".join(replay.tables),
+                "cost": replay.costs[place],
+                "num_archs": place + 1,
+                "repetitions": replay.num_repetitions,
+                "mean": mean[place],
+                "standard_error": error[place],
+                "low": low[place],
+                "high": high[place],
+            }
+            for place in places
+            if place is not None
+        ]
+    return pd.DataFrame(rows)

@@ -35,6 +35,9 @@ FLAGS = {
     | {"--truth-seeds", "--sets", "--truth-for", "--top", "--combine", "--storage", "--seed", "--config", "--resume"}
     | {"--dry-run"},
     "combine": RUN | {"--how", "--truth", "--seed"},
+    "replay": RUN
+    | {"--scores", "--truth", "--space", "--dataset", "--strategy", "--num-archs", "--repetitions", "--costs", "--eta"}
+    | {"--processes", "--seed", "--config"},
     "rank": {"--truth", "--top", "--seed", "--runs-dir", "--json"},
     "report": {"--truth", "--top", "--seed", "--output", "-o", "--runs-dir", "--json"},
     "export": {"--output", "-o", "--truth", "--runs-dir", "--json"},
@@ -51,6 +54,7 @@ KINDS = [
     nap.CompareConfig,
     nap.CombineConfig,
     nap.RankConfig,
+    nap.ReplayConfig,
 ]
 
 
