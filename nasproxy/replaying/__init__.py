@@ -9,5 +9,7 @@ from nasproxy.replaying.replay import HALVING as HALVING
 from nasproxy.replaying.replay import REPLAYED as REPLAYED
 from nasproxy.replaying.replay import Fidelity as Fidelity
 from nasproxy.replaying.replay import Replay as Replay
+from nasproxy.replaying.replay import ReplayPlan as ReplayPlan
 from nasproxy.replaying.replay import Replays as Replays
+from nasproxy.replaying.replay import plan_replay as plan_replay
 from nasproxy.replaying.replay import replay as replay

@@ -180,21 +180,64 @@ def replay(
             accuracies.
         InputError: scores and truth are of different data or spaces, or have no architecture in common.
     """
+    plan = plan_replay(
+        space, scores, truth, strategy,
+        num_archs=num_archs, repetitions=repetitions, round_size=round_size, eta=eta, seed=seed,
+    )  # fmt: skip
+    return plan.perform(num_processes, on_progress)
+
+
+def plan_replay(
+    space: SearchSpace,
+    scores: Trials | Sequence[Fidelity],
+    truth: Trials,
+    strategy: str,
+    *,
+    num_archs: int = 100,
+    repetitions: int = 1000,
+    round_size: int = 8,
+    eta: float | None = None,
+    seed: int = 0,
+) -> "ReplayPlan":
+    """What `replay` will do, checked.
+
+    Raises:
+        SettingsError: as for `replay`.
+        InputError: as for `replay`.
+    """
     fidelities = [Fidelity(scores)] if isinstance(scores, Trials) else list(scores)
-    for name, number in (("num_archs", num_archs), ("repetitions", repetitions), ("num_processes", num_processes)):
-        if number < 1:
-            raise SettingsError(f"{name}={number} leaves nothing to replay; give 1 or more")
-    board = _Board.make(space, fidelities, truth, strategy, num_archs, round_size, eta, seed)
-    rows = list(board.play_all(repetitions if board.has_chance else 1, num_processes, on_progress))
-    best = int(board.truth.argmax())
-    return Replay(
+    _check(fidelities, truth, strategy, num_archs, repetitions, eta)
+    every = space.archs()
+    known = [fidelity.scores.by_id for fidelity in fidelities] + [truth.by_id]
+    places = [
+        place
+        for place, arch in enumerate(every)
+        if all(arch.id in trials and trials[arch.id].is_ranked for trials in known)
+    ]
+    if not places:
+        names = ", ".join(fidelity.scores.name for fidelity in fidelities)
+        raise InputError(
+            f"scores {names} and truth {truth.name} have no architecture of space {space.name} in common; "
+            "name tables of this space"
+        )
+    archs = tuple(every[place] for place in places)
+    kept = _halve(np.arange(1, min(num_archs, len(archs)) + 1), _etas(fidelities, eta))
+    first = fidelities[0].scores.by_id
+    return ReplayPlan(
+        space=space,
         strategy=strategy,
-        tables=tuple(fidelity.scores.name for fidelity in fidelities),
-        costs=board.costs,
-        regrets=np.concatenate(rows),
-        best_arch=board.archs[best].id,
-        best_accuracy=float(board.truth[best]),
-        num_known=len(board.archs),
+        archs=archs,
+        place_of={arch.id: row for row, arch in enumerate(archs)},
+        space_places=np.array(places),
+        id_ranks=_ranks_of(np.argsort(np.array([arch.id for arch in archs]))),
+        sizes=np.array([size_of(arch, first[arch.id]) for arch in archs]),
+        tables=tuple(_Table.of(fidelity.scores, archs) for fidelity in fidelities),
+        truth=np.array([truth.by_id[arch.id].evaluation_score for arch in archs]),
+        kept=kept,
+        costs=np.array([fidelity.cost for fidelity in fidelities]) @ kept,
+        repetitions=repetitions,
+        round_size=round_size,
+        seed=seed,
     )
 
 
@@ -218,7 +261,7 @@ class _Table:
 
 
 @dataclass(frozen=True)
-class _Board:
+class ReplayPlan:
     """Everything that a repetition depends on but its number: what a process is sent."""
 
     space: SearchSpace
@@ -240,76 +283,50 @@ class _Board:
     """(J, K) how many of the first k architectures are scored by each table."""
     costs: Floats
     """(K,)."""
+    repetitions: int
+    """As asked for."""
     round_size: int
     seed: int
-
-    @classmethod
-    def make(
-        cls,
-        space: SearchSpace,
-        fidelities: Sequence[Fidelity],
-        truth: Trials,
-        strategy: str,
-        num_archs: int,
-        round_size: int,
-        eta: float | None,
-        seed: int,
-    ) -> "_Board":
-        _check(fidelities, truth, strategy, eta)
-        every = space.archs()
-        known = [fidelity.scores.by_id for fidelity in fidelities] + [truth.by_id]
-        places = [
-            place
-            for place, arch in enumerate(every)
-            if all(arch.id in trials and trials[arch.id].is_ranked for trials in known)
-        ]
-        if not places:
-            names = ", ".join(fidelity.scores.name for fidelity in fidelities)
-            raise InputError(
-                f"scores {names} and truth {truth.name} have no architecture of space {space.name} in common; "
-                "name tables of the same space"
-            )
-        archs = tuple(every[place] for place in places)
-        counts = np.arange(1, min(num_archs, len(archs)) + 1)
-        kept = _halve(counts, _etas(fidelities, eta))
-        first = fidelities[0].scores.by_id
-        return cls(
-            space=space,
-            strategy=strategy,
-            archs=archs,
-            place_of={arch.id: row for row, arch in enumerate(archs)},
-            space_places=np.array(places),
-            id_ranks=_ranks_of(np.argsort(np.array([arch.id for arch in archs]))),
-            sizes=np.array([size_of(arch, first[arch.id]) for arch in archs]),
-            tables=tuple(_Table.of(fidelity.scores, archs) for fidelity in fidelities),
-            truth=np.array([truth.by_id[arch.id].evaluation_score for arch in archs]),
-            kept=kept,
-            costs=np.array([fidelity.cost for fidelity in fidelities]) @ kept,
-            round_size=round_size,
-            seed=seed,
-        )
 
     @property
     def has_chance(self) -> bool:
         """Whether repetitions can differ."""
         return self.strategy != "grid" or any(table.by_seed.shape[1] > 1 for table in self.tables)
 
-    def play_all(
-        self, repetitions: int, num_processes: int, on_progress: OnProgress
-    ) -> Iterator[npt.NDArray[np.float32]]:
+    def perform(self, num_processes: int = 1, on_progress: OnProgress = lambda done, total: None) -> Replay:
+        """All repetitions, by so many processes.
+
+        Raises:
+            SettingsError: none of them.
+        """
+        if num_processes < 1:
+            raise SettingsError(f"num_processes={num_processes} leaves nobody to replay; give 1 or more")
+        best = int(self.truth.argmax())
+        return Replay(
+            strategy=self.strategy,
+            tables=tuple(table.name for table in self.tables),
+            costs=self.costs,
+            regrets=np.concatenate(list(self._play_all(num_processes, on_progress))),
+            best_arch=self.archs[best].id,
+            best_accuracy=float(self.truth[best]),
+            num_known=len(self.archs),
+        )
+
+    def _play_all(self, num_processes: int, on_progress: OnProgress) -> Iterator[npt.NDArray[np.float32]]:
         """Regrets (CHUNK, K) of repetition after repetition."""
-        chunks = [range(start, min(start + CHUNK, repetitions)) for start in range(0, repetitions, CHUNK)]
+        count = self.repetitions if self.has_chance else 1
+        chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
         if num_processes == 1:
             for chunk in chunks:
-                yield self.play(chunk)
-                on_progress(chunk.stop, repetitions)
+                yield self._play(chunk)
+                on_progress(chunk.stop, count)
             return
         with ProcessPoolExecutor(min(num_processes, len(chunks)), get_context("spawn")) as pool:
-            for chunk, rows in zip(chunks, pool.map(self.play, chunks), strict=True):
+            for chunk, rows in zip(chunks, pool.map(self._play, chunks), strict=True):
                 yield rows
-                on_progress(chunk.stop, repetitions)
+                on_progress(chunk.stop, count)
 
-    def play(self, repetitions: range) -> npt.NDArray[np.float32]:
+    def _play(self, repetitions: range) -> npt.NDArray[np.float32]:
         """Regrets (len(repetitions), K)."""
         return np.array([self._regrets(repetition) for repetition in repetitions], dtype=np.float32)
 
@@ -368,7 +385,17 @@ def size_of(arch: Arch, trial: Trial) -> float:
     return 0.0 if arch.costs is None else float(load_costs(arch.costs)(arch, *SIZES_FOR)[1])
 
 
-def _check(fidelities: Sequence[Fidelity], truth: Trials, strategy: str, eta: float | None) -> None:
+def _check(
+    fidelities: Sequence[Fidelity],
+    truth: Trials,
+    strategy: str,
+    num_archs: int,
+    repetitions: int,
+    eta: float | None,
+) -> None:
+    for name, number in (("num_archs", num_archs), ("repetitions", repetitions)):
+        if number < 1:
+            raise SettingsError(f"{name}={number} leaves nothing to replay; give 1 or more")
     if strategy not in REPLAYED:
         raise unknown_name("strategy", strategy, REPLAYED)
     if not truth.info.has_accuracies:

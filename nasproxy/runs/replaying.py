@@ -1,11 +1,10 @@
 """The work of `nasproxy replay`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from nasproxy.config import ReplayConfig
-from nasproxy.errors import SettingsError, unknown_name
-from nasproxy.replaying import HALVING, REPLAYED, Fidelity, Replay, Replays, replay
+from nasproxy.errors import SettingsError
+from nasproxy.replaying import HALVING, Fidelity, Replay, ReplayPlan, Replays, plan_replay
 from nasproxy.reporting import write_replay_figure
 from nasproxy.runs.place import Place
 from nasproxy.space import SearchSpace
@@ -27,12 +26,9 @@ def run_replay(
         name: of the run; None: after the space.
 
     Raises:
-        NasproxyError: see `replay`, `create_run`.
+        NasproxyError: see `plan_replay`, `create_run`.
     """
     settings = config.replay
-    for strategy in settings.strategy:
-        if strategy not in REPLAYED:
-            raise unknown_name("strategy", strategy, REPLAYED)
     costs = settings.costs or (1.0,) * len(tables)
     if len(costs) != len(tables):
         raise SettingsError(f"{len(costs)} costs for {len(tables)} tables of scores; give one cost for each")
@@ -42,36 +38,22 @@ def run_replay(
         for strategy in settings.strategy
         for used in ([fidelities] if strategy == HALVING else [[fidelity] for fidelity in fidelities])
     ]
-    replays = Replays(
-        tuple(_replay(place, config, space, strategy, used, truth) for strategy, used in work), settings.cost_unit
-    )
+    plans = [
+        plan_replay(
+            space, used, truth, strategy,
+            num_archs=settings.num_archs, repetitions=settings.repetitions, round_size=settings.round_size,
+            eta=settings.eta, seed=settings.seed,
+        )
+        for strategy, used in work
+    ]  # fmt: skip
     run = place.begin_run(config, {"space": space.content_hash()}, f"{space.name}-replay", name=name)
     with run.running():
+        replays = Replays(tuple(_perform(plan, place, settings.processes) for plan in plans), settings.cost_unit, run)
         write_table(replay_frame(replays), run.path / "replay.csv")
         write_replay_figure(replays, run.path)
-    return replace(replays, run=run)
+    return replays
 
 
-def _replay(
-    place: Place,
-    config: ReplayConfig,
-    space: SearchSpace,
-    strategy: str,
-    fidelities: Sequence[Fidelity],
-    truth: Trials,
-) -> Replay:
-    settings = config.replay
-    what = f"{strategy} on {', '.join(fidelity.scores.name for fidelity in fidelities)}"
-    return replay(
-        space,
-        fidelities,
-        truth,
-        strategy,
-        num_archs=settings.num_archs,
-        repetitions=settings.repetitions,
-        round_size=settings.round_size,
-        eta=settings.eta,
-        seed=settings.seed,
-        num_processes=settings.processes,
-        on_progress=lambda done, total: place.listener.progress(what, done, total),
-    )
+def _perform(plan: ReplayPlan, place: Place, num_processes: int) -> Replay:
+    what = f"{plan.strategy} on {', '.join(table.name for table in plan.tables)}"
+    return plan.perform(num_processes, lambda done, total: place.listener.progress(what, done, total))

@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 from nasproxy.cli.app import app
 from tests.conftest import make_image_folder
 
+TABLES = ["--space", "nasbench201", "--scores", "table:nasbench201:12-epochs", "--truth", "nasbench201"]
 SMALL = ["images_per_class=2", "real_batch_size=4", "embedding_net=w8-d1-instance-relu-avg", "steps=2"]
 
 
@@ -85,6 +86,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["condense", "--resume", "nothing"], 4, "no run 'nothing'"),
         (["condense", "--config", "nothing.toml"], 4, "cannot read nothing.toml"),
         (["condense", "--name", "../up"], 2, "no plain folder name"),
+        (["replay", *TABLES, "--strategy", "rnadom"], 2, "did you mean 'random'"),
+        (["replay", *TABLES, "--strategy", "halving"], 2, "'halving' goes by several tables, of rising cost, not by 1"),
+        (["replay", *TABLES, "--costs", "12,200"], 2, "2 costs for 1 tables of scores; give one cost for each"),
+        (["replay", *TABLES, "--num-archs", "0"], 2, "replay.num_archs=0"),
+        (["replay", *TABLES, "--dataset", "digits"], 2, "nasbench201:12-epochs has no accuracies on 'digits'"),
+        (["replay", *TABLES, "--space", "convnet-mini"], 4, "have no architecture of space convnet-mini in common"),
+        (["replay", "--scores", "one", "--truth", "nasbench201"], 4, "no run 'one'"),
+        (["replay", "--scores", "table:nasbench20", "--truth", "nasbench201"], 2, "did you mean 'nasbench201'"),
+        (["replay", "--truth", "nasbench201"], 2, "replay.scores: Field required"),
         (["search"], 2, "no proxy: give --proxy"),
         (["search", "--proxy", "hole"], 4, "proxies that need no run: whole, early-stop"),
         (["search", "--proxy", "naswot", "--epochs", "3"], 2, "recipe.epochs=3: proxy 'naswot' trains nothing"),
