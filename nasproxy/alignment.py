@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasproxy.errors import InputError, SettingsError
+from nasproxy.ranking import mean_over_seeds
 from nasproxy.space import FactorValue
 from nasproxy.trials import SampleInfo, Trial, Trials
 
@@ -30,7 +31,7 @@ class Scores:
     is_known: Mask
     """(A,) whether the architecture has finite scores; the other rows of the arrays below are NaN."""
     selection: Array
-    """(A, S) what architectures are selected by. Where architectures have different numbers of seeds: means, (A, 1)."""
+    """(A, S) what architectures are selected by; rows of fewer seeds than the most end with NaN."""
     evaluation: Array
     """(A, S) what the search is judged by, or judges by where it is the truth."""
     fit_error: float = 0.0
@@ -39,14 +40,12 @@ class Scores:
     @property
     def selection_means(self) -> Array:
         """(A,) over seeds."""
-        means: Array = self.selection.mean(axis=1)
-        return means
+        return mean_over_seeds(self.selection)
 
     @property
     def evaluation_means(self) -> Array:
         """(A,) over seeds."""
-        means: Array = self.evaluation.mean(axis=1)
-        return means
+        return mean_over_seeds(self.evaluation)
 
     @property
     def ranks(self) -> Array:
@@ -300,12 +299,13 @@ def _scores(trials: Trials, arch_ids: Sequence[str]) -> Scores:
 
 
 def _by_seed(rows: Sequence[tuple[float, ...] | None]) -> Array:
-    """(A, S) with NaN rows for None; where numbers of seeds differ, means: (A, 1)."""
-    counts = {len(row) for row in rows if row is not None}
-    if len(counts) == 1:
-        num_seeds = counts.pop()
-        return np.array([row or (np.nan,) * num_seeds for row in rows], dtype=float).reshape(len(rows), num_seeds)
-    return np.array([[np.mean(row)] if row else [np.nan] for row in rows], dtype=float).reshape(len(rows), 1)
+    """(A, S): S is the largest number of seeds, and NaN stands for what is not there."""
+    num_seeds = max((len(row) for row in rows if row is not None), default=1)
+    padded = np.full((len(rows), num_seeds), np.nan)
+    for place, row in enumerate(rows):
+        if row is not None:
+            padded[place, : len(row)] = row
+    return padded
 
 
 def _unknown(num_archs: int) -> Scores:

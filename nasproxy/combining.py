@@ -12,7 +12,7 @@ import numpy as np
 
 from nasproxy.alignment import Alignment, Array, Indices, align
 from nasproxy.errors import InputError, SettingsError, unknown_name
-from nasproxy.ranking import average_ranks, fit_combination
+from nasproxy.ranking import average_ranks, count_seeds, fit_combination
 from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials, sum_seconds
 
 COMBINATIONS = {
@@ -75,7 +75,7 @@ def common_rows(alignment: Alignment) -> Indices:
 
 def _average(alignment: Alignment, rows: Indices) -> Array:
     """(A, S): ranks among the architectures, seed by seed, averaged over the proxies."""
-    num_seeds = min(scores.selection.shape[1] for scores in alignment.proxies)
+    num_seeds = min(int(count_seeds(scores.selection[rows]).min()) for scores in alignment.proxies)
     by_seed = [[scores.selection[rows, seed] for scores in alignment.proxies] for seed in range(num_seeds)]
     weights = alignment.sample_weights_of(rows)
     return np.stack([average_ranks(scores, weights=weights) for scores in by_seed], axis=1)

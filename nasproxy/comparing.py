@@ -260,7 +260,7 @@ def compare_trials(
         differences=_differences(alignment, methods, noise, seed),
         factor_effects=_factor_effects(alignment),
         ceiling=ceiling(true, weights=alignment.weights_of(with_truth), seed=seed),
-        random_regret_curve=tuple(random_regret_curve(true.mean(axis=1)).tolist()),
+        random_regret_curve=tuple(random_regret_curve(true).tolist()),
     )
 
 

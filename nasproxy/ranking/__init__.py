@@ -1,7 +1,7 @@
 """How far one ranking of architectures can be trusted as a stand-in for another: arrays in, numbers out.
 
 Notation: A architectures, S seeds, P proxies. Scores are higher-is-better, finite, of shape (A,) or, seed by seed,
-(A, S).
+(A, S); rows of architectures with fewer seeds end with NaN.
 
 No function returns NaN. What a figure cannot say is said: `Estimate.value` is None and `Estimate.note` has the reason
 (too few architectures, scores that are all equal, one seed). Signs are kept: a proxy that anti-correlates shows a
@@ -25,6 +25,8 @@ from nasproxy.ranking.estimate import Estimate as Estimate
 from nasproxy.ranking.noise import ceiling as ceiling
 from nasproxy.ranking.noise import reliability as reliability
 from nasproxy.ranking.sampling import sample_stratified as sample_stratified
+from nasproxy.ranking.scores import count_seeds as count_seeds
+from nasproxy.ranking.scores import mean_over_seeds as mean_over_seeds
 from nasproxy.ranking.selection import count_of as count_of
 from nasproxy.ranking.selection import noise_regret as noise_regret
 from nasproxy.ranking.selection import precision_at as precision_at
