@@ -145,6 +145,11 @@ def test_a_search_by_a_table_is_a_search_by_any_strategy(shell: Shell) -> None:
     for row in rows:
         assert float(row["val_accuracy"]) == pytest.approx(table[row["arch_id"]].selection_score)
         assert int(row["num_params"]) > 0
+    shell.run(*search[:-1], "params", "--sample", "12:table:nasbench201:12-epochs", "--name", "by-strata")
+    drawn = list(csv.DictReader(shell.call("export", "by-strata").splitlines()))
+    assert sum(float(row["weight"]) for row in drawn) == pytest.approx(len(SPACE))
+    fifth = set(load_published_scores("nasbench201:12-epochs:cifar10").top(0.2))
+    assert sum(row["arch_id"] in fifth for row in drawn) == 4  # twice as many as of each other fifth
     best = {row["arch_id"] for row in csv.DictReader(shell.call("export", "best").splitlines())}
     assert best == set(load_published("nasbench201:cifar10").top(12))
 
