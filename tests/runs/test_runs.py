@@ -252,7 +252,8 @@ def test_last_means_trials_where_trials_are_wanted(
 
 def test_the_catalog_lists_what_there_is() -> None:
     assert set(nap.catalog("methods")) == set(nap.METHODS)
-    assert set(nap.catalog("proxies")) == {*nap.PROXIES, "RUN"}
+    elsewhere = {"table:nasbench201:12-epochs", "FILE.csv:COLUMN"}
+    assert set(nap.catalog("proxies")) == {*nap.PROXIES, *elsewhere, "RUN"}
     assert all(nap.catalog("presets").values())
     with pytest.raises(SettingsError, match="did you mean 'methods'"):
         nap.catalog("method")
