@@ -292,13 +292,13 @@ def _check_overlap(alignment: Alignment, truth: str) -> None:
 def _scores(trials: Trials, arch_ids: Sequence[str]) -> Scores:
     found = [trials.by_id.get(arch_id) for arch_id in arch_ids]
     rows = [trial if trial is not None and trial.is_ranked else None for trial in found]
-    selection = _by_seed([trial.selection_scores if trial else None for trial in rows])
-    evaluation = _by_seed([trial.evaluation_scores if trial else None for trial in rows])
+    selection = by_seed([trial.selection_scores if trial else None for trial in rows])
+    evaluation = by_seed([trial.evaluation_scores if trial else None for trial in rows])
     is_known = np.array([trial is not None for trial in rows], dtype=bool)
     return Scores(trials.name, is_known, selection, evaluation, trials.info.fit_error)
 
 
-def _by_seed(rows: Sequence[tuple[float, ...] | None]) -> Array:
+def by_seed(rows: Sequence[tuple[float, ...] | None]) -> Array:
     """(A, S): S is the largest number of seeds, and NaN stands for what is not there."""
     num_seeds = max((len(row) for row in rows if row is not None), default=1)
     padded = np.full((len(rows), num_seeds), np.nan)

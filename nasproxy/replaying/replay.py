@@ -29,8 +29,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nasproxy.alignment import check_same_task
+from nasproxy.alignment import Array, by_seed, check_same_task
 from nasproxy.errors import InputError, SettingsError, unknown_name
+from nasproxy.ranking import count_seeds
 from nasproxy.rundir import RunDir
 from nasproxy.searching.schedule import STRATEGIES, make_schedule
 from nasproxy.seeding import derive_seed
@@ -246,18 +247,12 @@ class _Table:
     """Scores of one table as arrays."""
 
     name: str
-    by_seed: Floats
-    """(A, S), the rest of a row of fewer seeds unused."""
-    num_seeds: Indices
-    """(A,)."""
+    by_seed: Array
+    """(A, S); rows of fewer seeds than the most end with NaN."""
 
     @classmethod
     def of(cls, scores: Trials, archs: Sequence[Arch]) -> "_Table":
-        rows = [scores.by_id[arch.id].selection_scores for arch in archs]
-        by_seed = np.full((len(rows), max(map(len, rows))), np.nan)
-        for place, row in enumerate(rows):
-            by_seed[place, : len(row)] = row
-        return cls(scores.name, by_seed, np.array([len(row) for row in rows]))
+        return cls(scores.name, by_seed([scores.by_id[arch.id].selection_scores for arch in archs]))
 
 
 @dataclass(frozen=True)
@@ -348,7 +343,7 @@ class ReplayPlan:
         if table.by_seed.shape[1] == 1:
             return table.by_seed[:, 0]
         generator = np.random.default_rng(derive_seed(self.seed, "replay scores", table.name, repetition))
-        drawn = (generator.random(len(self.space))[self.space_places] * table.num_seeds).astype(int)
+        drawn = (generator.random(len(self.space))[self.space_places] * count_seeds(table.by_seed)).astype(int)
         scores: Floats = table.by_seed[np.arange(len(drawn)), drawn]
         return scores
 

@@ -76,8 +76,7 @@ def load_truth(reference: str, root: Path, task: Task) -> Trials:
     if names_truth(reference):
         return load_published(reference, task.dataset, task.classes)
     if Path(reference).suffix == ".csv":
-        truth = read_truth(Path(reference).expanduser())
-        return truth if task.space is None else _by_own_ids(truth, task.space)
+        return load_table(reference, task)
     try:
         run = find_search_run(reference, root)
     except RunNotFoundError as error:

@@ -174,7 +174,7 @@ def config_from_overrides(proxy: ProxySet | Trials | str, overrides: dict[str, A
     Raises:
         SettingsError: an unknown or invalid setting.
     """
-    name = proxy if isinstance(proxy, str) else proxy.info.proxy if isinstance(proxy, Trials) else proxy.name
+    name = proxy if isinstance(proxy, str) else proxy.name
     given = nest_settings(SearchConfig, {"proxy": name, **overrides})
     return make_config(SearchConfig, {"recipe": default_recipe(proxy).model_dump()}, given)
 

@@ -79,6 +79,8 @@ EARLY_STOPS: Mapping[str, PublishedTable] = {
     ),
 }
 """Early stopping, by name: what a proxy could have."""
+_TABLES = {**EARLY_STOPS, **TRUTHS}
+"""Longer names first: some begin with another one."""
 
 
 def names_truth(reference: str) -> bool:
@@ -91,11 +93,10 @@ def task_of(reference: str) -> tuple[str, str] | None:
 
     None: it is no such reference.
     """
-    tables = {**EARLY_STOPS, **TRUTHS}
-    name = _find_table(tables, reference)
+    name = _find_table(_TABLES, reference)
     if name is None:
         return None
-    return tables[name].space, reference.removeprefix(name).removeprefix(":") or next(iter(tables[name].columns))
+    return _TABLES[name].space, reference.removeprefix(name).removeprefix(":") or next(iter(_TABLES[name].columns))
 
 
 def load_published(reference: str, dataset: str = "", classes: Collection[str] = ()) -> Trials:
@@ -122,7 +123,7 @@ def load_published_scores(reference: str, dataset: str = "", classes: Collection
     Raises:
         SettingsError: as for `load_published`.
     """
-    return _load({**EARLY_STOPS, **TRUTHS}, "published table", reference, dataset, classes)
+    return _load(_TABLES, "published table", reference, dataset, classes)
 
 
 def _load(
