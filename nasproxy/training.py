@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from nasproxy.augment import Strategy, augment_batch, cutmix, parse_strategy
 from nasproxy.config import Precision, RecipeSettings
 from nasproxy.cuda_graphs import Step, capture_graph, run_on_streams
-from nasproxy.device import synchronize
+from nasproxy.device import lay_out, synchronize
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
@@ -252,6 +252,8 @@ def train_seeds(
     for first in range(0, num_seeds, size):
         repeats = range(first, min(first + size, num_seeds))
         nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
+        for net in nets:
+            lay_out(net, images.device)
         generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
         synchronize(images.device)
         started = time.perf_counter()

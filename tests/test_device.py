@@ -5,9 +5,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from nasproxy.device import describe_device, find_device, num_cores
+from nasproxy.device import describe_device, find_device, lay_out, num_cores
 from nasproxy.errors import DeviceError
+from nasproxy.nets.convnet import parse_arch
+from nasproxy.space import build
 
 TRAIN = """
 import contextlib, resource, sys, torch
@@ -38,6 +41,19 @@ def page_faults_of_a_step(mode: str) -> int:
 def test_retained_memory_is_used_again() -> None:
     given_up, kept = page_faults_of_a_step("given up"), page_faults_of_a_step("kept")
     assert kept < given_up / 5  # a count, not a size: huge pages make few faults of many
+
+
+@pytest.mark.parametrize(("norm", "is_channels_last"), [("batch", True), ("instance", False), ("none", False)])
+def test_nets_of_batch_norms_are_laid_out_channels_last_and_compute_the_same(norm: str, is_channels_last: bool) -> None:
+    images = torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    net = build(parse_arch(f"w8-d2-{norm}-relu-avg"), (3, 8, 8), 10)
+    expected = net(images)
+    lay_out(net, torch.device("cpu"))
+    weights = [weight for weight in net.parameters() if weight.dim() == 4]
+    assert len(weights) == 2
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) != weight.is_contiguous() for weight in weights)
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) == is_channels_last for weight in weights)
+    torch.testing.assert_close(net(images), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])

@@ -69,9 +69,11 @@ def naswot(net: nn.Module, batch: Batch) -> float:
 
     def count_agreements(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         units = inputs[0].reshape(num_images, -1)
-        signs = torch.where(units > 0, 1.0, -1.0)  # the products of two codes sum to U - 2 hamming
-        kernel.add_((units.shape[1] + (signs @ signs.T).double()) / 2)
-        if units.isnan().any():
+        code = (units > 0).float()
+        both = (code @ code.T).double()  # bits that are 1 in both codes; on the diagonal, in one
+        num_ones = both.diagonal()
+        kernel.add_(units.shape[1] - num_ones[:, None] - num_ones + 2 * both)
+        if units.amax().isnan():
             kernel.fill_(math.nan)
 
     for module in net.modules():

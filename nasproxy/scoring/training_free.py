@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nasproxy.device import synchronize
+from nasproxy.device import lay_out, synchronize
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.scoring.batch import Batch
 from nasproxy.scoring.costs import Costs, count_flops, count_params, measure_costs
@@ -102,6 +102,7 @@ def score_nets(
     scores, seconds = [], 0.0
     for repeat in range(num_seeds):
         net = make_net(arch, drawn, derive_seed(seed, arch.id, repeat, "init"))
+        lay_out(net, drawn.device)
         batches = score.batches(drawn, repeat)
         synchronize(drawn.device)
         started = time.perf_counter()

@@ -12,14 +12,15 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 
+from nasproxy.device import lay_out
 from nasproxy.errors import ArchError
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import SCORES, TrainingFreeScore, measure_costs, score_nets
 from nasproxy.scoring.batch import Batch
 from nasproxy.scoring.gradients import fisher
-from nasproxy.space import Arch, load_space
-from nasproxy.training import make_net
+from nasproxy.space import Arch, build, load_space
+from nasproxy.training import make_net, seeded_torch
 
 LAYERS = (nn.Conv2d, nn.Linear)
 
@@ -255,6 +256,19 @@ def test_naswot_is_that_of_explicit_codes() -> None:
     assert SCORES["naswot"](net, [batch]) == pytest.approx(
         np.linalg.slogdet(np.array(kernel, dtype=float))[1], rel=1e-9
     )
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_score_does_not_depend_on_the_layout_of_the_weights(name: str) -> None:
+    cell = load_space("nasbench201").find("3-1p-33s")
+    score, generator = SCORES[name], torch.Generator().manual_seed(1)
+    batches = [Batch(torch.randn(8, 3, 9, 9, generator=generator).double(), torch.arange(8)) for _ in range(2)]
+    with seeded_torch(0, torch.device("cpu")):
+        net = build(cell, (3, 9, 9), 10).double()
+    expected = score(net, batches)
+    lay_out(net, torch.device("cpu"))
+    assert next(net.parameters()).is_contiguous(memory_format=torch.channels_last)
+    assert score(net, batches) == pytest.approx(expected, rel=1e-6)
 
 
 def test_zico_is_that_of_single_weights(tiny: nn.Module) -> None:
