@@ -2,10 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Collection
+from typing import Any
 
 import typer
 from rich.markup import escape
@@ -14,7 +12,6 @@ import nasproxy as nap
 from nasproxy.cli import options
 
 Command = Callable[..., None]
-SCALARS = (bool, int, float, Path)
 
 
 def takes_settings(
@@ -61,30 +58,11 @@ def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Param
 
 def _make_option(kind: type[nap.CommandConfig], setting: str) -> tuple[Any, Any]:
     """The type and the option of `section.key`; None means that it is not given."""
-    section, key = setting.split(".")
-    place = kind.model_fields[section]
-    assert place.annotation is not None
-    field = place.annotation.model_fields[key]
-    default = field.default if place.is_required() else getattr(place.default, key)
-    default = ",".join(default) if isinstance(default, tuple) else default
-    is_shown = not field.is_required() and default not in (None, "")
-    title = place.description or inspect.getdoc(place.annotation) or section
-    taken, metavar = _describe_type(field.annotation, field.metadata)
+    info = nap.describe_setting(kind, *setting.split("."))
     option = typer.Option(
         None,
-        metavar=metavar,
-        help=escape(f"{field.description} [default: {default}]" if is_shown else f"{field.description}"),
-        rich_help_panel=title.splitlines()[0].rstrip("."),
+        metavar=info.form if info.type is not bool else "",
+        help=escape(info.meaning if info.default is None else f"{info.meaning} [default: {info.default}]"),
+        rich_help_panel=info.group,
     )
-    return taken | None, option
-
-
-def _describe_type(annotation: Any, metadata: Sequence[Any]) -> tuple[type, str | None]:
-    """What a value is read as, and what stands for it in the help where the type does not say."""
-    while get_origin(annotation) in (Annotated, Union, UnionType):
-        annotation = next(part for part in get_args(annotation) if part is not NoneType)
-    if get_origin(annotation) is Literal:
-        choices = get_args(annotation)
-        return type(choices[0]), "|".join(str(choice) for choice in choices)
-    metavar = next((item.metavar for item in metadata if hasattr(item, "metavar")), None)
-    return (annotation if annotation in SCALARS and metavar is None else str), metavar
+    return info.type | None, option

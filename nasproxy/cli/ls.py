@@ -23,20 +23,43 @@ class What(StrEnum):
     STRATEGIES = "strategies"
     PRESETS = "presets"
     COMBINATIONS = "combinations"
+    SETTINGS = "settings"
 
 
 def ls(
     what: Annotated[What, typer.Argument(help="What to list.")] = What.RUNS,
+    command: Annotated[
+        str | None, typer.Argument(metavar="COMMAND", help="With 'settings': of this command. Default: of all.")
+    ] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     json: options.Json = False,
 ) -> None:
-    """List runs, or the names that options take: methods, datasets, spaces, nets, proxies, strategies and so on."""
+    """List runs, the names that options take (methods, datasets, spaces and so on), or all settings of a command."""
+    if command is not None and what is not What.SETTINGS:
+        raise typer.BadParameter(f"'nasproxy ls {what.value}' takes no more: {command!r}", param_hint="COMMAND")
     if what is What.RUNS:
         metas = [run.meta for run in nap.Runs(runs_dir).all()]
         rows = [{key: str(meta.get(key, "")) for key in ("name", "command", "status", "created")} for meta in metas]
+    elif what is What.SETTINGS:
+        rows = _describe_settings(command)
     else:
         rows = [{"name": name, "summary": summary} for name, summary in nap.catalog(what.value).items()]
     if json:
         print_json(rows)
     elif rows:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _describe_settings(command: str | None) -> list[dict[str, str]]:
+    """A row a setting; where a dashed option sets it, that is its name."""
+    return [
+        {
+            "command": name,
+            "setting": info.option or f"{info.key}=",
+            "value": info.form,
+            "default": info.default or "",
+            "meaning": " ".join(info.meaning.split()),
+        }
+        for name, settings in nap.describe_commands(command).items()
+        for info in settings
+    ]

@@ -588,3 +588,18 @@ class RankConfig(CommandConfig):
     command = "rank"
     flags = {"truth": "rank.truth", "top": "rank.top", "seed": "rank.seed"}
     rank: RankSettings = RankSettings()
+
+
+CONFIGS: Mapping[str, type[CommandConfig]] = {
+    kind.command: kind
+    for kind in (
+        CompareConfig,
+        CondenseConfig,
+        EvaluateConfig,
+        SearchConfig,
+        CombineConfig,
+        RankConfig,
+        ReplayConfig,
+    )
+}
+"""Command -> its settings."""

@@ -1,5 +1,6 @@
 """Options made of settings: what they are called, take, say and give. Nothing here starts a run."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,7 +48,7 @@ FLAGS = {
     "demo": {"--device", "--runs-dir"},
 }
 """Every option of every command: one that comes or goes is a decision."""
-KINDS = [
+KINDS: list[type[nap.CommandConfig]] = [
     nap.CondenseConfig,
     nap.EvaluateConfig,
     nap.SearchConfig,
@@ -115,11 +116,12 @@ def test_help_has_the_words_default_type_and_section_of_the_setting() -> None:
     text = help_of("condense")
     assert "─ How a proxy set is made ─" in text
     assert "─ Images and their split ─" in text
-    assert "--ipc <int> Memory per class, in images of the data set's size." in text
+    assert "--ipc N Memory per class, in images of the data set's size." in text
     assert "[default: 50]" in text
     assert "--init real|noise What the synthetic images start from. Default: as the method has it." in text
-    assert "--val-fraction <float>" in text
-    assert "--data-dir <path>" in text
+    assert "--val-fraction X" in text
+    assert "--data-dir PATH" in text
+    assert "--json Print the result as JSON." in text
 
 
 def test_a_section_may_have_its_own_title_and_defaults_in_a_command() -> None:
@@ -169,6 +171,29 @@ def test_flags_win_over_a_file_and_key_value_over_flags(tmp_path: Path) -> None:
     path.write_text("[condense]\nsteps = 1\nimages_per_class = 2\nseed = 3\n", encoding="utf-8")
     given = given_by(nap.CondenseConfig, "--config", str(path), "--steps", "4", "--ipc", "5", "images_per_class=6")
     assert given == {"condense": {"steps": 4, "images_per_class": 6, "seed": 3}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_setting_is_listed_once_with_its_form_and_meaning(kind: type[nap.CommandConfig]) -> None:
+    infos = nap.describe_commands(kind.command)[kind.command]
+    assert len({(info.section, info.key) for info in infos}) == len(infos) > 0
+    assert {info.option.removeprefix("--") for info in infos if info.option} == set(kind.flags)
+    for info in infos:
+        assert info.form
+        assert info.meaning.rstrip(")").endswith("."), info.key
+
+
+def test_ls_settings_lists_what_key_value_takes_and_names_the_nearest_command() -> None:
+    rows = json.loads(CliRunner().invoke(app, ["ls", "settings", "search", "--json"]).stdout)
+    by_name = {row["setting"]: row for row in rows}
+    assert by_name["--seeds"]["default"] == "5"
+    assert by_name["lr_drops="]["default"] == "0.5"
+    assert {row["command"] for row in rows} == {"search"}
+    everything = json.loads(CliRunner().invoke(app, ["ls", "settings", "--json"]).stdout)
+    assert {row["command"] for row in everything} == {kind.command for kind in KINDS}
+    wrong = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["ls", "settings", "serach"])
+    assert wrong.exit_code == 2
+    assert "did you mean 'search'" in wrong.stderr
 
 
 def test_a_command_may_take_some_flags_only() -> None:
