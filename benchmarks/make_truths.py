@@ -1,11 +1,11 @@
-"""Writes the truths that the package ships from the tables of NAS-Bench-201 and NAS-Bench-Macro.
+"""Writes the truths that the package ships from the tables of NAS-Bench-201 and NAS-Bench-Macro, and from our example.
 
     python -m benchmarks.make_truths FOLDER
 
 FOLDER holds `nasbench201.csv.gz`, `nasbench201_seeds.csv.gz` and `nasbench_macro.csv.gz`: what the benchmarks publish,
-a row per cell or chain. Written are `nasproxy/truths/*.csv.gz`, a row per architecture of our spaces, and
-`tests/nets/*.csv.gz`, which of all cells and chains are one network by the benchmarks' own account. Numbers are
-copied as they are written; the same tables give the same bytes.
+a row per cell or chain. Our own truth is `runs/published/two-cores/truth.csv`. Written are `nasproxy/truths/*.csv.gz`,
+a row per architecture of our spaces, and `tests/nets/*.csv.gz`, which of all cells and chains are one network by the
+benchmarks' own account. Numbers are copied as they are written; the same tables give the same bytes.
 """
 
 import csv
@@ -19,6 +19,7 @@ from nasproxy.nets import cells, chains
 from nasproxy.space import SearchSpace, load_space
 
 ROOT = Path(__file__).parent.parent
+OWN = ROOT / "runs" / "published" / "two-cores" / "truth.csv"
 TRUTHS, TESTS = ROOT / "nasproxy" / "truths", ROOT / "tests" / "nets"
 
 DATASETS = ("c10", "c100", "im16")
@@ -45,6 +46,17 @@ def main(folder: Path) -> None:
     print(f"nasbench-macro: {len(rows)} chains")
     _write_truth("nasbench-macro", [row | {"n_seeds": "3"} for row in rows], MACRO_COLUMNS)
     _write(TESTS / "nasbench_macro_chains.csv.gz", ["arch", "canonical"], rows)
+
+    own = [
+        row | {"n_seeds": "1", "fashion_test": row["test_accuracy"], "fashion_val": row["val_accuracy"]}
+        for row in csv.DictReader(OWN.read_text(encoding="utf-8").splitlines())
+    ]
+    by_arch = {row["arch_id"]: row for row in own}
+    _write(
+        TRUTHS / "convnet-narrow-fashion.csv.gz",
+        ["arch_id", "n_seeds", "fashion_test", "fashion_val"],
+        _in_order_of(load_space("convnet-narrow"), by_arch),
+    )
 
 
 def _write_truth(name: str, rows: Iterable[Row], columns: list[str]) -> None:

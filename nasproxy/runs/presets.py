@@ -25,20 +25,21 @@ PRESETS: Mapping[str, Preset] = {
         },
     ),
     "two-cores": Preset(
-        "the same question in ninety minutes of two CPU cores: narrow nets, 10 images per class, a truth of one epoch",
+        "the same question in ninety minutes of two CPU cores: 60 narrow nets, 10 images per class, two sets a method",
         {
             "images": {"dataset": "fashion-mnist"},
             "compare": {
                 "proxies": ["dm", "dsa", "random", "herding", "early-stop", "params", "flops", "synflow", "naswot"],
                 "space": "convnet-narrow",
+                "truth": "convnet-narrow-fashion",
                 "seeds": 2,
+                "sets": 2,
                 "top": 0.2,
                 "combine": ["average", "fitted"],
                 "per_method": {"dm": {"steps": 1500}, "dsa": {"steps": 250}},
             },
             "condense": {"images_per_class": 10, "embedding_net": "w32-d3-instance-relu-avg"},
             "recipe": {"epochs": 100},
-            "truth_recipe": {"epochs": 1},
         },
     ),
     "demo": Preset(
