@@ -90,7 +90,7 @@ class Speed:
     def of_condensing(self, settings: CondenseSettings) -> float:
         """Seconds to make a proxy set, without the speed-up that a long condensation measures for itself."""
         data, num_steps = self.experiment.data, METHODS[settings.method].num_steps(settings)
-        if settings.steps is None:  # selected images: the default net is trained on all of them
+        if not settings.steps:  # selected images: a net may be trained on all of them
             embedding_net = parse_net(settings.embedding_net, data.image_shape)
             return (
                 num_steps

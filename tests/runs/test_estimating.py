@@ -11,11 +11,13 @@ import pytest
 from nasproxy.config import CompareConfig, Tree, dump_config, make_config
 from nasproxy.files import write_text
 from nasproxy.images import ImageData
+from nasproxy.nets.zoo import parse_net
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.runs.asked import Asked
 from nasproxy.runs.estimating import Speed
 from nasproxy.runs.pieces import Condensing, Experiment, RunIndex, Searching
 from nasproxy.runs.place import Place, Silence
+from nasproxy.scoring import measure_costs
 from nasproxy.space import SearchSpace
 
 TREE: Tree = {
@@ -64,9 +66,20 @@ def test_time_of_a_search_counts_images_trained_and_measured_seeds_and_workers(e
     assert speed.of(Searching(experiment, "naswot")) == pytest.approx(2 * one * 128)
 
 
-def flops_of(experiment: Experiment) -> list[int]:
-    from nasproxy.scoring import measure_costs
+def test_time_of_selecting_images_is_that_of_training_the_net_and_nothing_is_trained(experiment: Experiment) -> None:
+    speed = Speed((1e6,), (1e-4,), experiment, 1)
+    settings = Condensing(experiment, "herding").config.condense
+    assert settings.selection_epochs == 10
+    flops = measure_costs(parse_net("auto", (1, 16, 16)), (1, 16, 16), 10).flops
+    expected = 10 * len(experiment.data.train) * speed.seconds_per_image(flops)
+    started = time.process_time()
+    assert speed.of(Condensing(experiment, "herding")) == pytest.approx(expected)
+    assert speed.of(Condensing(experiment, "forgetting")) == pytest.approx(10 * expected)
+    assert speed.of(Condensing(experiment, "random")) == 0
+    assert time.process_time() - started < 1
 
+
+def flops_of(experiment: Experiment) -> list[int]:
     return [
         measure_costs(arch, experiment.data.image_shape, experiment.data.num_classes).flops for arch in experiment.archs
     ]
