@@ -1,9 +1,9 @@
-# make demo, make test, make test-all, make bench: all set-up included. All use .venv in this folder.
+# make demo, make test, make test-all, make docs, make bench: all set-up included. All use .venv in this folder.
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-.PHONY: demo test test-all bench lint clean
+.PHONY: demo test test-all docs bench lint clean
 
 demo: .venv/ready
 	$(BIN)/nasproxy demo
@@ -15,6 +15,10 @@ test: .venv/ready lint
 test-all: .venv/ready lint
 	$(PYTEST)
 
+# the site, into site/; whatever is wrong in it, such as a link to nowhere, is an error
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
 
@@ -24,7 +28,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache build dist
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
