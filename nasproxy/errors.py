@@ -18,6 +18,7 @@
 A message says what is wrong (with the value), the rule, and what to do next, on one line.
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -88,14 +89,21 @@ class ArchError(NasproxyError):
     exit_code = 3
 
 
-MAX_CHOICES = 100
+MAX_CHOICES = 5
 """Choices that an error names before it leaves off."""
+MAX_LIKELY = 3
+"""Of them, those that may have been meant."""
 
 
 def unknown_name(kind: str, name: object, choices: Iterable[str]) -> SettingsError:
-    """The error for a name that is none of `choices`: names the nearest one, then all of them, or the first of many."""
-    known = sorted(choices)
-    nearest = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    shown = known if len(known) <= MAX_CHOICES else [*known[:3], f"... ({len(known):,} in all)"]
-    return SettingsError(f"unknown {kind} {str(name)!r}: {hint}choose from {', '.join(shown)}")
+    """The error for a name that is none of `choices`: what may have been meant, then the choices, or some of many.
+
+    Meant may be a name that is spelt nearly so, or one of several words of which this is one: `lr` of `net_lr`.
+    """
+    known, asked = sorted(choices), str(name)
+    spelt = get_close_matches(asked, known, n=1, cutoff=0.5)
+    holding = [choice for choice in known if asked in re.split(r"[^0-9A-Za-z]+", choice)]
+    likely = list(dict.fromkeys([*spelt, *holding]))[:MAX_LIKELY]
+    hint = f"did you mean {' or '.join(map(repr, likely))}? " if likely else ""
+    shown = known if len(known) <= MAX_CHOICES else [*known[:MAX_CHOICES], f"... ({len(known):,} in all)"]
+    return SettingsError(f"unknown {kind} {asked!r}: {hint}choose from {', '.join(shown)}")

@@ -550,7 +550,7 @@ def test_groups_are_the_six_of_the_strategy() -> None:
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
-        ("colour_crop", r"unknown augmentation 'colour': did you mean 'color'\? choose from .*rotate"),
+        ("colour_crop", r"unknown augmentation 'colour': did you mean 'color'\? choose from .*crop"),
         ("crop_rotation", r"unknown augmentation 'rotation': did you mean 'rotate'\?"),
         ("", r"unknown augmentation ''"),
         ("color-crop", r"unknown augmentation 'color-crop'"),

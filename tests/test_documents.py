@@ -19,6 +19,8 @@ from tests.conftest import make_image_folder
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LONG = {"tutorial"}
+"""Pages that condense and train for minutes."""
 FILE_NAME = re.compile(r"# ([\w.-]+\.(?:toml|py))\b.*\n")
 NOT_RUN = re.compile(r"<!-- not run: .+ -->\s*\Z")
 
@@ -47,7 +49,9 @@ def write_file(example: Example) -> None:
     Path(named[1]).write_text(example.parsed, encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page.stem in LONG), id=page.stem) for page in PAGES]
+)
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_ray: None) -> None:
     make_image_folder(tmp_path / "pets", num_images=30, size=(40, 32))
     monkeypatch.chdir(tmp_path)

@@ -14,7 +14,9 @@ from nasproxy.cli.talk import Talk
 @takes_settings(nap.CompareConfig)
 def compare(
     given: nap.Tree,
-    preset: Annotated[str | None, options.run_option(help="Settings to start from, see 'nasproxy ls presets'.")] = None,
+    preset: Annotated[
+        str | None, options.run_option(metavar="NAME", help="Settings to start from, see 'nasproxy ls presets'.")
+    ] = None,
     dry_run: Annotated[bool, options.run_option("--dry-run", help="Print the plan with its times, and stop.")] = False,
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,

@@ -16,7 +16,7 @@ def dashboard(
         list[str] | None, typer.Argument(metavar="RUN", help="A comparison, or searches. Default: @last.")
     ] = None,
     port: Annotated[
-        int, options.run_option(help="Port on 127.0.0.1; if it is taken, any free one.")
+        int, options.run_option(metavar="N", help="Port on 127.0.0.1; if it is taken, any free one.")
     ] = nap.DASHBOARD_PORT,
     snapshot: Annotated[
         bool, options.run_option("--snapshot", help="One search as it is now, with a note on every trial.")

@@ -16,7 +16,8 @@ def evaluate(
     given: nap.Tree,
     run: Annotated[str, typer.Argument(metavar="RUN", help="A condense run or a .safetensors file.")],
     recipe: Annotated[
-        str | None, options.run_option(help="How nets are trained: dm, or idc with cutmix. Default: dm.")
+        str | None,
+        options.run_option(metavar="dm|idc", help="How nets are trained; idc has cutmix. Default: dm."),
     ] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     json: options.Json = False,

@@ -12,7 +12,7 @@ from nasproxy.cli import options
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A search, a combination, or a comparison.")],
     output: Annotated[
-        str, options.run_option("-o", "--output", help=".csv, .parquet or .json; '-' is CSV on stdout.")
+        str, options.run_option("-o", "--output", metavar="FILE", help=".csv, .parquet or .json; '-' is CSV on stdout.")
     ] = "-",
     truth: Annotated[
         str | None,
@@ -26,6 +26,8 @@ def export(
 ) -> None:
     """Write one row per architecture, best score first; a comparison's with every proxy's score, best truth first."""
     path = None if output == "-" else Path(output).expanduser()
+    if json and path:
+        raise typer.BadParameter(f"the name says what is written to {output!r}; give one of both", param_hint="--json")
     frame = nap.Runs(runs_dir).export(run, path, truth=truth)
     if path:
         print(output)

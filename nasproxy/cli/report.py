@@ -19,7 +19,10 @@ def report(
     output: Annotated[
         Path | None,
         options.run_option(
-            "-o", "--output", help="Folder. Default: that of the comparison, or report-RUN in --runs-dir."
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Default: the comparison's own, or report-RUN in --runs-dir.",
         ),
     ] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,

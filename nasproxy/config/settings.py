@@ -67,9 +67,14 @@ def _read_sample(value: Any) -> Any:
     return str(value)
 
 
-def _split_names(value: Any) -> Any:
+def split_names(value: Any) -> Any:
     """'a, b' -> ['a', 'b']; a list stays what it is."""
     return [name for part in value.split(",") if (name := part.strip())] if isinstance(value, str) else value
+
+
+def _split_numbers(value: Any) -> Any:
+    """'0.6, 0.8' -> ['0.6', '0.8'], 0.6 -> [0.6]."""
+    return [value] if isinstance(value, int | float) else split_names(value)
 
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -79,7 +84,7 @@ Share = Annotated[float, BeforeValidator(_read_share), Metavar("SHARE")]
 """A fraction above 0 and up to 1, or a text like '5%'."""
 Sample = Annotated[str | None, BeforeValidator(_read_sample), Metavar("N|N:BY")]
 """A number of architectures, and what the strata are of that they are drawn by."""
-Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_split_names), Metavar("NAME,...")]
+Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(split_names), Metavar("NAME,...")]
 """A list of names, or a text with commas between them."""
 Precision = Literal["float32", "bfloat16"]
 """Of convolutions and matrix products; parameters, losses and sums are float32 in both."""
@@ -203,7 +208,7 @@ class RecipeSettings(Settings):
     """Images per update, at most. An epoch is cut into batches of nearly equal size."""
     lr: Positive = 0.01
     """Learning rate of SGD at the start."""
-    lr_drops: tuple[Fraction, ...] = (0.5,)
+    lr_drops: Annotated[tuple[Fraction, ...], BeforeValidator(_split_numbers), Metavar("X,...")] = (0.5,)
     """Fractions of all updates after which the learning rate is multiplied by `lr_factor`."""
     lr_factor: Positive = 0.1
     """What the learning rate is multiplied by."""
@@ -445,7 +450,7 @@ class CompareSettings(Settings):
     the proxies' average rank, most of the best one)."""
     top: Share = 0.05
     """Share of the architectures that a proxy selects, e.g. 5%."""
-    combine: Annotated[tuple[str, ...], BeforeValidator(_split_names), Metavar("NAME,...")] = ()
+    combine: Annotated[tuple[str, ...], BeforeValidator(split_names), Metavar("NAME,...")] = ()
     """Combinations of all these proxies to compare as well: average, fitted, with commas. Default: none."""
     per_method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of [condense] for one method alone, e.g. per_method={dm={steps=500}}."""
@@ -536,7 +541,7 @@ class ReplaySettings(Settings):
     """At most this many architectures a search; 'halving' begins with so many."""
     repetitions: Count = 1000
     """Searches of each strategy, with seeds of their own."""
-    costs: Annotated[tuple[Positive, ...], BeforeValidator(_split_names), Metavar("COST,...")] = ()
+    costs: Annotated[tuple[Positive, ...], BeforeValidator(_split_numbers), Metavar("COST,...")] = ()
     """What a score of each table costs, with commas, e.g. epochs: 12,200. Default: 1 each."""
     cost_unit: str = "scores"
     """What costs are counted in, for people, e.g. epochs."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nasproxy.config import Tree
+from nasproxy.config import Tree, merge_layers, split_names
 from nasproxy.errors import unknown_name
 
 
@@ -62,12 +62,17 @@ PRESETS: Mapping[str, Preset] = {
 """Presets of `nasproxy compare`; what is asked for beside one wins over it."""
 
 
-def find_preset(name: str) -> Tree:
-    """The settings of a preset.
+def start_from_preset(name: str, given: Tree) -> Tree:
+    """The settings of a preset under those that are asked for; methods that are not compared then lose theirs.
 
     Raises:
         SettingsError: an unknown name (the nearest is named).
     """
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
-    return PRESETS[name].settings
+    settings = PRESETS[name].settings
+    if proxies := given.get("compare", {}).get("proxies"):
+        own = settings["compare"].get("per_method", {})
+        left = {method: own[method] for method in own.keys() & set(split_names(proxies))}
+        settings = settings | {"compare": settings["compare"] | {"per_method": left}}
+    return merge_layers(settings, given)

@@ -67,6 +67,13 @@ def find_condense_run(reference: str, root: Path) -> RunDir:
     try:
         return find_run(reference, root, "condense", KEPT)
     except RunNotFoundError as error:
+        from nasproxy.condensing import METHODS  # only here: it loads what condenses
+
+        if reference in METHODS:
+            raise RunNotFoundError(
+                f"{reference!r} is a method, and no run has that name: make its set first, with 'nasproxy condense "
+                f"--method {reference}', or give it to 'nasproxy compare --proxies {reference}'"
+            ) from None
         raise RunNotFoundError(f"{error}; proxies that need no run: {', '.join(PROXIES)}") from None
 
 

@@ -320,7 +320,7 @@ class Runs:
             NasproxyError: as for `compare`.
         """
         from nasproxy.runs.comparing import ComparisonPlan, settings_of_compare
-        from nasproxy.runs.presets import find_preset
+        from nasproxy.runs.presets import start_from_preset
 
         kept = [
             self._keep_proxy(proxy) if isinstance(proxy, ProxySet) else self._keep(proxy) for proxy in proxies or ()
@@ -332,7 +332,7 @@ class Runs:
         if run:
             config = resumed_config(CompareConfig, run.config_path, given)
         else:
-            config = settings_of_compare(merge_layers(find_preset(preset) if preset else {}, given), self.root)
+            config = settings_of_compare(start_from_preset(preset, given) if preset else given, self.root)
         return ComparisonPlan.make(
             self._place,
             config,

@@ -59,6 +59,14 @@ class _TwoShadesConfig(CommandConfig):
     ],
     ids=["condense defaults", "condense", "search defaults", "search", "evaluate"],
 )
+@pytest.mark.parametrize(("text", "drops"), [("0.6,0.8", (0.6, 0.8)), ("0.5", (0.5,)), ("[0.2, 0.4]", (0.2, 0.4))])
+def test_a_list_of_numbers_is_written_with_commas(text: str, drops: tuple[float, ...]) -> None:
+    config = make_config(
+        SearchConfig, {"search": {"proxy": "whole"}}, parse_overrides(SearchConfig, [f"lr_drops={text}"])
+    )
+    assert config.recipe.lr_drops == drops
+
+
 def test_settings_written_as_toml_are_read_back_equal(config: CommandConfig, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(dump_config(config), encoding="utf-8")

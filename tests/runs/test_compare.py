@@ -17,7 +17,7 @@ from nasproxy.images import DATASETS
 from nasproxy.proxies import PROXIES
 from nasproxy.rundir import list_runs
 from nasproxy.runs.loading import load_trials
-from nasproxy.runs.presets import PRESETS, find_preset
+from nasproxy.runs.presets import PRESETS, start_from_preset
 from nasproxy.space import load_space
 from tests.cli.shell import Shell, count_records
 
@@ -230,14 +230,22 @@ def num_done(shell: Shell) -> int:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_is_a_comparison_of_known_proxies_in_a_shipped_space(name: str) -> None:
-    config = make_config(CompareConfig, find_preset(name))
+    config = make_config(CompareConfig, start_from_preset(name, {}))
     assert set(config.compare.proxies) <= METHODS.keys() | PROXIES.keys()
     assert len(load_space(config.compare.space)) in (24, 60, 720)
     assert config.images.dataset in DATASETS
 
 
+def test_a_preset_can_be_narrowed_to_some_of_its_proxies() -> None:
+    given = {"compare": {"proxies": "dsa, params"}}
+    config = make_config(CompareConfig, start_from_preset("two-cores", given))
+    assert config.compare.proxies == ("dsa", "params")
+    assert set(config.compare.per_method) == {"dsa"}
+    assert make_config(CompareConfig, start_from_preset("two-cores", {})).compare.per_method.keys() == {"dm", "dsa"}
+
+
 def test_table_5_has_the_papers_settings() -> None:
-    config = make_config(CompareConfig, find_preset("table5"))
+    config = make_config(CompareConfig, start_from_preset("table5", {}))
     assert set(config.compare.proxies) == {"random", "dsa", "dm", "early-stop"}
     assert (config.compare.seeds, config.compare.top, config.compare.truth_for) == (5, 0.05, "all")
     assert (config.condense.images_per_class, config.recipe.epochs, config.truth_recipe.epochs) == (50, 200, 100)
