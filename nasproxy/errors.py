@@ -84,7 +84,7 @@ class DivergedError(NasproxyError):
 
 
 class ArchError(NasproxyError):
-    """An architecture that cannot be built for these images; a search leaves it out."""
+    """An architecture that cannot be built for these images, or gives no scores of classes; a search leaves it out."""
 
     exit_code = 3
 

@@ -2,7 +2,7 @@
 
 runs/NAME/
   config.toml          complete settings, accepted by --config
-  meta.json            command, versions, device, git commit, parents and their hashes, status, times
+  meta.json            command, versions, device, git commit, images in a line, parents and their hashes, status, times
   log.txt              what was said, and Ray's own output
   proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
   study.db, archs.txt, sample.csv                                          (search, combine)

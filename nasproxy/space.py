@@ -24,8 +24,11 @@ named. It raises `ArchError` for what is no part of the space, with the reason. 
 none of ours, wherever ids are read, and may raise `ArchError` too. `costs` replaces counting on a built net.
 
 The builder is `build(arch, image_shape, num_classes) -> torch.nn.Module`; it may raise `ArchError` for an architecture
-that does not fit the images. This module imports no torch: builders are imported when the first net is built; what
-`canonical` and `alias` name should import none either.
+that does not fit the images. The net takes images (N, C, H, W) and returns one tensor (N, K), a score for each of the K
+classes; one that returns anything else is refused in the same way.
+
+This module imports no torch: builders are imported when the first net is built; what `canonical` and `alias` name
+should import none either.
 """
 
 import importlib

@@ -25,6 +25,7 @@ from nasproxy.augment import Strategy, augment_batch, cutmix, parse_strategy
 from nasproxy.config import Precision, RecipeSettings
 from nasproxy.cuda_graphs import Step, capture_graph, run_on_streams
 from nasproxy.device import lay_out, synchronize
+from nasproxy.errors import ArchError
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
@@ -216,6 +217,29 @@ def make_net(arch: Arch, images: ImageSet, seed: int) -> nn.Module:
     return net.to(images.device)
 
 
+def refuse_other_outputs(net: nn.Module, arch_id: str, num_classes: int) -> None:
+    """Makes a net raise `ArchError` as soon as it returns anything but logits (N, K) for images (N, C, H, W)."""
+
+    def check(_: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+        num_images = len(inputs[0])
+        if isinstance(output, Tensor) and output.shape == (num_images, num_classes):
+            return
+        raise ArchError(
+            f"{arch_id}: for {num_images} images of {num_classes} classes the net returns {_describe_output(output)}; "
+            f"let it return one tensor ({num_images}, {num_classes}), a score for each class"
+        )
+
+    net.register_forward_hook(check)
+
+
+def _describe_output(output: object) -> str:
+    if isinstance(output, Tensor):
+        return f"a tensor ({', '.join(map(str, output.shape))})"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {len(output)}"
+    return f"a {type(output).__name__}"
+
+
 def train_seeds(
     arch: Arch,
     images: ImageSet,
@@ -242,7 +266,7 @@ def train_seeds(
         on_seed: called after each net with the number of nets done.
 
     Raises:
-        ArchError: the architecture does not fit the images.
+        ArchError: the architecture does not fit the images, or its net returns anything but logits (N, K).
     """
     val_accuracies: list[float] = []
     test_accuracies: list[float] = []
@@ -253,6 +277,7 @@ def train_seeds(
         repeats = range(first, min(first + size, num_seeds))
         nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
         for net in nets:
+            refuse_other_outputs(net, arch.id, images.num_classes)
             lay_out(net, images.device)
         generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
         synchronize(images.device)
@@ -279,6 +304,7 @@ def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, n
     if device.type != "cuda" or num_seeds == 1:
         return 1
     net, index = make_net(arch, images, 0).train(), slice(min(recipe.batch_size, len(images)))
+    refuse_other_outputs(net, arch.id, images.num_classes)
     drawn = torch.cuda.get_rng_state(device)
     for _ in range(2):  # the first call benchmarks algorithms, which takes memory
         before = torch.cuda.memory_allocated(device)

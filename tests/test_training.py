@@ -1,6 +1,8 @@
 """The training loop against a plain one, and its promises: seeded, independent of order, honest about divergence."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 
 from benchmarks import naive
 from nasproxy.config import Precision, RecipeSettings
+from nasproxy.errors import ArchError
 from nasproxy.images import ImageData, ImageSet, make_generator
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.training import (
@@ -20,9 +23,11 @@ from nasproxy.training import (
     train,
     train_seeds,
 )
+from tests.nets.odd import ODD_KINDS, odd_arch
 
 ARCH = parse_arch("w8-d2-instance-relu-avg")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+PLAIN_20 = RecipeSettings(epochs=1, batch_size=20, augmentation="none")
 PLAIN = RecipeSettings(epochs=4, batch_size=5, augmentation="none")
 
 
@@ -160,6 +165,16 @@ def test_a_net_that_diverges_is_scored_and_counted(digits: ImageData) -> None:
     scores = train_seeds(ARCH, few, recipe, val=digits.val, test=digits.test, num_seeds=2, seed=0)
     assert scores.num_diverged == 2
     assert all(0 <= accuracy <= 0.3 for accuracy in scores.test_accuracies)
+
+
+@pytest.mark.parametrize("kind", ODD_KINDS)
+def test_a_net_that_returns_anything_but_scores_of_classes_is_refused(
+    digits: ImageData, tmp_path: Path, kind: str
+) -> None:
+    few, returned = digits.train.subset(torch.arange(20)), re.escape(ODD_KINDS[kind].format(n=20))
+    with pytest.raises(ArchError, match=rf"^{kind}: for 20 images of 10 classes the net returns {returned}; let it"):
+        train_seeds(odd_arch(tmp_path, kind), few, PLAIN_20, val=None, test=few, num_seeds=1, seed=0)
+    train_seeds(odd_arch(tmp_path, "fine"), few, PLAIN_20, val=None, test=few, num_seeds=1, seed=0)
 
 
 @pytest.mark.parametrize(("loss", "diverged"), [(2.3, False), (math.nan, True), (math.inf, True)])

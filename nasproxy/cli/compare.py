@@ -29,20 +29,22 @@ def compare(
     """
     with Talk() as talk:
         plan = nap.Runs(runs_dir, listener=talk).plan(settings=given, preset=preset, resume=resume)
-        if dry_run or resume is None:
-            steps = plan.steps()
-            if dry_run and json:
-                print_json([asdict(step) for step in steps])
-            else:
-                print_plan(steps, to_stderr=not dry_run)
-        if dry_run:
-            return
-        comparison = plan.perform(name)
-    if json:
+        steps = plan.steps() if dry_run or resume is None else []
+        if steps and not dry_run:
+            print_plan(steps, to_stderr=True)
+        comparison = None if dry_run else plan.perform(name)
+    if comparison is None and json:
+        print_json([asdict(step) for step in steps])
+    elif comparison is None:
+        print_plan(steps, to_stderr=False)
+    elif json:
         print_json([nap.ranking_row(ranking) for ranking in comparison.rankings])
-        return
-    print_comparison(comparison)
-    run = run_of(comparison)
+    else:
+        print_comparison(comparison)
+        _print_files(run_of(comparison))
+
+
+def _print_files(run: "nap.RunDir") -> None:
     print(f"\nreport: {run.report_path}\ntables: {run.path}/comparison.csv, architectures.csv, table.md, table.tex")
     print(f"dashboard: nasproxy dashboard {run.name}")
 

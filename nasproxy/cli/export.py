@@ -7,6 +7,7 @@ import typer
 
 import nasproxy as nap
 from nasproxy.cli import options
+from nasproxy.cli.talk import Talk
 
 
 def export(
@@ -28,7 +29,8 @@ def export(
     path = None if output == "-" else Path(output).expanduser()
     if json and path:
         raise typer.BadParameter(f"the name says what is written to {output!r}; give one of both", param_hint="--json")
-    frame = nap.Runs(runs_dir).export(run, path, truth=truth)
+    with Talk() as talk:
+        frame = nap.Runs(runs_dir, listener=talk).export(run, path, truth=truth)
     if path:
         print(output)
     elif json:

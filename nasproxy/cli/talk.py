@@ -1,10 +1,11 @@
 """What is said while work goes on: to stderr, a live bar on a terminal, a plain line every 30 seconds elsewhere."""
 
+import contextlib
 import sys
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -46,7 +47,10 @@ class _Line:
 
 
 class Talk:
-    """A `nasproxy.runs.place.Listener` for people. Use as a context: `with Talk() as talk`."""
+    """A `nasproxy.runs.place.Listener` for people. Use as a context: `with Talk() as talk`.
+
+    In it, what is printed goes to stderr: a user's builder may print, and stdout is for results.
+    """
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr)  # the stream as it is now: Ray's output is redirected later
@@ -67,21 +71,24 @@ class Talk:
         self._task: TaskID | None = None
         self._line: _Line | None = None
         self._stop = threading.Event()
+        self._redirected = contextlib.redirect_stdout(sys.stderr)
         self._heart = threading.Thread(target=self._repeat_line, daemon=True)
 
     def __enter__(self) -> Self:
+        self._redirected.__enter__()
         if self._live:
             self._progress.start()
         else:
             self._heart.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._stop.set()
         if self._live:
             self._progress.stop()
         else:
             self._heart.join()
+        self._redirected.__exit__(*exception)
 
     def say(self, text: str) -> None:
         """One line."""

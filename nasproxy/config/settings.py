@@ -103,19 +103,23 @@ class ImageSettings(Settings):
     """Images and their split."""
 
     dataset: str = "digits"
-    """Data set by name, see 'nasproxy ls datasets', or a folder with train/CLASS/* and maybe test/CLASS/*."""
+    """Data set by name, see 'nasproxy ls datasets', or a folder with train/CLASS/* and maybe val/CLASS/* and
+    test/CLASS/*, or with files in MNIST's format (train-images-idx3-ubyte.gz and so on)."""
     data_dir: Path = Path("~/.cache/nasproxy")
     """Folder of downloaded data sets and decoded image folders."""
     image_size: Count | None = None
     """Side in pixels that images of a folder are resized and cropped to. Default: as they are."""
     channels: Literal[1, 3] | None = None
     """Channels that images of a folder are converted to. Default: 1 if all are grey, else 3."""
+    skip_broken: bool = False
+    """Leave out image files of a folder that cannot be decoded, and say which; else they are an error."""
     flippable: bool | None = None
-    """Whether a mirrored image keeps its class. Default: as the data set says, yes for folders."""
+    """Whether a mirrored image keeps its class. Default: as the data set says, yes for folders of pictures."""
     val_fraction: Fraction = 0.1
-    """Fraction of the training images held out for validation, class by class."""
+    """Fraction of the training images held out for validation, class by class. Not where there is a val/ (valid/,
+    validation/): its images select."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Fraction held out for testing where the data has no test split of its own."""
+    """Fraction of the training images held out for testing where the data has no test split of its own."""
     split_seed: int = 0
     """Seed of the splits. The hash of the data goes into them as well."""
     train_per_class: Count | None = None
@@ -338,6 +342,7 @@ _IMAGE_FLAGS = {
     "dataset": "images.dataset",
     "data-dir": "images.data_dir",
     "image-size": "images.image_size",
+    "skip-broken": "images.skip_broken",
     "val-fraction": "images.val_fraction",
 }
 _MACHINE_FLAGS = {

@@ -1,7 +1,5 @@
 """Named data sets: reading their files, and downloading them where they are missing."""
 
-import gzip
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +12,7 @@ from torch import Tensor
 from nasproxy.errors import DataError
 from nasproxy.files import write_atomically
 from nasproxy.images.download import downloading
+from nasproxy.images.idx import unpack
 from nasproxy.images.raw import Progress, RawData, RawSplit
 from nasproxy.images.tinyimagenet import read_tinyimagenet
 
@@ -58,15 +57,11 @@ def _unpack_idx_files(folder: Path) -> None:
     """Unpacks idx files that were compressed by others than torchvision's downloads (e.g. in a Debian package)."""
     for packed in folder.glob("*-ubyte.gz"):
         if not packed.with_suffix("").exists():
-            _unpack(packed)
+            write_atomically(packed.with_suffix(""), partial(_write_unpacked, packed))
 
 
-def _unpack(packed: Path) -> None:
-    try:
-        content = gzip.decompress(packed.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"cannot unpack {packed}: {error}; remove it and try again") from None
-    write_atomically(packed.with_suffix(""), lambda scratch: scratch.write_bytes(content))
+def _write_unpacked(packed: Path, scratch: Path) -> None:
+    scratch.write_bytes(unpack(packed))
 
 
 def _open_or_download(make: Callable[..., Any], name: str, data_dir: Path) -> Any:

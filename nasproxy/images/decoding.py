@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nasproxy.errors import DataError
 from nasproxy.images.imageset import ImageSet, load_image_set, save_image_set
-from nasproxy.images.raw import FileSplit, Progress, RawData, RawSplit
+from nasproxy.images.raw import BrokenFile, FileSplit, Progress, RawData, RawSplit
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def read_files(
     channels: int | None,
     progress: Progress,
 ) -> RawData:
-    """The images of 'train', and of 'test' where there is one; from the cache if decoded before.
+    """The images of 'train', and of 'test' and 'val' where there are any; from the cache if decoded before.
 
     Args:
         splits: the files of each split.
@@ -49,79 +49,103 @@ def read_files(
         channels: see `decode_images`.
         progress: called for every file read and every image decoded.
 
+    Returns:
+        The images, without those of files that cannot be read or decoded, which are named in `broken`.
+
     Raises:
-        DataError: see `decode_images`; or a file that cannot be read.
+        DataError: see `decode_images`.
     """
     paths = [path for split in splits.values() for path in split.paths]
-    how = f"{image_size}-{channels}"
-    key = blake2b(f"{_hash_files(paths, root, progress)} {how}".encode(), digest_size=16).hexdigest()
+    content, unread = _hash_files(paths, root, progress)
+    key = blake2b(f"{content} {image_size}-{channels}".encode(), digest_size=16).hexdigest()
     cache_path = cache_dir / f"{key}.safetensors"
-    images = None
+    wanted = [(name, label) for name, split in splits.items() for label in split.labels]
+    images, reasons = None, unread
     with contextlib.suppress(DataError):  # missing or damaged cache: decode
-        images = load_image_set(cache_path)[0].images
+        cached, header = load_image_set(cache_path)
+        images, reasons = cached.images, dict(header.get("broken", []))
     if images is None:
-        images = decode_images(paths, image_size=image_size, channels=channels, progress=progress)
-        labels = torch.tensor([label for split in splits.values() for label in split.labels])
-        save_image_set(ImageSet(images, labels, splits["train"].classes, (), ()), cache_path, {"folder": root.name})
-    parts = images.split([len(split.paths) for split in splits.values()])
-    raw = {
-        name: RawSplit(part, torch.tensor(split.labels))
-        for (name, split), part in zip(splits.items(), parts, strict=True)
-    }
-    return RawData(splits["train"].classes, raw["train"], raw.get("test"))
+        numbers = [number for number in range(len(paths)) if number not in unread]
+        images, undecoded = decode_images(
+            [paths[number] for number in numbers], image_size=image_size, channels=channels, progress=progress
+        )
+        reasons = unread | {numbers[at]: reason for at, reason in undecoded.items()}
+        labels = torch.tensor([label for number, (_, label) in enumerate(wanted) if number not in reasons])
+        described = {"folder": root.name, "broken": list(reasons.items())}
+        save_image_set(ImageSet(images, labels, splits["train"].classes, (), ()), cache_path, described)
+    there = [pair for number, pair in enumerate(wanted) if number not in reasons]
+    labels_of = {name: torch.tensor([label for split, label in there if split == name]).long() for name in splits}
+    parts = images.split([len(labels) for labels in labels_of.values()])
+    raw = {name: RawSplit(part, labels_of[name]) for name, part in zip(splits, parts, strict=True)}
+    broken = tuple(BrokenFile(paths[number], reasons[number]) for number in sorted(reasons))
+    return RawData(splits["train"].classes, raw["train"], raw.get("test"), raw.get("val"), broken)
 
 
-def decode_images(paths: Sequence[Path], *, image_size: int | None, channels: int | None, progress: Progress) -> Tensor:
-    """All images as one tensor (N, C, H, W) uint8.
+def decode_images(
+    paths: Sequence[Path], *, image_size: int | None, channels: int | None, progress: Progress
+) -> tuple[Tensor, dict[int, str]]:
+    """All images that can be decoded as one tensor (N, C, H, W) uint8, and why others cannot, by position.
 
     Args:
-        paths: N image files, of any mode: 16-bit grey is scaled to 8 bits, transparency dropped, EXIF rotation applied.
+        paths: image files, of any mode: 16-bit grey is scaled to 8 bits, transparency dropped, EXIF rotation applied.
         image_size: side S: the shorter side is resized to S and the central S x S cropped. None: unchanged.
         channels: 1 or 3; None: 1 if every image is grey, else 3.
-        progress: called for every decoded image.
+        progress: called for every file.
 
     Raises:
-        DataError: an image that cannot be decoded (named), or images of different sizes without `image_size`.
+        DataError: images of different sizes without `image_size`, or a file that can no longer be read.
     """
     decoded = _in_parallel(lambda path: _decode(path, image_size, channels), paths, "decoding", progress)
-    images = np.empty((0, 1, 0, 0), dtype=np.uint8)
+    images, first, count = np.empty((0, 1, 0, 0), dtype=np.uint8), None, 0
+    reasons: dict[int, str] = {}
     for number, (path, image) in enumerate(zip(paths, decoded, strict=True)):
+        if isinstance(image, str):
+            reasons[number] = image
+            continue
         num_channels, height, width = image.shape
-        if number == 0:
-            images = np.empty((len(paths), *image.shape), dtype=np.uint8)
+        if first is None:
+            images, first = np.empty((len(paths), *image.shape), dtype=np.uint8), path
         elif images.shape[2:] != (height, width):
             raise DataError(
-                f"images have several sizes (e.g. {images.shape[3]}x{images.shape[2]}: {paths[0]}, "
+                f"images have several sizes (e.g. {images.shape[3]}x{images.shape[2]}: {first}, "
                 f"{width}x{height}: {path}); give --image-size to resize them"
             )
         if num_channels > images.shape[1]:  # the first coloured one
             images = np.repeat(images, num_channels, axis=1)
-        images[number] = image
-    return torch.from_numpy(images)
+        images[count] = image
+        count += 1
+    return torch.from_numpy(images[:count]), reasons
 
 
-def _hash_files(paths: Sequence[Path], root: Path, progress: Progress) -> str:
-    """32 hex digits that depend on the name and content of every file."""
+def _hash_files(paths: Sequence[Path], root: Path, progress: Progress) -> tuple[str, dict[int, str]]:
+    """32 hex digits that depend on the name and content of every file; and why some cannot be read, by position."""
     digest, above = blake2b(digest_size=16), f"{root}{os.sep}"
+    unread: dict[int, str] = {}
     hashes = _in_parallel(_hash_file, paths, "reading", progress, batch_size=LOOK_AHEAD // 4)
-    for path, content in zip(paths, hashes, strict=True):
-        digest.update(f"{str(path).removeprefix(above)}\0{content}\n".encode())
-    return digest.hexdigest()
+    for number, (path, content) in enumerate(zip(paths, hashes, strict=True)):
+        if isinstance(content, OSError):
+            unread[number] = _reason_of(content)
+        digest.update(f"{str(path).removeprefix(above)}\0{unread.get(number, content)}\n".encode())
+    return digest.hexdigest(), unread
 
 
-def _hash_file(path: Path) -> str:
+def _hash_file(path: Path) -> str | OSError:
     try:
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}; check its permissions") from None
+        return error
 
 
-def _decode(path: Path, image_size: int | None, channels: int | None) -> np.ndarray:
-    """(C, H, W) uint8 of one file; without `channels`, C is 1 for a grey image and 3 for a coloured one."""
+def _decode(path: Path, image_size: int | None, channels: int | None) -> np.ndarray | str:
+    """(C, H, W) uint8 of one file, or why it cannot be decoded; without `channels`, C is 1 for a grey image, else 3."""
     try:
-        with Image.open(BytesIO(path.read_bytes())) as opened:
+        content = path.read_bytes()
+    except OSError as error:  # it could be read a moment ago
+        raise DataError(f"cannot read {path}: {error.strerror}; try again") from None
+    try:
+        with Image.open(BytesIO(content)) as opened:
             opened.load()
-            picture = _to_8_bits(ImageOps.exif_transpose(opened), path)
+            picture = _to_8_bits(ImageOps.exif_transpose(opened))
     except (
         UnidentifiedImageError,
         OSError,
@@ -130,7 +154,12 @@ def _decode(path: Path, image_size: int | None, channels: int | None) -> np.ndar
         RuntimeError,
         Image.DecompressionBombError,
     ) as error:
-        raise DataError(f"cannot decode image {path}: {error}; replace or remove the file") from None
+        return _reason_of(error)
+    return fit_picture(picture, image_size, channels)
+
+
+def fit_picture(picture: Image.Image, image_size: int | None, channels: int | None) -> np.ndarray:
+    """(C, H, W) uint8 of a picture, resized, cropped and converted as `decode_images` says."""
     if image_size is not None and picture.size != (image_size, image_size):
         picture = ImageOps.fit(picture, (image_size, image_size), Image.Resampling.BILINEAR)
     if channels is not None:
@@ -139,16 +168,24 @@ def _decode(path: Path, image_size: int | None, channels: int | None) -> np.ndar
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _to_8_bits(picture: Image.Image, path: Path) -> Image.Image:
+def _reason_of(error: Exception) -> str:
+    """In a few words, on one line."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _to_8_bits(picture: Image.Image) -> Image.Image:
+    """Raises: ValueError: pixels of unknown range."""
     if picture.mode.startswith("I"):
         values = np.asarray(picture).astype(np.float64)
         if values.min() < 0 or values.max() > 65535:
-            raise DataError(
-                f"image {path} has values outside 16 bits ({values.min():g} to {values.max():g}); rescale it"
-            )
+            raise ValueError(f"its values are outside 16 bits ({values.min():g} to {values.max():g}): rescale it")
         return Image.fromarray((values / 257).round().astype(np.uint8))
     if picture.mode == "F":
-        raise DataError(f"image {path} holds floating-point pixels of unknown range; save it with 8 or 16 bits")
+        raise ValueError("it holds floating-point pixels of unknown range: save it with 8 or 16 bits")
     if picture.mode in ("1", "L", "LA", "La"):
         return picture.convert("L")
     if picture.mode in ("P", "PA"):

@@ -1,5 +1,15 @@
-"""Image folders: train/CLASS/*, test/CLASS/* (or CLASS/* alone), any format and size that Pillow reads."""
+"""Image folders, of any format and size that Pillow reads.
 
+    pets/
+      train/CLASS/*     or CLASS/* directly in the folder, and nothing else
+      val/CLASS/*       or valid, validation; optional: what architectures are selected by
+      test/CLASS/*      optional: what they are judged by
+
+What is missing is held out of the training images. So where there are train/ and val/ alone, as of ImageNet, val/
+selects and a part of train/ judges; to be judged by val/, as papers on ImageNet are, call it test/.
+"""
+
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
 
@@ -7,42 +17,87 @@ from PIL import Image
 
 from nasproxy.errors import DataError
 from nasproxy.images.decoding import read_files
-from nasproxy.images.raw import FileSplit, Progress, RawData
+from nasproxy.images.raw import BrokenFile, FileSplit, Progress, RawData
 
 _NO_PICTURES = {".bufr", ".grib", ".h5", ".hdf", ".mpg", ".mpeg"}
 """Suffixes that Pillow registers but cannot decode."""
+MAX_NAMED = 5
+"""Files that cannot be decoded and are named, at most."""
+_FOLDERS = {"val": ("val", "valid", "validation"), "test": ("test",)}
+"""Names of the folders of the splits beside train/."""
 
 
 def read_folder(
-    root: Path, cache_dir: Path, *, image_size: int | None, channels: int | None, progress: Progress
+    root: Path,
+    cache_dir: Path,
+    *,
+    image_size: int | None,
+    channels: int | None,
+    skip_broken: bool,
+    progress: Progress,
 ) -> RawData:
     """The images of a folder (see `scan_folder`), decoded by `read_files`.
 
+    Args:
+        root: the folder.
+        cache_dir: as for `read_files`.
+        image_size: as for `read_files`.
+        channels: as for `read_files`.
+        skip_broken: whether files that cannot be decoded are left out; else they are an error.
+        progress: as for `read_files`.
+
     Raises:
-        DataError: see both functions.
+        DataError: see both functions; files that cannot be decoded, or a class of which nothing else is left.
     """
     splits = scan_folder(root)
-    return read_files(splits, root, cache_dir, image_size=image_size, channels=channels, progress=progress)
+    raw = read_files(splits, root, cache_dir, image_size=image_size, channels=channels, progress=progress)
+    if raw.broken and not skip_broken:
+        raise DataError(_describe_broken(raw.broken))
+    for what, split in (("training", raw.train), ("validation", raw.val), ("test", raw.test)):
+        left = set(split.labels.tolist()) if split else range(len(raw.classes))
+        if lost := [name for label, name in enumerate(raw.classes) if label not in left]:
+            raise DataError(f"{root}: no {what} image of class {lost[0]!r} can be decoded; add some, or remove it")
+    return raw
+
+
+def name_broken(broken: Sequence[BrokenFile]) -> str:
+    """Path and reason of each file, or of the first few."""
+    named = [f"{file.path}: {file.reason}" for file in broken[:MAX_NAMED]]
+    return "; ".join(named + ([f"and {len(broken) - MAX_NAMED} more"] if len(broken) > MAX_NAMED else []))
+
+
+def _describe_broken(broken: Sequence[BrokenFile]) -> str:
+    what, them = ("image", "it") if len(broken) == 1 else (f"{len(broken)} images:", "them")
+    remedy = "replace or remove the file" if len(broken) == 1 else "replace or remove the files"
+    return f"cannot decode {what} {name_broken(broken)}; {remedy}, or leave {them} out with --skip-broken"
 
 
 def scan_folder(root: Path) -> dict[str, FileSplit]:
-    """The splits of an image folder: 'train', and 'test' where there is one.
+    """The splits of an image folder: 'train', and 'val' and 'test' where there are any.
 
     Raises:
-        DataError: no class folders, an empty class, fewer than two classes, or a test split of other classes.
+        DataError: no class folders, an empty class, fewer than two classes, a split of other classes than the training
+            images, or several folders of validation images.
     """
     if not root.is_dir():
         raise DataError(f"no folder {root}; give a folder with train/CLASS/* or the name of a data set")
-    train_root = root / "train" if (root / "train").is_dir() else root
-    splits = {"train": _scan_split(train_root)}
-    if (root / "test").is_dir() and train_root != root:
-        splits["test"] = _scan_split(root / "test")
-        if splits["test"].classes != splits["train"].classes:
-            differ = sorted(set(splits["test"].classes) ^ set(splits["train"].classes))
-            raise DataError(
-                f"{root}: train/ and test/ have different classes ({', '.join(differ)}); make them the same"
-            )
+    if not (root / "train").is_dir():
+        return {"train": _scan_split(root)}
+    splits = {"train": _scan_split(root / "train")}
+    for name, folders in _FOLDERS.items():
+        found = [folder for folder in folders if (root / folder).is_dir()]
+        if len(found) > 1:
+            raise DataError(f"{root} has {'/ and '.join(found)}/, of which one is the validation split; remove others")
+        for folder in found:
+            splits[name] = _scan_split(root / folder)
+            _check_classes(root, folder, splits[name].classes, splits["train"].classes)
     return splits
+
+
+def _check_classes(root: Path, folder: str, classes: Sequence[str], expected: Sequence[str]) -> None:
+    if classes != expected:
+        differ = ", ".join(sorted(set(classes) ^ set(expected)))
+        raise DataError(f"{root}: train/ and {folder}/ have different classes ({differ}); make them the same")
 
 
 def _scan_split(root: Path) -> FileSplit:

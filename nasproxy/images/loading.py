@@ -4,6 +4,7 @@ The splits depend only on a hash of the data, the settings and a seed: condensin
 same ones. Normalisation is that of the training split.
 """
 
+import math
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -16,9 +17,10 @@ from torch import Tensor
 from nasproxy.config import CondenseConfig, ImageSettings, make_config
 from nasproxy.errors import DataError, SettingsError, unknown_name
 from nasproxy.images.datasets import DATASETS
-from nasproxy.images.folder import read_folder
+from nasproxy.images.folder import name_broken, read_folder
+from nasproxy.images.idx import holds_idx_files, read_idx_folder
 from nasproxy.images.imageset import ImageSet
-from nasproxy.images.raw import Progress, RawData, RawSplit
+from nasproxy.images.raw import BrokenFile, Progress, RawData, RawSplit
 from nasproxy.seeding import derive_seed
 
 COUNTED_AT_ONCE = 1000
@@ -39,6 +41,8 @@ class ImageData:
     """Hash of the data and of everything that determines which image is in which split."""
     settings: ImageSettings | None = None
     """What `load_images` makes it from; None: it was made in memory."""
+    skipped: tuple[BrokenFile, ...] = ()
+    """Files that were left out, because they give no image."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -52,6 +56,23 @@ class ImageData:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.train.classes
+
+    def describe(self) -> str:
+        """What it is, in one line: '240 train, 24 validation (±20 points), 120 test, 4 classes, 3x32x32'.
+
+        The figure in brackets is half the width of a 95 % interval around an accuracy of one half on the validation
+        images, in points: 98 / sqrt(N). No accuracy has a wider one.
+        """
+        precision = f" (±{98 / math.sqrt(len(self.val)):.2g} points)" if len(self.val) else ""
+        sizes = f"{len(self.train):,} train, {len(self.val):,} validation{precision}, {len(self.test):,} test"
+        skipped = f"; {len(self.skipped):,} file(s) skipped" if self.skipped else ""
+        return f"{sizes}, {self.num_classes:,} classes, {'x'.join(map(str, self.image_shape))}{skipped}"
+
+    def describe_skipped(self) -> str | None:
+        """How many files were left out, and which; None: all gave an image."""
+        if not self.skipped:
+            return None
+        return f"left out {len(self.skipped):,} file(s) that cannot be decoded: {name_broken(self.skipped)}"
 
     def to(self, device: torch.device | str) -> "ImageData":
         """The same data on a device."""
@@ -73,7 +94,8 @@ def load_images(
     """Train, validation and test images of a named data set or an image folder.
 
     Args:
-        dataset: a key of `DATASETS`, or a folder (see `nasproxy.images.folder`). Ignored where `settings` are given.
+        dataset: a key of `DATASETS`, or a folder (see `nasproxy.images.folder` and `nasproxy.images.idx`). Ignored
+            where `settings` are given.
         settings: all settings at once, instead of `dataset` and `overrides`.
         progress: called for files read and images decoded.
         overrides: fields of `ImageSettings`.
@@ -90,9 +112,19 @@ def load_images(
     if settings.dataset in DATASETS:
         known = DATASETS[settings.dataset]
         raw, flippable, name = known.read(data_dir, progress), known.flippable, settings.dataset
-    elif folder.is_dir():
+    elif folder.is_dir() and holds_idx_files(folder):
         size, channels = settings.image_size, settings.channels
-        raw = read_folder(folder, data_dir / "decoded", image_size=size, channels=channels, progress=progress)
+        raw = read_idx_folder(folder, image_size=size, channels=channels, progress=progress)
+        flippable, name = False, folder.resolve().name
+    elif folder.is_dir():
+        raw = read_folder(
+            folder,
+            data_dir / "decoded",
+            image_size=settings.image_size,
+            channels=settings.channels,
+            skip_broken=settings.skip_broken,
+            progress=progress,
+        )
         flippable, name = True, folder.resolve().name
     elif "/" in settings.dataset or folder.suffix:
         raise DataError(
@@ -104,15 +136,22 @@ def load_images(
 
 
 def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) -> ImageData:
+    if raw.val is not None and settings.val_fraction != ImageSettings().val_fraction:
+        raise SettingsError(
+            f"val_fraction={settings.val_fraction:g}: {settings.dataset} has validation images of its own, so none are "
+            "held out; leave val_fraction out, or take their folder away"
+        )
     data_hash = _hash_raw(raw)
     train, test = raw.train, raw.test
     if test is None:
         test_seed = derive_seed(settings.split_seed, data_hash, "test")
         kept, held = _hold_out(train.labels, raw.classes, settings.test_fraction, test_seed)
         train, test = _take(train, kept), _take(train, held)
-    val_seed = derive_seed(settings.split_seed, data_hash, "val")
-    kept, held = _hold_out(train.labels, raw.classes, settings.val_fraction, val_seed)
-    train, val = _take(train, kept), _take(train, held)
+    val = raw.val
+    if val is None:
+        val_seed = derive_seed(settings.split_seed, data_hash, "val")
+        kept, held = _hold_out(train.labels, raw.classes, settings.val_fraction, val_seed)
+        train, val = _take(train, kept), _take(train, held)
     mean, std = _mean_std(train.images)
 
     def image_set(split: RawSplit) -> ImageSet:
@@ -121,7 +160,9 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
     if settings.train_per_class is not None:
         order_seed = derive_seed(settings.split_seed, data_hash, "order")
         train = _take(train, _first_per_class(train.labels, settings.train_per_class, order_seed))
-    decided_by = [data_hash, settings.split_seed, settings.val_fraction]
+    decided_by = [data_hash, settings.split_seed]
+    if raw.val is None:
+        decided_by.append(settings.val_fraction)
     if raw.test is None:
         decided_by.append(settings.test_fraction)
     return ImageData(
@@ -132,6 +173,7 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
         data_hash=data_hash,
         split_hash=blake2b(repr(decided_by).encode(), digest_size=16).hexdigest(),
         settings=settings,
+        skipped=raw.broken,
     )
 
 
@@ -178,5 +220,8 @@ def _mean_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _hash_raw(raw: RawData) -> str:
-    parts = [ImageSet(split.images, split.labels, raw.classes, (), ()) for split in (raw.train, raw.test) if split]
-    return blake2b("".join(part.content_hash() for part in parts).encode(), digest_size=16).hexdigest()
+    def content_of(split: RawSplit | None) -> str:
+        return ImageSet(split.images, split.labels, raw.classes, (), ()).content_hash() if split else ""
+
+    content = content_of(raw.train) + content_of(raw.test) + (f"val{content_of(raw.val)}" if raw.val else "")
+    return blake2b(content.encode(), digest_size=16).hexdigest()

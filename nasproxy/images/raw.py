@@ -23,6 +23,14 @@ class FileSplit:
 
 
 @dataclass(frozen=True)
+class BrokenFile:
+    """An image file that cannot be read or decoded."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
 class RawSplit:
     """Raw images (N, C, H, W) uint8 and labels (N,) int64."""
 
@@ -32,8 +40,11 @@ class RawSplit:
 
 @dataclass(frozen=True)
 class RawData:
-    """A raw data set, possibly without a test split."""
+    """A raw data set, possibly without a test split, mostly without a validation split."""
 
     classes: tuple[str, ...]
     train: RawSplit
     test: RawSplit | None
+    val: RawSplit | None = None
+    broken: tuple[BrokenFile, ...] = ()
+    """Files that give no image."""

@@ -34,7 +34,10 @@ def read_tinyimagenet(data_dir: Path, progress: Progress) -> RawData:
     if not root.is_dir():
         fetch_folder(data_dir)
     splits = _scan(root)
-    return read_files(splits, root, data_dir / "decoded", image_size=None, channels=3, progress=progress)
+    raw = read_files(splits, root, data_dir / "decoded", image_size=None, channels=3, progress=progress)
+    if raw.broken:
+        raise _damaged(f"cannot read {raw.broken[0].path} ({raw.broken[0].reason})")
+    return raw
 
 
 def fetch_folder(data_dir: Path, *, url: str = URL, md5: str = MD5) -> None:

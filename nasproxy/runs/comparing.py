@@ -15,7 +15,7 @@ from nasproxy.comparing import Comparison
 from nasproxy.condensing import METHODS
 from nasproxy.config import CompareConfig, Tree, make_config, parse_share
 from nasproxy.errors import InputError, SettingsError, unknown_name
-from nasproxy.images import ImageData, load_images
+from nasproxy.images import ImageData
 from nasproxy.proxies import PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, find_run
@@ -122,7 +122,7 @@ class ComparisonPlan:
         settings, known = config.compare, dict(trials or {})
         _check(config)
         space = space or load_space(settings.space)
-        data = data or load_images(settings=config.images, progress=place.listener.progress)
+        is_read_here, data = data is None, data or place.load_images(config.images)
         kept = Asked.kept_in(resume) if resume else None
         asked = kept or choose_archs(settings, space, data, place.root)
         experiment = Experiment(place, config, data, space, RunIndex.of(place), asked)
@@ -143,6 +143,8 @@ class ComparisonPlan:
             truth = truth or load_truth(settings.truth, place.root, experiment.task)
         plan = cls(experiment, tuple(pieces), scored, truth, resume)
         plan._check_what_is_there()
+        if is_read_here:
+            place.tell_images(data)
         return plan
 
     def _check_what_is_there(self) -> None:
@@ -202,6 +204,7 @@ class ComparisonPlan:
         run = experiment.place.begin_run(config, parents, default_name, name=name, resume=self.resume)
         with run.running():
             experiment.asked.keep_in(run)
+            run.update_meta(images=experiment.data.describe())
             parts, proxies, truth, weights = self._perform_pieces(run)
             keep_parts(run, parts)
             experiment.place.listener.say("comparing")

@@ -10,7 +10,7 @@ from nasproxy.config import CondenseConfig, refuse_changes
 from nasproxy.device import describe_device, find_device, holds
 from nasproxy.errors import RunError
 from nasproxy.files import write_text
-from nasproxy.images import ImageData, load_images, save_picture_grid
+from nasproxy.images import ImageData, save_picture_grid
 from nasproxy.proxies import PROXIES
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
@@ -40,7 +40,7 @@ def run_condense(
     if resume is not None and resume.is_done:
         raise RunError(f"run {resume.name} is finished; nothing is left to resume")
     device = find_device(config.machine.device)
-    data = data or load_images(settings=config.images, progress=place.listener.progress)
+    is_read_here, data = data is None, data or place.load_images(config.images)
     settings = complete_settings(config.condense, data.train)
     asked, config = config, config.model_copy(update={"condense": settings})
     if resume is not None:  # its settings are complete, unless an older version had no such setting
@@ -53,7 +53,9 @@ def run_condense(
     default_name = f"{data.name}-{describe_method(settings, data.train)}-{settings.images_per_class}"
     run = place.begin_run(config, parents, default_name, name=name, resume=resume)
     with run.running():
-        run.update_meta(device=describe_device(device))
+        run.update_meta(device=describe_device(device), images=data.describe())
+        if is_read_here:
+            place.tell_images(data)
         state = load_state(run.checkpoint_path) if run.checkpoint_path.is_file() else None
         run.log(
             f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",

@@ -8,7 +8,7 @@ from nasproxy.config import EvaluateConfig
 from nasproxy.device import describe_device, find_device
 from nasproxy.errors import SettingsError
 from nasproxy.evaluating import Evaluation, evaluate
-from nasproxy.images import ImageData, load_images
+from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import versions
 from nasproxy.runs.place import Place
@@ -34,7 +34,7 @@ def run_evaluate(
     found = proxy or find_proxy(settings.proxy, place.root)
     if not isinstance(found, ProxySet):
         raise SettingsError(f"{settings.proxy!r} is no proxy set; name a condense run or a .safetensors file")
-    data = (data or load_images(settings=config.images, progress=listener.progress)).to(device)
+    is_read_here, images = data is None, (data or place.load_images(config.images)).to(device)
     record_path = found.run.path / "evaluations.jsonl" if found.run else None
 
     def keep(evaluation: Evaluation) -> None:
@@ -42,11 +42,16 @@ def run_evaluate(
             with record_path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_record(evaluation, config, device)) + "\n")
 
+    def show(net: str, done: int, total: int, work: float) -> None:
+        if is_read_here and done == 0:  # all is checked
+            place.tell_images(images)
+        listener.progress("training nets", done, total, net, work=work)
+
     return evaluate(
         found,
-        data,
+        images,
         config,
-        on_progress=lambda net, done, total, work: listener.progress("training nets", done, total, net, work=work),
+        on_progress=show,
         on_evaluation=keep,
         on_left_out=lambda reasons: listener.say(f"{len(reasons)} net(s) left out: {'; '.join(reasons)}"),
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from nasproxy.config import CommandConfig, dump_config
+from nasproxy.config import CommandConfig, ImageSettings, dump_config
+from nasproxy.images import ImageData, load_images
 from nasproxy.rundir import RunDir, create_run
 
 
@@ -39,6 +40,20 @@ class Place:
     root: Path
     """Folder of all runs."""
     listener: Listener
+
+    def load_images(self, settings: ImageSettings) -> ImageData:
+        """Images, with the progress of reading them.
+
+        Raises:
+            NasproxyError: see `load_images`.
+        """
+        return load_images(settings=settings, progress=self.listener.progress)
+
+    def tell_images(self, data: ImageData) -> None:
+        """Says what was read, once all that can be refused at once is checked."""
+        if skipped := data.describe_skipped():
+            self.listener.say(skipped)
+        self.listener.say(f"{data.name}: {data.describe()}")
 
     def begin_run(
         self,

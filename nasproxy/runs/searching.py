@@ -11,7 +11,7 @@ from pathlib import Path
 from nasproxy.config import CompareSettings, SearchConfig, SearchSettings
 from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
 from nasproxy.files import write_text
-from nasproxy.images import ImageData, load_images
+from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.asked import Asked
@@ -67,7 +67,7 @@ def run_search(
     """
     settings = config.search
     space = given.space or load_space(settings.space)
-    data = given.data or load_images(settings=config.images, progress=place.listener.progress)
+    data = given.data or place.load_images(config.images)
     proxy = given.proxy or load_proxy(settings.proxy, place.root, Task.on(data, space))
     asked = (Asked.kept_in(resume) if resume else None) or given.asked
     asked = asked or choose_archs(settings, space, data, place.root, given.arch_ids)
@@ -90,6 +90,9 @@ def run_search(
             workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
             left_out = dict(plan.costs.left_out)
             run.update_meta(has_study=True, device=plan.workforce.device_name, workforce=workforce, left_out=left_out)
+            run.update_meta(images=data.describe())
+            if given.data is None:
+                place.tell_images(data)
             asked.keep_in(run)
             if given.known is not None:
                 done = _take_over(given.known, plan, store)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasproxy.space import Arch, build, load_costs
+from nasproxy.training import refuse_other_outputs
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,14 @@ def measure_costs(arch: Arch, image_shape: tuple[int, int, int], num_classes: in
     A space may say how to count without a net (`costs` of its file): that is a thousand times as fast.
 
     Raises:
-        ArchError: the architecture does not fit the images.
+        ArchError: the architecture does not fit the images, or its net returns anything but logits (N, K).
     """
     if arch.costs is not None:
         return Costs(*load_costs(arch.costs)(arch, image_shape, num_classes))
     with torch.device("meta"):
         net = build(arch, image_shape, num_classes)
         image = torch.empty(1, *image_shape)
+    refuse_other_outputs(net, arch.id, num_classes)
     return Costs(num_params=count_params(net), flops=count_flops(net, image))
 
 

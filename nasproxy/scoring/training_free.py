@@ -22,7 +22,7 @@ from nasproxy.scoring.gradients import fisher, grad_norm, grasp, snip, synflow, 
 from nasproxy.scoring.separation import jacob_cov, naswot
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch
-from nasproxy.training import make_net, seeded_torch
+from nasproxy.training import make_net, refuse_other_outputs, seeded_torch
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def score_nets(
         S scores, possibly not finite, and the seconds they took, excluding the construction of the nets.
 
     Raises:
-        ArchError: the architecture does not fit the images.
+        ArchError: the architecture does not fit the images, or its net returns anything but logits (N, K).
     """
     if score.count is not None:
         started = time.perf_counter()
@@ -102,6 +102,7 @@ def score_nets(
     scores, seconds = [], 0.0
     for repeat in range(num_seeds):
         net = make_net(arch, drawn, derive_seed(seed, arch.id, repeat, "init"))
+        refuse_other_outputs(net, arch.id, drawn.num_classes)
         lay_out(net, drawn.device)
         batches = score.batches(drawn, repeat)
         synchronize(drawn.device)

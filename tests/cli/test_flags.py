@@ -14,7 +14,7 @@ import nasproxy as nap
 from nasproxy.cli.app import COMMANDS, app
 from nasproxy.cli.flags import takes_settings
 
-IMAGES = {"--dataset", "--data-dir", "--image-size", "--val-fraction"}
+IMAGES = {"--dataset", "--data-dir", "--image-size", "--skip-broken", "--val-fraction"}
 WORKERS = {"--device", "--workers", "--gpus-per-worker", "--address"}
 RUN = {"--name", "--runs-dir", "--json"}
 FLAGS = {

@@ -5,6 +5,7 @@ import hashlib
 import pickle
 import struct
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,18 @@ def test_digits_have_the_known_sizes(digits: ImageData) -> None:
     assert (len(digits.train), len(digits.val), len(digits.test)) == (1295, 143, 359)
     assert (digits.image_shape, digits.num_classes, digits.name) == ((1, 16, 16), 10, "digits")
     assert digits.classes == tuple("0123456789")
+
+
+def test_data_are_described_in_a_line(digits: ImageData) -> None:
+    """±: half of a 95 % interval around an accuracy of one half on 143 images, 1.96 * sqrt(0.25 / 143)."""
+    assert digits.describe() == "1,295 train, 143 validation (±8.2 points), 359 test, 10 classes, 1x16x16"
+    assert digits.describe_skipped() is None
+
+
+def test_data_without_validation_images_are_described_without_a_precision() -> None:
+    assert (
+        load_images("digits", val_fraction=0).describe() == "1,438 train, 0 validation, 359 test, 10 classes, 1x16x16"
+    )
 
 
 def test_digits_are_bytes_that_must_not_be_mirrored(digits: ImageData) -> None:
@@ -296,6 +309,137 @@ def test_class_too_small_to_hold_out_from_is_refused(fashion_dir: Path) -> None:
     _write_idx(fashion_dir / "FashionMNIST" / "raw" / "train-labels-idx1-ubyte", labels)
     with pytest.raises(DataError, match=r"class 'Coat' has 1 training image\(s\), too few to hold some out"):
         load_images("fashion-mnist", data_dir=fashion_dir)
+
+
+@pytest.fixture
+def idx_dir(fashion_dir: Path) -> Path:
+    """A folder of somebody's own idx files, packed: 20 training images per class, 3 test images per class."""
+    folder = fashion_dir / "mine"
+    folder.mkdir()
+    for path in (fashion_dir / "FashionMNIST" / "raw").iterdir():
+        (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    return folder
+
+
+def _unpack_all(folder: Path, mark: str = "-") -> None:
+    for path in list(folder.glob("*.gz")):
+        name = path.stem.replace("-idx", f"{mark}idx")
+        (folder / name).write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+
+
+def _rename_split(folder: Path, old: str, new: str) -> None:
+    for path in list(folder.glob(f"{old}-*")):
+        path.rename(folder / path.name.replace(old, new))
+
+
+def test_a_folder_of_idx_files_is_a_data_set(idx_dir: Path) -> None:
+    data = load_images(idx_dir, val_fraction=0)
+    for split, per_class, seed in ((data.train, 20, 0), (data.test, 3, 1)):
+        images, labels = _fashion_images(per_class, seed)
+        assert torch.equal(split.images, images.to(torch.uint8).unsqueeze(1))
+        assert torch.equal(split.labels, labels)
+    assert (data.image_shape, data.name, data.classes) == ((1, 28, 28), "mine", tuple("0123456789"))
+    assert not data.train.flippable
+    assert sorted(path.suffix for path in idx_dir.iterdir()) == [".gz"] * 4
+
+
+@pytest.mark.parametrize("mark", ["-", "."])
+def test_idx_files_may_be_unpacked(idx_dir: Path, mark: str) -> None:
+    packed = load_images(idx_dir)
+    _unpack_all(idx_dir, mark)
+    assert load_images(idx_dir).data_hash == packed.data_hash
+
+
+def test_idx_files_of_validation_images_are_the_validation_split(idx_dir: Path) -> None:
+    _rename_split(idx_dir, "t10k", "val")
+    data = load_images(idx_dir)
+    assert (_counts(data.train), _counts(data.val), _counts(data.test)) == ([16] * 10, [3] * 10, [4] * 10)
+    assert torch.equal(data.val.images[:, 0], _fashion_images(3, 1)[0].to(torch.uint8))
+
+
+def test_without_idx_files_for_testing_a_split_is_held_out(idx_dir: Path) -> None:
+    for path in idx_dir.glob("t10k-*"):
+        path.unlink()
+    data = load_images(idx_dir)
+    assert (_counts(data.train), _counts(data.val), _counts(data.test)) == ([14] * 10, [2] * 10, [4] * 10)
+
+
+def test_labels_of_idx_files_need_not_count_from_0(idx_dir: Path) -> None:
+    _unpack_all(idx_dir)
+    for prefix, per_class, seed in (("train", 20, 0), ("t10k", 3, 1)):
+        _write_idx(idx_dir / f"{prefix}-labels-idx1-ubyte", 3 * _fashion_images(per_class, seed)[1] + 1)
+    data = load_images(idx_dir, val_fraction=0)
+    assert data.classes == ("1", "4", "7", "10", "13", "16", "19", "22", "25", "28")
+    assert torch.equal(data.train.labels, _fashion_images(20, 0)[1])
+
+
+def test_images_of_idx_files_are_resized_and_coloured_as_those_of_a_folder(idx_dir: Path) -> None:
+    whole, data = load_images(idx_dir), load_images(idx_dir, image_size=14, channels=3)
+    assert data.image_shape == (3, 14, 14)
+    assert torch.equal(data.test.images[:, 0], data.test.images[:, 2])
+    assert data.train.mean[0] == pytest.approx(whole.train.mean[0], abs=0.02)
+    assert load_images(idx_dir, image_size=28, channels=1).data_hash == whole.data_hash
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        pytest.param(
+            lambda folder: (folder / "train-labels-idx1-ubyte").unlink(), "no train-labels-idx", id="no-labels"
+        ),
+        pytest.param(lambda folder: (folder / "t10k-images-idx3-ubyte").unlink(), "no t10k-images-idx", id="no-images"),
+        pytest.param(
+            lambda folder: (folder / "train-images-idx3-ubyte").write_bytes(b"no idx file at all"),
+            "train-images-idx3-ubyte is no idx file of unsigned bytes with 3 axes",
+            id="other-file",
+        ),
+        pytest.param(
+            lambda folder: (folder / "train-images-idx3-ubyte").write_bytes(
+                (folder / "train-images-idx3-ubyte").read_bytes()[:-1]
+            ),
+            "train-images-idx3-ubyte has 156,799 values, not 200x28x28",
+            id="cut",
+        ),
+        pytest.param(
+            lambda folder: _write_idx(folder / "train-labels-idx1-ubyte", torch.arange(9)),
+            "has 200 images, but there are 9 labels",
+            id="fewer-labels",
+        ),
+        pytest.param(
+            lambda folder: _write_idx(folder / "t10k-labels-idx1-ubyte", _fashion_images(3, 1)[1] % 9),
+            r"train and test have different labels \(9\); make them the same",
+            id="other-classes",
+        ),
+        pytest.param(
+            lambda folder: _write_idx(folder / "train-labels-idx1-ubyte", torch.zeros(200)),
+            "all training images have one label",
+            id="one-class",
+        ),
+        pytest.param(
+            lambda folder: _write_idx(folder / "t10k-images-idx3-ubyte", torch.zeros(30, 28, 14)),
+            r"images have several sizes \(14x28 and 28x28\); give --image-size",
+            id="other-size",
+        ),
+        pytest.param(
+            lambda folder: _write_idx(folder / "test-labels-idx1-ubyte", torch.zeros(30)),
+            "has files of t10k and test, which mean the same split",
+            id="twice",
+        ),
+    ],
+)
+def test_damaged_idx_files_are_refused_by_name(idx_dir: Path, spoil: Callable[[Path], object], message: str) -> None:
+    _unpack_all(idx_dir)
+    spoil(idx_dir)
+    with pytest.raises(DataError, match=message):
+        load_images(idx_dir)
+
+
+def test_a_damaged_packed_idx_file_is_refused_by_name(idx_dir: Path) -> None:
+    path = idx_dir / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=f"cannot unpack {path}: .*; get it anew"):
+        load_images(idx_dir)
 
 
 def _noise(*shape: int, seed: int = 0) -> Tensor:

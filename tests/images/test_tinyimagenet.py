@@ -137,6 +137,12 @@ def test_a_missing_image_is_named(data_dir: Path) -> None:
         _load(data_dir)
 
 
+def test_a_broken_image_has_the_remedy_of_a_damaged_folder(data_dir: Path) -> None:
+    (data_dir / FOLDER / "val" / "images" / "val_3.JPEG").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"cannot read .*val_3\.JPEG \(it is no image\); remove the folder"):
+        _load(data_dir)
+
+
 class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Says nothing."""

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from nasproxy.errors import ArchError
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import Costs, measure_costs
 from nasproxy.space import Arch, build, load_space
+from tests.nets.odd import ODD_KINDS, odd_arch
 
 COLOUR = (3, 32, 32)
 
@@ -56,6 +58,13 @@ def test_measuring_draws_no_random_number() -> None:
 def test_net_that_does_not_fit_is_an_arch_error() -> None:
     with pytest.raises(ArchError, match="w8-d4-none-relu-avg"):
         measure_costs(parse_arch("w8-d4-none-relu-avg"), (3, 8, 8), 2)
+
+
+@pytest.mark.parametrize("kind", ODD_KINDS)
+def test_net_that_returns_anything_but_scores_of_classes_is_an_arch_error(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ArchError, match=rf"^{kind}: .* returns {re.escape(ODD_KINDS[kind].format(n=1))}; let it"):
+        measure_costs(odd_arch(tmp_path, kind), COLOUR, 10)
+    assert measure_costs(odd_arch(tmp_path, "fine"), COLOUR, 10).num_params == 30730
 
 
 def test_a_space_may_count_without_a_net(tmp_path: Path) -> None:

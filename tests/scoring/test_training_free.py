@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from nasproxy.scoring.batch import Batch
 from nasproxy.scoring.gradients import fisher
 from nasproxy.space import Arch, build, load_space
 from nasproxy.training import make_net, seeded_torch
+from tests.nets.odd import ODD_KINDS, odd_arch
 
 LAYERS = (nn.Conv2d, nn.Linear)
 
@@ -519,3 +521,13 @@ def test_an_arch_that_does_not_fit_is_an_arch_error(tiny_set: ImageSet) -> None:
     for score in SCORES.values():
         with pytest.raises(ArchError, match="w8-d4-none-relu-avg"):
             score_nets(score, parse_arch("w8-d4-none-relu-avg"), tiny_set, num_seeds=1, seed=0)
+
+
+@pytest.mark.parametrize("kind", ODD_KINDS)
+@pytest.mark.parametrize("name", [name for name, score in SCORES.items() if not score.is_counted])
+def test_a_net_that_returns_anything_but_scores_of_classes_has_no_score(
+    name: str, kind: str, digits: ImageData, tmp_path: Path
+) -> None:
+    drawn = SCORES[name].draw_images(digits.train, 1, 0)
+    with pytest.raises(ArchError, match=rf"^{kind}: for \d+ images .* the net returns a (tuple|dict|tensor)"):
+        score_nets(SCORES[name], odd_arch(tmp_path, kind, costs=True), drawn, num_seeds=1, seed=0)

@@ -21,6 +21,7 @@ from nasproxy.searching.search import run_plan, search
 from nasproxy.space import SearchSpace, build, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.trials import ProxyKind, SearchInfo, State, Trial, Trials
+from tests.nets.odd import odd_arch
 
 QUICK: dict[str, Any] = {"seeds": 2, "epochs": 2, "workers": 1, "threads_per_worker": 1}
 
@@ -180,6 +181,19 @@ def test_scores_that_are_not_finite_are_rows_and_the_rest_goes_on(digits: ImageD
     assert trials["raises"].state is State.FAILED
     assert trials["raises"].reason == "ValueError: no such layer"
     assert found.top(1.0) == ["fine"]
+
+
+def test_nets_that_return_no_scores_of_classes_are_left_out_before_anything_is_started(
+    digits: ImageData, tmp_path: Path
+) -> None:
+    odd_arch(tmp_path, "fine")
+    path, settings = tmp_path / "space.toml", config_from_overrides("whole", {"seeds": 1})
+    path.write_text('size = 2\nbuilder = "odd.py:build"\narch_id = "{kind}"\n[factors]\nkind = ["one-more", "fine"]\n')
+    plan = plan_search(load_space(path), "whole", digits, settings)
+    assert [arch.id for arch in plan.archs] == ["fine"]
+    assert "the net returns a tensor (1, 11); let it return" in plan.costs.left_out["one-more"]
+    with pytest.raises(SettingsError, match=r"no architecture of space can be scored: one-more: .* a tensor \(1, 11\)"):
+        plan_search(load_space(path), "whole", digits, settings, ["one-more"])
 
 
 @pytest.mark.usefixtures("local_ray")
