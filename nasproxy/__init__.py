@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasproxy.alignment import Alignment, align
+    from nasproxy.choosing import Choice, choose, describe_top, describe_validation
     from nasproxy.combining import combine_trials
     from nasproxy.comparing import Comparison, Ranking, compare_trials, rank
     from nasproxy.condensing import METHODS, condense
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         gather_settings,
     )
     from nasproxy.dashboard import Dashboard
-    from nasproxy.errors import NasproxyError, SettingsError
+    from nasproxy.errors import NasproxyError, SettingsError, format_command
     from nasproxy.evaluating import Evaluation, evaluate
     from nasproxy.formatting import format_duration, format_estimate, format_percent
     from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "alignment": ("Alignment", "align"),
+    "choosing": ("Choice", "choose", "describe_top", "describe_validation"),
     "combining": ("combine_trials",),
     "comparing": ("Comparison", "Ranking", "compare_trials", "rank"),
     "condensing": ("METHODS", "condense"),
@@ -94,7 +96,7 @@ _HOMES = {
         "gather_settings",
     ),
     "dashboard": ("Dashboard",),
-    "errors": ("NasproxyError", "SettingsError"),
+    "errors": ("NasproxyError", "SettingsError", "format_command"),
     "evaluating": ("Evaluation", "evaluate"),
     "formatting": ("format_duration", "format_estimate", "format_percent"),
     "images": ("DATASETS", "ImageData", "ImageSet", "load_images"),
@@ -138,6 +140,7 @@ __all__ = [
     "STRATEGIES",
     "Alignment",
     "Arch",
+    "Choice",
     "CombineConfig",
     "CommandConfig",
     "CompareConfig",
@@ -179,6 +182,7 @@ __all__ = [
     "align",
     "build",
     "catalog",
+    "choose",
     "combine_trials",
     "compare_trials",
     "comparison_frame",
@@ -187,8 +191,11 @@ __all__ = [
     "csv_text",
     "describe_commands",
     "describe_setting",
+    "describe_top",
+    "describe_validation",
     "evaluate",
     "evaluation_recipe",
+    "format_command",
     "format_duration",
     "format_estimate",
     "format_percent",

@@ -6,6 +6,7 @@ Notation: A architectures that any of the searches knows, P proxies, S seeds.
 """
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -203,7 +204,7 @@ def align(
         sample_weights=np.array([arch.weight for arch in archs]) if any(arch.weight != 1 for arch in archs) else None,
     )
     if truth is not None:
-        _check_overlap(aligned, truth.name)
+        _check_overlap(aligned, proxies, truth.name)
     return replace(aligned, truth_for=truth_for or ("all" if aligned.is_complete else "some"))
 
 
@@ -244,7 +245,9 @@ def describe_truth(truth: Trials, proxies: Sequence[Trials]) -> Trials:
         for trial in truth
         if (arch := known.get(trial.arch_id))
     )
-    task = ("space", "space_hash", "dataset", "data_hash", "split_hash")
+    task = ["space", "space_hash", "dataset", "data_hash", "split_hash"]
+    if "caution" not in truth.info.recipe:  # else it was measured on images of its own
+        task.append("data")
     info = replace(truth.info, **{name: getattr(proxies[0].info, name) for name in task})
     return replace(truth, info=info, items=tuple(items))
 
@@ -280,12 +283,12 @@ def check_truth(truth: Trials) -> None:
         )
 
 
-def _check_overlap(alignment: Alignment, truth: str) -> None:
-    for index, scores in enumerate(alignment.proxies):
+def _check_overlap(alignment: Alignment, proxies: Sequence[Trials], truth: str) -> None:
+    for index, trials in enumerate(proxies):
         if not len(alignment.common(index)):
             raise InputError(
-                f"runs {scores.name} and {truth} have no scored architecture in common; "
-                f"search the same ones, e.g. with --archs top:{scores.name}:5%"
+                f"runs {trials.name} and {truth} have no scored architecture in common; "
+                f"search the same ones, e.g. with --archs {shlex.quote(trials.name_best(trials.name))}"
             )
 
 

@@ -120,6 +120,7 @@ def _describe(proxies: Sequence[Trials], how: str, name: str | None, *, num_seed
         dataset=infos[0].dataset,
         data_hash=infos[0].data_hash,
         split_hash=infos[0].split_hash,
+        data=infos[0].data,
         score_name=SCORE_NAME,
         cost=sum((info.cost for info in infos), ProxyCost()),
         num_seeds=num_seeds,

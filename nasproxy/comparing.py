@@ -28,6 +28,7 @@ from nasproxy.ranking import (
     Diagnosis,
     Difference,
     Estimate,
+    Resolution,
     SetNoise,
     adjust_p_values,
     average_ranks,
@@ -44,6 +45,7 @@ from nasproxy.ranking import (
     random_regret_curve,
     regret_at,
     regret_curve,
+    resolve,
     select_top,
     set_noise,
 )
@@ -56,6 +58,8 @@ SAMPLED = "of the whole space, weighted by the strata of the sample"
 UNIFORM = "of the whole space, from a uniform sample of it"
 OF_SAMPLE = "of the architectures of the sample, not of the whole space"
 PARTIAL = "of the architectures with a truth, not of the whole space"
+NEARLY_ALL = 0.9
+"""Share of the architectures with a truth that makes it one at chance."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Ranking:
     """Architectures scored by both proxy and truth."""
     selected: str
     """Id of the best architecture by proxy score, among those with a truth."""
+    is_selected_at_chance: bool
+    """Whether the proxy's nets of it are no better than guessing."""
     selected_truth_accuracy: float
     """Test accuracy of the selected architecture after full training."""
     best_truth_accuracy: float
@@ -170,8 +176,22 @@ class Comparison:
     """Highest rank correlation with this truth that a proxy can be expected to be measured at."""
     random_regret_curve: tuple[float, ...]
     """Expected accuracy lost by training k architectures drawn at random and keeping the best, k = 1 to A."""
+    resolution: Resolution
+    """Whether the truth's accuracies differ by more than its test images and seeds explain."""
+    num_at_chance: int
+    """Architectures whose truth is no better than guessing."""
     run: RunDir | None = field(default=None, compare=False, repr=False)
     """Folder of the comparison; None: there is none."""
+
+    @property
+    def is_truth_at_chance(self) -> bool:
+        """Whether nearly all architectures with a truth are no better than guessing."""
+        return self.num_at_chance >= NEARLY_ALL * len(self.alignment.with_truth)
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether the truth tells architectures apart, as far as that is known: else it says nothing of proxies."""
+        return self.resolution.is_enough and not self.is_truth_at_chance
 
 
 def rank(
@@ -250,8 +270,9 @@ def compare_trials(
     )
     with_truth = alignment.with_truth
     true = alignment.truth.evaluation[with_truth]
+    judge = replace(describe_truth(cut, proxies).of(None if weights is None else weights.keys()), run=truth.run)
     return Comparison(
-        truth=replace(describe_truth(cut, proxies).of(None if weights is None else weights.keys()), run=truth.run),
+        truth=judge,
         proxies=tuple(proxies[index] for index in best_first),
         alignment=alignment,
         rankings=rankings,
@@ -261,6 +282,8 @@ def compare_trials(
         factor_effects=_factor_effects(alignment),
         ceiling=ceiling(true, weights=alignment.weights_of(with_truth), seed=seed),
         random_regret_curve=tuple(random_regret_curve(true).tolist()),
+        resolution=resolve(true, judge.info.data.num_test if judge.info.data else None),
+        num_at_chance=sum(judge.is_at_chance(judge.by_id[alignment.arch_ids[row]]) for row in with_truth),
     )
 
 
@@ -315,6 +338,7 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
         metric=trials.info.evaluation_metric,
         num_archs=len(rows),
         selected=alignment.arch_ids[rows[0]],
+        is_selected_at_chance=trials.is_at_chance(trials.by_id[alignment.arch_ids[rows[0]]]),
         selected_truth_accuracy=float(true[0]),
         best_truth_accuracy=float(np.nanmax(alignment.truth.evaluation_means)),
         top_fraction=top,

@@ -19,6 +19,7 @@ A message says what is wrong (with the value), the rule, and what to do next, on
 """
 
 import re
+import shlex
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -107,3 +108,8 @@ def unknown_name(kind: str, name: object, choices: Iterable[str]) -> SettingsErr
     hint = f"did you mean {' or '.join(map(repr, likely))}? " if likely else ""
     shown = known if len(known) <= MAX_CHOICES else [*known[:MAX_CHOICES], f"... ({len(known):,} in all)"]
     return SettingsError(f"unknown {kind} {asked!r}: {hint}choose from {', '.join(shown)}")
+
+
+def format_command(*arguments: str) -> str:
+    """A nasproxy command as one types it: names with spaces or characters of the shell are quoted."""
+    return shlex.join(["nasproxy", *arguments])

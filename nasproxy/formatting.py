@@ -1,5 +1,6 @@
 """Figures as people read them: no NaN, no None, a true minus sign, percentages only here."""
 
+import math
 from collections.abc import Sequence
 
 from nasproxy.ranking import Estimate
@@ -67,6 +68,12 @@ def format_score(value: float) -> str:
     """Four significant digits, for scores of any size; thousands apart from 10,000 on."""
     text = f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
     return text.replace("-", "−")
+
+
+def format_size(count: float) -> str:
+    """Three significant digits with k, M, G or T."""
+    power = min(int(math.log10(count) // 3), 4) if count >= 1 else 0
+    return f"{count / 1000**power:.3g}{('', 'k', 'M', 'G', 'T')[power]}"
 
 
 def join_names(names: Sequence[str]) -> str:

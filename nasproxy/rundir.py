@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -206,7 +207,9 @@ def create_run(
         raise RunError(f"run name {name!r} is no plain folder name; use letters, digits, '-', '_' and '.'")
     path = root / name if name else _free_path(root, default_name)
     if path.exists():
-        raise RunError(f"run {path} exists already; choose another --name, or continue it with --resume {path.name}")
+        raise RunError(
+            f"run {path} exists already; choose another --name, or continue it with --resume {shlex.quote(path.name)}"
+        )
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root, prefix=".new-") as scratch:
         run = RunDir(Path(scratch) / path.name)

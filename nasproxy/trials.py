@@ -27,6 +27,8 @@ VALIDATION_ACCURACY = "mean validation accuracy"
 """What architectures are selected by where nets are trained."""
 TEST_ACCURACY = "test accuracy"
 """What architectures are judged by where nets are trained."""
+FEWEST = 10
+"""Architectures that are worth to look at of a ranking: of fewer, little can be said."""
 
 
 class State(StrEnum):
@@ -47,7 +49,7 @@ class State(StrEnum):
 
 UNRANKED = frozenset({State.NOT_FINITE, State.FAILED, State.LOST})
 """States without a finite score."""
-FLAGGED = frozenset({State.DIVERGED, State.AT_CHANCE})
+FLAGGED = (State.DIVERGED, State.AT_CHANCE)
 """States that are ranked as measured, but should be looked at."""
 
 
@@ -194,6 +196,17 @@ class SampleInfo:
 
 
 @dataclass(frozen=True)
+class DataInfo:
+    """How much the images of a search can say."""
+
+    num_train: int
+    num_val: int
+    num_test: int
+    chance: float
+    """Test accuracy of always naming the class with most test images."""
+
+
+@dataclass(frozen=True)
 class SearchInfo:
     """What all trials of a search have in common."""
 
@@ -207,6 +220,8 @@ class SearchInfo:
     dataset: str = ""
     data_hash: str = ""
     split_hash: str = ""
+    data: DataInfo | None = None
+    """None where nobody says."""
     score_name: str | None = None
     """Name of the score that architectures are ranked by; None: accuracies, validation to select and test to judge."""
     has_validation: bool = True
@@ -257,9 +272,10 @@ class SearchInfo:
         return self.score_name or TEST_ACCURACY
 
     def differences(self, other: "SearchInfo") -> list[str]:
-        """Names of what decides results and differs; time and place do not."""
+        """Names of what decides results and differs; time and place do not, and hashes stand for counts of images."""
         mine, theirs = (
-            asdict(replace(info, device="", cost=replace(info.cost, condense_seconds=0.0))) for info in (self, other)
+            asdict(replace(info, device="", data=None, cost=replace(info.cost, condense_seconds=0.0)))
+            for info in (self, other)
         )
         by_content = {name for name in ("space", "dataset") if mine[_HASHES[name]] == theirs[_HASHES[name]] != ""}
         return [name for name in mine if mine[name] != theirs[name] and name not in by_content]
@@ -276,6 +292,7 @@ class SearchInfo:
             "cost": ProxyCost(**values["cost"]),
             "parts": tuple(values["parts"]),
             "sample": SampleInfo(**sample) if (sample := values.get("sample")) else None,
+            "data": DataInfo(**data) if (data := values.get("data")) else None,
         }
         return cls(**{**values, **typed})
 
@@ -351,11 +368,35 @@ class Trials(Sequence[Trial]):
         counts = Counter(trial.state for trial in self.items)
         return sum(counts[state] for state in states)
 
+    def is_at_chance(self, trial: Trial) -> bool:
+        """Whether nets of a trial are no better than guessing.
+
+        Its state says so where nets were trained here, unless they diverged: then, and of a table, test accuracy is
+        compared with chance, where that is known.
+        """
+        data = self.info.data
+        is_judged = trial.state is not State.DIVERGED and self.info.kind is not ProxyKind.TABLE
+        if is_judged or trial.state is State.AT_CHANCE or data is None:
+            return trial.state is State.AT_CHANCE
+        if not (self.info.has_accuracies and trial.is_ranked):
+            return False
+        return is_chance(trial.evaluation_score, data.chance, data.num_test * trial.num_seeds)
+
+    @property
+    def best(self) -> Trial | None:
+        """The one that is selected: the best selection score that is better than guessing; None: there is none."""
+        return next((trial for trial in self.ranked() if trial.is_ranked and not self.is_at_chance(trial)), None)
+
     def ranked(self) -> list[Trial]:
         """Best selection score first, equal ones by id; those without one last."""
         return sorted(
             self.items, key=lambda trial: (-trial.selection_score if trial.is_ranked else math.inf, trial.arch_id)
         )
+
+    def name_best(self, name: str) -> str:
+        """How --archs names those of this search that are worth full training: the best 5 %, but not fewer than ten."""
+        is_enough = 0.05 * sum(trial.is_ranked for trial in self.items) >= FEWEST
+        return f"top:{name}:5%" if is_enough else f"top:{name}:{FEWEST}"
 
     def top(self, amount: int | float) -> list[str]:
         """Ids of the best architectures, best first: an int is their number, a float their fraction (rounded up)."""
@@ -372,6 +413,11 @@ def factors_of(trials: Iterable[Trial]) -> Factors:
         for name, value in trial.factors.items():
             found.setdefault(name, set()).add(value)
     return {name: sort_values(values) for name, values in found.items()}
+
+
+def is_chance(accuracy: float, chance: float, num_answers: int) -> bool:
+    """Whether an accuracy over so many answers is no better than chance, within two standard errors."""
+    return accuracy <= chance + 2 * math.sqrt(chance * (1 - chance) / num_answers)
 
 
 def sum_seconds(seconds: Sequence[float | None]) -> float | None:

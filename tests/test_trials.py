@@ -1,9 +1,10 @@
+import json
 import math
 from dataclasses import replace
 
 import pytest
 
-from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
+from nasproxy.trials import DataInfo, ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 from tests.records import INFO
 
 
@@ -89,3 +90,51 @@ def test_top_takes_a_number_or_a_fraction_of_the_scored(amount: float, ids: list
 def test_top_of_a_whole_number_of_archs_is_not_rounded_up(percent: int, total: int) -> None:
     trials = _trials(*((f"{number:03}", number / 1000) for number in range(total)))
     assert len(trials.top(percent / 100)) == percent * total // 100
+
+
+DATA = DataInfo(900, 100, 1000, 0.1)
+
+
+def test_counts_of_images_are_kept_and_old_records_have_none() -> None:
+    info = replace(INFO, data=DATA)
+    assert SearchInfo.from_dict(json.loads(json.dumps(info.as_dict()))) == info
+    old = {name: value for name, value in INFO.as_dict().items() if name != "data"}
+    assert SearchInfo.from_dict(old).data is None
+    assert info.differences(INFO) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "accuracy", "data", "is_at_chance"),
+    [
+        (ProxyKind.PROXY_SET, State.AT_CHANCE, 0.9, None, True),
+        (ProxyKind.PROXY_SET, State.COMPLETE, 0.1, DATA, False),
+        (ProxyKind.PROXY_SET, State.DIVERGED, 0.1, DATA, True),
+        (ProxyKind.PROXY_SET, State.DIVERGED, 0.3, DATA, False),
+        (ProxyKind.PROXY_SET, State.DIVERGED, 0.1, None, False),
+        (ProxyKind.TABLE, State.COMPLETE, 0.115, DATA, True),
+        (ProxyKind.TABLE, State.COMPLETE, 0.13, DATA, False),
+        (ProxyKind.TABLE, State.COMPLETE, 0.1, None, False),
+    ],
+)
+def test_chance_is_what_the_state_says_or_the_test_accuracy(
+    kind: ProxyKind, state: State, accuracy: float, data: DataInfo | None, is_at_chance: bool
+) -> None:
+    trial = Trial("a", {}, state, (Rung((accuracy,), (accuracy,)),))
+    trials = Trials(replace(INFO, kind=kind, data=data), (trial,))
+    assert trials.is_at_chance(trial) is is_at_chance
+
+
+def test_the_best_is_better_than_guessing_and_the_order_stays_as_it_is() -> None:
+    lucky = Trial("lucky", {}, State.AT_CHANCE, (Rung((0.9,), (0.9,)),))
+    trials = replace(_trials(("f", None), ("b", 0.5)), items=(lucky, *_trials(("f", None), ("b", 0.5))))
+    assert trials.best is not None
+    assert trials.best.arch_id == "b"
+    assert [trial.arch_id for trial in trials.ranked()] == ["lucky", "b", "f"]
+    assert replace(trials, items=(lucky,)).best is None
+    assert _trials(("f", None)).best is None
+
+
+def test_the_best_of_a_search_are_named_by_their_share_or_ten() -> None:
+    many = _trials(*((f"{number:03}", number / 1000) for number in range(200)))
+    assert many.name_best("run") == "top:run:5%"
+    assert replace(many, items=many.items[:199]).name_best("run") == "top:run:10"

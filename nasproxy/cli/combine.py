@@ -7,7 +7,7 @@ import typer
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_result, run_of
+from nasproxy.cli.printing import command, print_result, run_of
 from nasproxy.cli.talk import Talk
 
 
@@ -24,11 +24,11 @@ def combine(
     with Talk() as talk:
         trials = nap.Runs(runs_dir, listener=talk).combine(settings=given, name=name)
     run = run_of(trials)
-    best = trials.ranked()[0]
+    best = trials.best
     result = {
         "run": run.name,
         "num_trials": len(trials),
-        "best": best.arch_id,
-        "best_score": f"{best.selection_score:.6g}",
+        "best": best.arch_id if best else None,
+        "best_score": f"{best.selection_score:.6g}" if best else None,
     }
-    print_result(result, as_json=json, next_step=f"nasproxy rank {run.name} --truth TRUTH_RUN")
+    print_result(result, as_json=json, next_step=command("rank", run.name, "--truth", "TRUTH_RUN", runs_dir=runs_dir))

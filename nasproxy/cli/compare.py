@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_json, print_table, run_of
+from nasproxy.cli.printing import command, print_choice, print_json, print_table, run_of
 from nasproxy.cli.talk import Talk
 
 
@@ -40,17 +41,18 @@ def compare(
     elif json:
         print_json([nap.ranking_row(ranking) for ranking in comparison.rankings])
     else:
-        print_comparison(comparison)
-        _print_files(run_of(comparison))
+        print_comparison(comparison, runs_dir)
+        _print_files(run_of(comparison), runs_dir)
 
 
-def _print_files(run: "nap.RunDir") -> None:
+def _print_files(run: "nap.RunDir", runs_dir: Path) -> None:
     print(f"\nreport: {run.report_path}\ntables: {run.path}/comparison.csv, architectures.csv, table.md, table.tex")
-    print(f"dashboard: nasproxy dashboard {run.name}")
+    print(f"dashboard: {command('dashboard', run.name, runs_dir=runs_dir)}")
 
 
-def print_comparison(comparison: "nap.Comparison") -> None:
-    """One row per proxy, the best first."""
+def print_comparison(comparison: "nap.Comparison", runs_dir: Path) -> None:
+    """Which network to use; then one row per proxy, the best first."""
+    print_choice(comparison, runs_dir)
     top = nap.format_percent(comparison.rankings[0].top_fraction)
     rows = [
         [
@@ -70,6 +72,8 @@ def print_comparison(comparison: "nap.Comparison") -> None:
         f"regret, top {top}", "condense + search", "stored images",
     ]  # fmt: skip
     print_table(columns, rows)
+    if few := nap.describe_top(comparison):
+        print(few)
     if (sample := comparison.alignment.sample) is not None:
         print(f"What is compared is {sample.describe()}; regret is that of the sample.")
     print(

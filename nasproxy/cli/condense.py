@@ -3,7 +3,7 @@
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_result, run_of
+from nasproxy.cli.printing import command, print_result, run_of
 from nasproxy.cli.talk import Talk
 
 
@@ -30,4 +30,4 @@ def condense(
         "num_stored_numbers": proxy.num_stored_numbers,
         "seconds": proxy.seconds,
     }
-    print_result(result, as_json=json, next_step=f"nasproxy search --proxy {run.name}")
+    print_result(result, as_json=json, next_step=command("search", "--proxy", run.name, runs_dir=runs_dir))

@@ -4,7 +4,7 @@ import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.compare import print_comparison
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import run_of
+from nasproxy.cli.printing import command, run_of
 from nasproxy.cli.talk import Talk
 
 
@@ -13,13 +13,13 @@ def demo(given: nap.Tree, runs_dir: options.RunsDir = options.RUNS_DIR) -> None:
     """Compare four proxies of the digits on 24 ConvNets: two small sets, and two formulas that train nothing."""
     with Talk() as talk:
         comparison = nap.Runs(runs_dir, listener=talk).compare(settings=given, preset="demo")
-    print_comparison(comparison)
+    print_comparison(comparison, runs_dir)
     run = run_of(comparison)
     print(
         f"""
 look at next:
   {run.report_path}    the report: open it in a browser
   {run.path}/architectures.csv    every architecture, ranked by the truth and by each proxy
-  nasproxy dashboard {run.name}    every trial in the browser
+  {command("dashboard", run.name, runs_dir=runs_dir)}    every trial in the browser
   nasproxy compare --preset two-cores --dry-run    the real thing, and how long it takes here"""
     )

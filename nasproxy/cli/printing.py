@@ -1,20 +1,29 @@
 """Results on stdout: JSON, or something for people; what to do next goes to stderr."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 import nasproxy as nap
+from nasproxy.cli import options
 
 
 def run_of(result: "nap.ProxySet | nap.Trials | nap.Comparison | nap.Replays") -> "nap.RunDir":
     """The run that a result was made in."""
     assert result.run is not None
     return result.run
+
+
+def command(*arguments: str, runs_dir: Path) -> str:
+    """A nasproxy command that can be pasted: with the folder of all runs, where that is another than without."""
+    is_usual = runs_dir == Path(os.environ.get("NASPROXY_RUNS", options.RUNS_DIR))
+    return nap.format_command(*arguments, *([] if is_usual else ["--runs-dir", str(runs_dir)]))
 
 
 def print_json(value: Any) -> None:
@@ -28,8 +37,24 @@ def print_result(result: Mapping[str, Any], *, as_json: bool, next_step: str) ->
         print_json(result)
         return
     for key, value in result.items():
-        print(f"{key}: {value:.1f}" if isinstance(value, float) else f"{key}: {value}")
+        text = "none" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+        print(f"{key}: {text}")
     print(f"next: {next_step}", file=sys.stderr)
+
+
+def print_choice(comparison: "nap.Comparison", runs_dir: Path) -> None:
+    """Which network to use, how sure that is, what to do next, and the best architectures."""
+    choice = nap.choose(comparison)
+    for sentence in (*choice.limits, choice.answer, choice.certainty):
+        if sentence:
+            print(sentence)
+    if choice.next_arguments:
+        print(f"next: {command(*choice.next_arguments, runs_dir=runs_dir)}")
+    if choice.candidates:
+        heads, rows = choice.table()
+        print()
+        print_table(heads, rows)
+    print()
 
 
 def print_table(

@@ -1,6 +1,7 @@
 """`nasproxy rank`: how far each proxy's ranking can be trusted."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ import typer
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_json, print_table
+from nasproxy.cli.printing import print_choice, print_json, print_table
 from nasproxy.cli.talk import Talk
 
 
@@ -28,14 +29,16 @@ def rank(
     if json:
         print_json([nap.ranking_row(ranking) for ranking in comparison.rankings])
         return
-    print_rankings(comparison)
+    print_rankings(comparison, runs_dir)
 
 
-def print_rankings(comparison: "nap.Comparison") -> None:
-    """The rows of Table 5, one column per proxy, and what they are based on."""
+def print_rankings(comparison: "nap.Comparison", runs_dir: Path) -> None:
+    """Which network to use; then the rows of Table 5, one column per proxy, and what they are based on."""
+    print_choice(comparison, runs_dir)
     top = nap.format_percent(comparison.rankings[0].top_fraction)
     rows: dict[str, Callable[[nap.Ranking], str]] = {
-        "selected net": lambda ranking: ranking.selected,
+        "search": lambda ranking: ranking.name,
+        "selected net": lambda ranking: ranking.selected + (" (at chance)" if ranking.is_selected_at_chance else ""),
         "  its accuracy, fully trained": lambda ranking: nap.format_percent(ranking.selected_truth_accuracy),
         "  best accuracy with a truth": lambda ranking: nap.format_percent(ranking.best_truth_accuracy),
         "  lost by training it alone (points)": lambda ranking: nap.format_estimate(ranking.regret, scale=100),
@@ -59,9 +62,11 @@ def print_rankings(comparison: "nap.Comparison") -> None:
         ),
     }
     print_table(
-        ["", *map(_head, comparison.rankings)],
+        ["", *(ranking.label for ranking in comparison.rankings)],
         [[label, *map(show, comparison.rankings)] for label, show in rows.items()],
     )
+    if few := nap.describe_top(comparison):
+        print(few)
     print(
         "Correlations: value [95 % interval over architectures] over n architectures, means over seeds, with the\n"
         "truth's test accuracy. Trials that failed or are not finite are left out.\n"
@@ -75,10 +80,6 @@ def _describe_truth(comparison: "nap.Comparison") -> str:
     if info.recipe.get("epochs") and not info.recipe.get("steps"):
         return f"Truth: {info.recipe['epochs']} epochs on the whole training set, {seeds}"
     return f"Truth: {seeds}"
-
-
-def _head(ranking: "nap.Ranking") -> str:
-    return ranking.name if ranking.label == ranking.name else f"{ranking.name} ({ranking.label})"
 
 
 def _counted(estimate: "nap.Estimate") -> str:

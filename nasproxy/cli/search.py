@@ -1,5 +1,7 @@
 """`nasproxy search`: score architectures by a proxy."""
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,7 +9,7 @@ import typer
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
-from nasproxy.cli.printing import print_result, run_of
+from nasproxy.cli.printing import command, print_result, run_of
 from nasproxy.cli.talk import Talk
 
 FAILED_TRIALS = 3
@@ -34,22 +36,32 @@ def search(
         trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed)
     run = run_of(trials)
     failed = trials.count(nap.State.FAILED, nap.State.LOST)
-    best = trials.ranked()[0]
+    best = trials.best
     result = {
         "run": run.name,
         "num_trials": len(trials),
         "num_failed": failed,
         "num_not_finite": trials.count(nap.State.NOT_FINITE),
+        "num_diverged": trials.count(nap.State.DIVERGED),
+        "num_at_chance": trials.count(nap.State.AT_CHANCE),
         "ranked_by": trials.info.selection_metric,
-        "best": best.arch_id,
-        "best_score": f"{best.selection_score:.6g}",
+        "best": best.arch_id if best else None,
+        "best_score": f"{best.selection_score:.6g}" if best else None,
         "trials": str(run.path / "trials.csv"),
     }
     if trials.info.sample is not None:
         result["sample"] = trials.info.sample.describe()
-    next_step = f"nasproxy search --proxy whole --archs top:{run.name}:5%"
-    if trials.info.kind is nap.ProxyKind.FULL_TRAINING:
-        next_step = f"nasproxy rank PROXY_RUN --truth {run.name}"
-    print_result(result, as_json=json, next_step=next_step)
+    if not json:
+        for sentence in nap.describe_validation([trials], [trials.info.proxy]):
+            print(sentence, file=sys.stderr)
+    print_result(result, as_json=json, next_step=_next_step(trials, run.name, runs_dir))
     if failed:
         raise typer.Exit(FAILED_TRIALS)
+
+
+def _next_step(trials: "nap.Trials", name: str, runs_dir: Path) -> str:
+    if trials.best is None:
+        return "train longer (--epochs), or on more images: no architecture is better than guessing"
+    if trials.info.kind is nap.ProxyKind.FULL_TRAINING:
+        return command("rank", "PROXY_RUN", "--truth", name, runs_dir=runs_dir)
+    return command("search", "--proxy", "whole", "--archs", trials.name_best(name), runs_dir=runs_dir)

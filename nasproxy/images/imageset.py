@@ -66,6 +66,11 @@ class ImageSet:
     def device(self) -> torch.device:
         return self.images.device
 
+    @property
+    def largest_share(self) -> float:
+        """Share of the images in the class that has most: the accuracy of always naming it."""
+        return max(map(len, self.class_indices)) / len(self)
+
     @cached_property
     def class_indices(self) -> list[Tensor]:
         """K index tensors into the set, each ascending, on the CPU."""

@@ -24,6 +24,10 @@ from nasproxy.ranking.effects import factor_effects as factor_effects
 from nasproxy.ranking.estimate import Estimate as Estimate
 from nasproxy.ranking.noise import ceiling as ceiling
 from nasproxy.ranking.noise import reliability as reliability
+from nasproxy.ranking.resolution import Resolution as Resolution
+from nasproxy.ranking.resolution import accuracy_intervals as accuracy_intervals
+from nasproxy.ranking.resolution import answer_error as answer_error
+from nasproxy.ranking.resolution import resolve as resolve
 from nasproxy.ranking.sampling import sample_stratified as sample_stratified
 from nasproxy.ranking.scores import count_seeds as count_seeds
 from nasproxy.ranking.scores import mean_over_seeds as mean_over_seeds

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from nasproxy.ranking.estimate import CONFIDENCE, Estimate
-from nasproxy.ranking.population import estimate_population, neighbours_variance
-from nasproxy.ranking.scores import Array, check_pair, check_scores, check_weights, count_seeds, mean_over_seeds
+from nasproxy.ranking.population import estimate_population
+from nasproxy.ranking.resolution import seed_errors
+from nasproxy.ranking.scores import Array, check_pair, check_scores, check_weights, mean_over_seeds
 
 NUM_RESAMPLES = 1000
 NUM_NOISE_SAMPLES = 200
@@ -95,7 +96,11 @@ def regret_at(proxy: ArrayLike, truth: ArrayLike, count: int, *, seed: int = 0) 
         ValueError: shapes differ, a score is not finite, or `count` is below 1.
     """
     x, y = _check_selection(proxy, truth, count)
-    errors, rng, places = _errors(np.asarray(truth, dtype=float)), np.random.default_rng([seed, 1]), min(count, len(x))
+    errors, rng, places = (
+        seed_errors(np.asarray(truth, dtype=float)),
+        np.random.default_rng([seed, 1]),
+        min(count, len(x)),
+    )
 
     def redrawn(rows: NDArray[np.intp]) -> float:
         return _regret(x[rows], y[rows] + errors[rows] * rng.normal(size=len(rows)), places)
@@ -209,14 +214,6 @@ def _regret(proxy: Array, truth: Array, count: int) -> float:
     is_above = proxy > border
     best = _expected_best(truth[proxy == border], np.max(truth[is_above], initial=-np.inf))
     return max(float(truth.max() - best[count - is_above.sum() - 1]), 0.0)
-
-
-def _errors(scores: Array) -> Array:
-    """(A,) standard errors of the means over seeds; 0 where there is one seed, or no noise."""
-    if scores.ndim == 1 or scores.shape[1] == 1 or not len(scores):
-        return np.zeros(len(scores))
-    errors: Array = np.sqrt(neighbours_variance(scores, mean_over_seeds(scores)) / count_seeds(scores))
-    return errors
 
 
 def _check_selection(proxy: ArrayLike, truth: ArrayLike, count: int) -> tuple[Array, Array]:

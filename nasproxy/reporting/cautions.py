@@ -1,5 +1,6 @@
 """Why the figures of a comparison may mean less than they seem to, in plain sentences."""
 
+from nasproxy.choosing import describe_validation
 from nasproxy.comparing import Comparison, Ranking
 from nasproxy.config import RECIPES
 from nasproxy.formatting import format_number, join_names
@@ -13,8 +14,8 @@ MAX_NAMED = 3
 
 def describe_cautions(comparison: Comparison) -> list[str]:
     """Why the figures may mean less than they seem to."""
-    of_truth = (_few_archs, _sample, _other_images, _shortened_truth, _partial_truth, _one_seed)
-    parts = (*of_truth, _carried_by_few, _one_set, _fitted, _missing_trials)
+    of_truth = (_few_archs, _some_at_chance, _sample, _other_images, _shortened_truth, _partial_truth, _one_seed)
+    parts = (*of_truth, _carried_by_few, _one_set, _fitted, _few_validation_images, _missing_trials)
     return [sentence for part in parts for sentence in part(comparison)]
 
 
@@ -34,6 +35,19 @@ def _few_archs(comparison: Comparison) -> list[str]:
         f"Few architectures (n = {fewest}): below {FEW_ARCHS}, the interval is as wide as the scale; give more of them "
         "a truth before believing an order."
     ]
+
+
+def _some_at_chance(comparison: Comparison) -> list[str]:
+    if not comparison.num_at_chance or comparison.is_truth_at_chance:
+        return []
+    return [
+        f"{comparison.num_at_chance:,} of {len(comparison.alignment.with_truth):,} architectures are at chance in the "
+        "truth: their order is noise, and ρ tells first of all who finds them."
+    ]
+
+
+def _few_validation_images(comparison: Comparison) -> list[str]:
+    return describe_validation(comparison.proxies, [ranking.label for ranking in comparison.rankings])
 
 
 def _other_images(comparison: Comparison) -> list[str]:

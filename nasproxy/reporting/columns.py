@@ -7,6 +7,8 @@ from nasproxy.comparing import Comparison, Method, Ranking
 from nasproxy.formatting import format_interval, format_minutes, format_number, format_percent
 from nasproxy.ranking import Estimate
 
+AT_CHANCE = "the proxy’s nets of it are no better than guessing"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -84,7 +86,7 @@ def table_columns(comparison: Comparison) -> list[TableColumn]:
         TableColumn(
             "first pick",
             "The architecture with the best proxy score, among those with a truth.",
-            lambda r: Cell(r.selected, r.selected),
+            lambda r: Cell(r.selected, r.selected, note=AT_CHANCE if r.is_selected_at_chance else None),
             is_text=True,
         ),
         TableColumn(

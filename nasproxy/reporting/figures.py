@@ -7,7 +7,7 @@ import numpy as np
 
 from nasproxy.alignment import Alignment, Indices
 from nasproxy.comparing import Comparison, FactorEffect
-from nasproxy.formatting import format_estimate, format_number, format_score
+from nasproxy.formatting import format_estimate, format_number, format_score, format_size
 from nasproxy.ranking import Estimate, count_of
 from nasproxy.reporting.chart import Axis, Band, Chart, Hover, Intervals, Panel, Points, Steps
 from nasproxy.reporting.marks import ARCHS, CEILING, FRONT, RANDOM, TRUTH, Mark, mark_of
@@ -131,7 +131,12 @@ def _forest_rows(comparison: Comparison) -> list[tuple[str, Estimate, Mark]]:
 
 
 def factor_chart(comparison: Comparison) -> Chart:
-    """What each value of a factor does to the score, in standard deviations: truth on top, proxies below it."""
+    """What each value of a factor does to the score, in standard deviations: truth on top, proxies below it.
+
+    Empty where the truth cannot judge.
+    """
+    if not comparison.can_judge:
+        return Chart(())
     names = ["truth", *(ranking.label for ranking in comparison.rankings)]
     marks = [TRUTH, *(mark_of(index) for index in range(len(comparison.rankings)))]
     deviation = _true_deviation(comparison.alignment)
@@ -248,12 +253,6 @@ def round_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
     steps = (1, 2, 5) if high <= 1000 * low else (1,)
     ticks = [value for power in powers for step in steps if low <= (value := float(step * 10.0**power)) <= high]
     return tuple((tick, format_size(tick)) for tick in (ticks if len(ticks) > 1 else sorted({low, high})))
-
-
-def format_size(count: float) -> str:
-    """Three significant digits with k, M, G or T."""
-    power = min(int(math.log10(count) // 3), 4) if count >= 1 else 0
-    return f"{count / 1000**power:.3g}{('', 'k', 'M', 'G', 'T')[power]}"
 
 
 CHARTS: dict[str, Callable[[Comparison], Chart]] = {

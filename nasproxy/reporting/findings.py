@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
+from nasproxy.choosing import describe_limits
 from nasproxy.comparing import Comparison, FactorEffect, Method, Ranking
 from nasproxy.formatting import format_estimate, format_number, format_percent, join_names
 from nasproxy.ranking import Difference, Estimate, count_of
@@ -21,21 +22,29 @@ Verdict = Literal["better", "worse", "open", "unknown"]
 
 
 def describe_findings(comparison: Comparison) -> list[str]:
-    """What the comparison says, then what to beware of; each sentence stands for itself."""
-    return [*describe_results(comparison), *describe_cautions(comparison)]
+    """What the truth cannot say, what the comparison says, then what to beware of; each sentence stands for itself."""
+    return [*describe_limits(comparison), *describe_results(comparison), *describe_cautions(comparison)]
 
 
 def describe_results(comparison: Comparison) -> list[str]:
-    """The best proxy and its rivals, yardsticks, the ceiling, regret, factors."""
+    """The best proxy and its rivals, yardsticks, the ceiling, regret, factors.
+
+    By a truth that cannot judge, there are no verdicts.
+    """
+    if not comparison.can_judge:
+        return _best(comparison)
     parts = (_best, _sets, _rivals, _pairs, _yardsticks, _ceiling, _regret, _factors)
     return [sentence for part in parts for sentence in part(comparison)]
 
 
-def verdict_of(difference: Difference) -> Verdict:
-    """What a difference allows to say about the first of the two, in view of all pairs that were looked at."""
+def verdict_of(difference: Difference, *, can_judge: bool = True) -> Verdict:
+    """What a difference allows to say about the first of the two, in view of all pairs that were looked at.
+
+    By a truth that cannot judge, it is open.
+    """
     if difference.value is None or difference.p_value is None:
         return "unknown"
-    if not difference.is_sure:
+    if not (difference.is_sure and can_judge):
         return "open"
     return "better" if difference.value > 0 else "worse"
 
@@ -50,7 +59,8 @@ def _best(comparison: Comparison) -> list[str]:
     over = f"{rho.num_archs} architectures"
     if len(best.members) > 1:
         over += f", mean of {len(best.members)} sets"
-    return [f"{best.label} {place}: {format_estimate(rho)} over {over}; {_against_chance(rho)}."]
+    verdict = _against_chance(rho) if comparison.can_judge else "by this truth that says nothing"
+    return [f"{best.label} {place}: {format_estimate(rho)} over {over}; {verdict}."]
 
 
 def _against_chance(rho: Estimate) -> str:

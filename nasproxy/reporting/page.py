@@ -9,8 +9,10 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from nasproxy.choosing import choose, describe_top
 from nasproxy.comparing import Comparison
 from nasproxy.config import DASHBOARD_PORT
+from nasproxy.errors import format_command
 from nasproxy.formatting import format_interval, format_number, format_p_value, format_percent
 from nasproxy.ranking import Difference
 from nasproxy.reporting.cautions import describe_cautions, training_length
@@ -37,6 +39,8 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
     return environment.get_template("page.html").render(
         title=title,
         summary=_summary(comparison),
+        choice=choose(comparison),
+        can_judge=comparison.can_judge,
         results=describe_results(comparison),
         cautions=describe_cautions(comparison),
         columns=columns,
@@ -47,12 +51,13 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
         top=format_percent(comparison.rankings[0].top_fraction),
         charts=charts,
         figures={name: {panel.name: plotly_figure(panel) for panel in chart.panels} for name, chart in charts.items()},
-        differences=[[_difference_cell(cell) for cell in row] for row in comparison.differences],
+        differences=[[_difference_cell(cell, comparison) for cell in row] for row in comparison.differences],
         has_sets=any(len(method.members) > 1 for method in comparison.methods),
         is_whole=comparison.alignment.is_whole,
         has_ceiling=comparison.ceiling.value is not None,
-        pictures=[(record.name, _data_uri(record.picture)) for record in records if record.picture],
-        dashboard=dashboard,
+        pictures=_pictures(comparison, records),
+        dashboard=format_command("dashboard", dashboard) if dashboard else None,
+        few=describe_top(comparison),
         studies=_studies(comparison),
         runs=[(record, command_line(record), meta_rows(record), settings_rows(record)) for record in records],
         plotly=Markup(get_plotlyjs()),
@@ -79,9 +84,9 @@ def _summary(comparison: Comparison) -> str:
     )
 
 
-def _difference_cell(difference: Difference) -> dict[str, Any]:
+def _difference_cell(difference: Difference, comparison: Comparison) -> dict[str, Any]:
     """Text, interval, p-value and background of a cell of the matrix; only what is sure is coloured."""
-    verdict = verdict_of(difference)
+    verdict = verdict_of(difference, can_judge=comparison.can_judge)
     strength = min(abs(difference.value or 0.0), 1.0)
     return {
         "value": format_number(difference.value),
@@ -91,6 +96,13 @@ def _difference_cell(difference: Difference) -> dict[str, Any]:
         "percent": round(18 + 62 * strength) if verdict in ("better", "worse") else 0,
         "note": difference.note,
     }
+
+
+def _pictures(comparison: Comparison, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """Label and picture of each proxy set; the name of its run where no search with it is compared."""
+    searched_with = {record.name: record.settings.get("search", {}).get("proxy") for record in records}
+    labels = {searched_with.get(ranking.name): ranking.label for ranking in comparison.rankings}
+    return [(labels.get(record.name, record.name), _data_uri(record.picture)) for record in records if record.picture]
 
 
 def _data_uri(picture: Path) -> str:

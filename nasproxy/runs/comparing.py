@@ -21,7 +21,7 @@ from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights, write_weights
 from nasproxy.runs.estimating import Speed
-from nasproxy.runs.loading import load_trials, load_truth
+from nasproxy.runs.loading import describe_few, load_trials, load_truth
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
@@ -37,7 +37,7 @@ from nasproxy.runs.reporting import Parts, judge, keep_parts, truth_of, write_co
 from nasproxy.runs.searching import choose_archs
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
-from nasproxy.trials import Trials
+from nasproxy.trials import FEWEST, Trials
 from nasproxy.truths import names_truth
 
 TRAIN = "train"
@@ -125,6 +125,8 @@ class ComparisonPlan:
         is_read_here, data = data is None, data or place.load_images(config.images)
         kept = Asked.kept_in(resume) if resume else None
         asked = kept or choose_archs(settings, space, data, place.root)
+        if kept is None and (few := describe_few(settings.archs, asked.arch_ids)):
+            place.listener.say(few)
         experiment = Experiment(place, config, data, space, RunIndex.of(place), asked)
         pieces: list[Piece] = []
         scored: dict[str, Trials] = {}
@@ -258,6 +260,11 @@ class ComparisonPlan:
             return read_weights(run.path / TRUTH_ARCHS)
         if kind == "top":
             weights = choose_top(proxies, parse_share(amount))
+            if (few := min(len(trials.top(parse_share(amount))) for trials in proxies)) < FEWEST:
+                self.experiment.place.listener.say(
+                    f"truth_for=top:{amount} is {few} architecture(s) of each proxy: figures of so few say little; "
+                    "give a larger share"
+                )
         else:
             weights = choose_sample(proxies, int(amount), seed=self.experiment.config.compare.seed)
         write_weights(run.path / TRUTH_ARCHS, weights)

@@ -1,6 +1,8 @@
 """Trials, truths and architectures from the runs and files that their names mean."""
 
 import contextlib
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +26,7 @@ from nasproxy.searching.sample import COSTS, Quantity
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_scores, read_truth
-from nasproxy.trials import Trial, Trials
+from nasproxy.trials import FEWEST, Trial, Trials
 from nasproxy.truths import TRUTHS, load_published, load_published_scores, names_truth
 
 
@@ -172,7 +174,7 @@ def storage_url(run: RunDir) -> str:
 def _why_no_study(run: RunDir) -> str:
     if run.has_study:
         return "put the file back, or search again under another --name"
-    return f"it has not begun; continue it with --resume {run.name}"
+    return f"it has not begun; continue it with --resume {shlex.quote(run.name)}"
 
 
 def read_arch_ids(reference: str, root: Path, task: Task) -> list[str] | None:
@@ -204,6 +206,16 @@ def read_arch_ids(reference: str, root: Path, task: Task) -> list[str] | None:
     if not ids:
         raise InputError(f"--archs {reference!r} names no architecture; check it")
     return ids
+
+
+def describe_few(reference: str, arch_ids: Sequence[str] | None) -> str | None:
+    """That a share of a search, top:RUN:5%, came to very few architectures; None: it did not."""
+    if not (reference.startswith("top:") and reference.endswith("%")) or len(arch_ids or ()) >= FEWEST:
+        return None
+    few, (name, _) = len(arch_ids or ()), split_top(reference)
+    return (
+        f"{reference} is {few} architecture{'s' if few > 1 else ''}; give a number for more, e.g. top:{name}:{FEWEST}"
+    )
 
 
 def parse_amount(text: str) -> int | float:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, read_config
-from nasproxy.errors import RunError, RunNotFoundError, SettingsError
+from nasproxy.errors import RunError, RunNotFoundError, SettingsError, format_command
 from nasproxy.proxies import PROXIES, default_recipe
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import KEPT, LAST, RunDir, find_run, list_runs
@@ -53,7 +53,8 @@ def find_proxy(reference: str, root: Path) -> ProxySet | str:
     if run.command == KEPT and not run.proxy_path.is_file():
         raise RunError(f"run {run.name} holds trials, no proxy set; name a condense run")
     if not run.proxy_path.is_file():
-        raise RunError(f"run {run.name} has no proxy set yet; finish it with 'nasproxy condense --resume {run.name}'")
+        command = format_command("condense", "--resume", run.name)
+        raise RunError(f"run {run.name} has no proxy set yet; finish it with {command}")
     return replace(load_proxy_set(run.proxy_path), run=run)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from nasproxy.combining import combine_trials
 from nasproxy.comparing import Comparison, compare_trials
-from nasproxy.errors import RunError
+from nasproxy.errors import RunError, format_command
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights
@@ -76,7 +76,9 @@ def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
         NasproxyError: see `judge`; one of its runs is gone.
     """
     if "parts" not in run.meta:
-        raise RunError(f"comparison {run.name} is not finished; go on with 'nasproxy compare --resume {run.name}'")
+        raise RunError(
+            f"comparison {run.name} is not finished; go on with {format_command('compare', '--resume', run.name)}"
+        )
     parts = Parts(**run.meta["parts"])
     asked = Asked.kept_in(run) or Asked()
     weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None

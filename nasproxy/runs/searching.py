@@ -3,6 +3,7 @@
 import contextlib
 import math
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.asked import Asked
-from nasproxy.runs.loading import Task, describe_strangers, load_proxy, load_quantity, read_arch_ids
+from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Listener, Place
 from nasproxy.searching.plan import Plan, SpaceCosts, measure_quantity, plan_search
 from nasproxy.searching.sample import COSTS, Quantity, draw_sample
@@ -23,7 +24,7 @@ from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
-from nasproxy.trials import State, Trial, Trials
+from nasproxy.trials import FLAGGED, State, Trial, Trials
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ def run_search(
     data = given.data or place.load_images(config.images)
     proxy = given.proxy or load_proxy(settings.proxy, place.root, Task.on(data, space))
     asked = (Asked.kept_in(resume) if resume else None) or given.asked
-    asked = asked or choose_archs(settings, space, data, place.root, given.arch_ids)
+    if asked is None:
+        asked = choose_archs(settings, space, data, place.root, given.arch_ids)
+        if few := describe_few(settings.archs, asked.arch_ids):
+            place.listener.say(few)
     plan = plan_search(space, proxy, data, config, asked.arch_ids, given.costs, asked.sample)
     if isinstance(proxy, Trials) and (strangers := describe_strangers(proxy, space)):
         place.listener.say(strangers)
@@ -171,9 +175,10 @@ class _Tally:
     listener: Listener
 
     def __post_init__(self, done: Trials) -> None:
-        self.trials: dict[str, Trial] = {}
+        self.states: dict[str, State] = {}
+        self.counts: Counter[State] = Counter()
         self.best: Trial | None = None
-        self.failed: set[str] = set()
+        self.is_at_chance = done.is_at_chance
         self.sizes = {arch.id: self.plan.size_of(arch) for arch in self.plan.archs}
         self.work = 0.0
         for trial in done:
@@ -187,23 +192,23 @@ class _Tally:
         self._show()
 
     def _count(self, trial: Trial) -> None:
-        if trial.arch_id not in self.trials:  # not tried before
+        before = self.states.get(trial.arch_id)
+        if before is None:  # not tried before
             self.work += self.sizes.get(trial.arch_id, 0)
-        self.trials[trial.arch_id] = trial
-        self.failed.discard(trial.arch_id)
-        if trial.state in (State.FAILED, State.LOST):
-            self.failed.add(trial.arch_id)
-        if trial.is_ranked and (self.best is None or trial.selection_score > self.best.selection_score):
+        else:
+            self.counts[before] -= 1
+        self.states[trial.arch_id] = trial.state
+        self.counts[trial.state] += 1
+        is_better = self.best is None or trial.selection_score > self.best.selection_score
+        if trial.is_ranked and is_better and not self.is_at_chance(trial):
             self.best = trial
 
     def _show(self) -> None:
-        note = f"best {self._show_score(self.best)} {self.best.arch_id}, " if self.best else ""
+        notes = [f"best {self._show_score(self.best)} {self.best.arch_id}"] if self.best else []
+        notes += [f"{self.counts[state]} {state}" for state in (*FLAGGED, State.NOT_FINITE) if self.counts[state]]
+        notes.append(f"{self.counts[State.FAILED] + self.counts[State.LOST]} failed")
         self.listener.progress(
-            "searching",
-            len(self.trials),
-            self.plan.num_trials,
-            f"{note}{len(self.failed)} failed",
-            work=self._work_done(),
+            "searching", len(self.states), self.plan.num_trials, ", ".join(notes), work=self._work_done()
         )
 
     def _show_score(self, trial: Trial) -> str:

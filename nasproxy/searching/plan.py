@@ -17,7 +17,7 @@ from nasproxy.searching.sample import COSTS, Quantity, Sample, draw_sample
 from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.searching.scorer import Assignment
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.trials import SearchInfo, Trials
+from nasproxy.trials import DataInfo, SearchInfo, Trials
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Plan:
             dataset=self.data.name,
             data_hash=self.data.data_hash,
             split_hash=self.data.split_hash,
+            data=DataInfo(len(self.data.train), len(self.data.val), len(self.data.test), self.data.test.largest_share),
             score_name=self.proxy.score_name,
             has_validation=has_validation,
             cost=self.proxy.cost,

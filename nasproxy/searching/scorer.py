@@ -16,7 +16,7 @@ from nasproxy.images import ImageSet
 from nasproxy.scoring import SCORES, Costs, score_nets
 from nasproxy.space import Arch
 from nasproxy.training import SeedScores, train_seeds
-from nasproxy.trials import Rung, State, Trial, Trials
+from nasproxy.trials import Rung, State, Trial, Trials, is_chance
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,6 @@ def _judge(scores: SeedScores, val: ImageSet) -> State:
     """Complete, diverged, or no better than always guessing the largest class (within two standard errors)."""
     if scores.num_diverged:
         return State.DIVERGED
-    chance = max(len(index) for index in val.class_indices) / len(val)
-    num_answers = len(val) * len(scores.val_accuracies)
-    mean = sum(scores.val_accuracies) / len(scores.val_accuracies)
-    error = (chance * (1 - chance) / num_answers) ** 0.5
-    return State.AT_CHANCE if mean <= chance + 2 * error else State.COMPLETE
+    num_seeds = len(scores.val_accuracies)
+    mean = sum(scores.val_accuracies) / num_seeds
+    return State.AT_CHANCE if is_chance(mean, val.largest_share, len(val) * num_seeds) else State.COMPLETE

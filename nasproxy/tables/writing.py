@@ -108,6 +108,8 @@ def ranking_row(ranking: Ranking) -> dict[str, Any]:
             row |= {f"{name}_{part}": content for part, content in value.items() if part not in ("num_archs", "worst")}
         elif name == "worst_judged":
             row[name] = " ".join(value)
+        elif isinstance(value, bool):
+            row[name] = int(value)
         elif name != "regret_curve":
             row[name] = str(value) if isinstance(value, ProxyKind) else value
     row["top_num_archs"] = ranking.top_spearman.num_archs
@@ -123,10 +125,10 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
     """One row per architecture that any proxy tried, best truth first, those without a truth last.
 
     Columns: arch_id, the factors, num_params, flops, weight (only of a sample), truth_rank, truth_test_accuracy,
-    truth_test_accuracy_std, truth_val_accuracy; for each proxy NAME: 'NAME score', 'NAME rank', 'NAME score_std',
-    'NAME test_accuracy' (where it trains), 'NAME rank among those with a truth', to be set beside truth_rank, and 'NAME
-    regret': accuracy lost, against the best with a truth, by full training of the proxy's best down to this one, and of
-    no other.
+    truth_test_accuracy_std, truth_val_accuracy; for each proxy, by its label (`Ranking.label`): 'LABEL score', 'LABEL
+    rank', 'LABEL score_std', 'LABEL test_accuracy' (where it trains), 'LABEL rank among those with a truth', to be set
+    beside truth_rank, and 'LABEL regret': accuracy lost, against the best with a truth, by full training of the proxy's
+    best down to this one, and of no other.
     """
     alignment, truth = comparison.alignment, comparison.truth
     true = [truth.by_id.get(arch_id) for arch_id in alignment.arch_ids]
@@ -159,15 +161,14 @@ def _proxy_columns(comparison: Comparison, index: int) -> dict[str, Any]:
     spreads = [_std(trials.by_id[arch_id].selection_scores) if known else None
                for arch_id, known in zip(alignment.arch_ids, scores.is_known, strict=True)]  # fmt: skip
     columns: dict[str, Any] = {
-        f"{trials.name} score": scores.selection_means,
-        f"{trials.name} rank": _whole_numbers(scores.ranks),
-        f"{trials.name} score_std": spreads,
+        "score": scores.selection_means,
+        "rank": _whole_numbers(scores.ranks),
+        "score_std": spreads,
+        **({"test_accuracy": scores.evaluation_means} if trials.info.has_accuracies else {}),
+        "rank among those with a truth": _ranks(pd.Series(among)),
+        "regret": regret,
     }
-    if trials.info.has_accuracies:
-        columns[f"{trials.name} test_accuracy"] = scores.evaluation_means
-    columns[f"{trials.name} rank among those with a truth"] = _ranks(pd.Series(among))
-    columns[f"{trials.name} regret"] = regret
-    return columns
+    return {f"{comparison.rankings[index].label} {name}": column for name, column in columns.items()}
 
 
 def _ranks(scores: "pd.Series[float]") -> "pd.Series[int]":

@@ -114,6 +114,52 @@ def test_rank_prints_the_rows_of_table_5_and_keeps_them(finished: Shell) -> None
         assert next(csv.DictReader(file))["selected"] == row["selected"]
 
 
+def test_a_search_counts_how_trials_ended_and_names_no_net_at_chance(finished: Shell) -> None:
+    """One epoch leaves nets with sigmoids and three layers at chance."""
+    (finished.cwd / "lost.txt").write_text("w32-d3-none-sigmoid-avg\nw32-d3-none-sigmoid-max\n")
+    lost = ["--archs", "lost.txt", "--space", "convnet-mini", "--seeds", "1", "--workers", "1"]
+    done = finished.run("search", "--proxy", "few", *lost, "--epochs", "1", "--name", "my lost ones")
+    printed = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert printed["num_at_chance"] == "2"
+    assert (printed["num_diverged"], printed["num_not_finite"], printed["num_failed"]) == ("0", "0", "0")
+    assert (printed["best"], printed["best_score"]) == ("none", "none")
+    assert "next: train longer" in done.stderr
+    assert "2 at-chance, 0 failed" in done.stderr or "searching" not in done.stderr
+
+
+def test_hints_are_quoted_and_name_ten_architectures_at_least(finished: Shell) -> None:
+    archs = ["--archs", "top:by-proxy:25%"]
+    done = finished.run("search", "--proxy", "params", *archs, "--name", "my best")
+    assert "top:by-proxy:25% is 2 architectures; give a number for more, e.g. top:by-proxy:10" in done.stderr
+    assert "next: nasproxy search --proxy whole --archs 'top:my best:10'" in done.stderr
+    elsewhere = finished.run("search", "--proxy", "params", "--space", "convnet-mini", "--runs-dir", "my runs")
+    assert "--archs top:digits-convnet-mini-params:10 --runs-dir 'my runs'" in elsewhere.stderr
+
+
+def test_rank_begins_with_the_network_to_use(finished: Shell) -> None:
+    lines = finished.call("rank", "by-proxy", "--truth", "truth", "--top", "50%").splitlines()
+    truth = load_trials(finished.run_dir("truth"))
+    limits = [line for line in lines[:3] if "tell" in line or "Seed noise" in line]
+    answer, certainty, following = lines[len(limits) : len(limits) + 3]
+    best = truth.best
+    assert best is not None
+    assert answer.startswith(f"Use {best.arch_id}: {100 * best.evaluation_score:.1f}\N{NO-BREAK SPACE}% [")
+    assert " parameters, " in answer
+    assert answer.endswith("the best validation accuracy of the 6 architectures with a truth, of 8.")
+    assert certainty.startswith(("It is a tie: ", "No other "))
+    assert following == "next: nasproxy search --proxy whole --archs top:by-proxy:10"
+    text = "\n".join(lines)
+    assert "The top 50\N{NO-BREAK SPACE}% of 8 architectures is 4: figures of so few say little" in text
+    assert "by-proxy" in text[text.index("search  ") :].splitlines()[0]
+
+
+def test_a_search_keeps_how_many_images_it_had(finished: Shell, digits: ImageData) -> None:
+    data = load_trials(finished.run_dir("truth")).info.data
+    assert data is not None
+    assert (data.num_train, data.num_val, data.num_test) == (1295, 143, 359)
+    assert data.chance == pytest.approx(0.1, abs=0.01)
+
+
 def test_rank_says_when_there_are_too_few(finished: Shell) -> None:
     assert "too few" in finished.call("rank", "by-proxy", "--truth", "truth")
 

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from PIL import Image
 
+from nasproxy.choosing import choose
 from nasproxy.comparing import PARTIAL, Comparison, compare_trials
 from nasproxy.errors import InputError
 from nasproxy.files import write_atomically
@@ -30,7 +31,8 @@ from nasproxy.reporting.marks import mark_of
 from nasproxy.reporting.page import page_html
 from nasproxy.reporting.printed import printed_figure, write_figure
 from nasproxy.reporting.records import without_folders
-from nasproxy.trials import SampleInfo
+from nasproxy.tables import comparison_frame
+from nasproxy.trials import DataInfo, SampleInfo, State
 from tests.reporting.comparisons import (
     NOTHING,
     degenerate_comparison,
@@ -511,6 +513,90 @@ def test_missing_and_flagged_trials_are_named(comparison: Comparison) -> None:
     ]
 
 
+# --- a truth that cannot judge
+
+
+@pytest.fixture(scope="module")
+def blind(comparison: Comparison) -> Comparison:
+    """The same orders, by a truth whose nets all stayed at chance."""
+    lost = tuple(replace(trial, state=State.AT_CHANCE) for trial in comparison.truth)
+    return compare_trials(comparison.proxies, replace(comparison.truth, items=lost), top=0.2)
+
+
+def test_a_truth_at_chance_comes_first_and_silences_the_verdicts(comparison: Comparison, blind: Comparison) -> None:
+    assert "clearly beats" in " ".join(describe_findings(comparison))
+    limit, best, *cautions = describe_findings(blind)
+    assert limit.startswith("40 of 40 architectures are at chance in the truth: it says nothing")
+    assert best.endswith("over 40 architectures; by this truth that says nothing.")
+    assert cautions == describe_cautions(blind)
+    assert not re.search("clearly|is sure|better than|beats|worse|loses", " ".join([best, *cautions]))
+
+
+def test_figures_of_a_truth_at_chance_show_no_verdict(comparison: Comparison, blind: Comparison) -> None:
+    assert CHARTS["factor-effects"](comparison).panels
+    assert CHARTS["factor-effects"](blind).panels == ()
+    assert verdict_of(difference(0.01, 0.5), can_judge=False) == "open"
+    text = page_text(page_html(blind, [], title="t"))
+    assert "The truth does not tell architectures apart, nor the values of a factor." in text
+    assert re.search(r'<td class="(better|worse)"', page_text(page_html(comparison, [], title="t")))
+    assert not re.search(r'<td class="(better|worse)"', text)
+    first = text.index("40 of 40 architectures are at chance")
+    assert first < text.index("Which network to use cannot be said") < text.index("What this says")
+
+
+def test_some_nets_at_chance_are_a_caution(comparison: Comparison) -> None:
+    worst = {trial.arch_id for trial in comparison.truth.ranked()[-3:]}
+    items = tuple(
+        replace(trial, state=State.AT_CHANCE) if trial.arch_id in worst else trial for trial in comparison.truth
+    )
+    some = compare_trials(comparison.proxies, replace(comparison.truth, items=items), top=0.2)
+    assert describe_cautions(some)[0].startswith("3 of 40 architectures are at chance in the truth: their order is noi")
+    assert "clearly beats" in " ".join(describe_findings(some))
+
+
+def test_a_small_validation_set_is_a_caution(comparison: Comparison) -> None:
+    data = DataInfo(900, 24, 1000, 0.1)
+    proxies = [replace(trials, info=replace(trials.info, data=data)) for trials in comparison.proxies]
+    assert "Validation has 24 images" in describe_cautions(compare_trials(proxies, comparison.truth, top=0.2))[-1]
+
+
+# --- which network
+
+
+def test_the_page_begins_with_the_network_to_use(comparison: Comparison, page: str) -> None:
+    text, choice = page_text(page), choose(comparison)
+    assert text.index(choice.answer) < text.index(choice.certainty) < text.index("What this says")
+    table = text[text.index("Table of the best architectures") : text.index("What this says")]
+    for candidate in choice.candidates:
+        assert candidate.arch_id in table
+    assert "--top 25% takes 10" in text
+
+
+def test_a_proxy_has_one_label_in_table_figures_sentences_and_pictures(tmp_path: Path) -> None:
+    comparison = make_comparison(num_sets=2)
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "proxy.png")
+    search, second = comparison.proxies[0].info, f"{DM} (set 2)"
+    name = next(ranking.name for ranking in comparison.rankings if ranking.label == second)
+    records = [
+        RunRecord("the-set", "condense", {}, {}, tmp_path / "proxy.png"),
+        RunRecord(name, "proxy", {"search": {"proxy": "the-set"}}, {}),
+    ]
+    assert search.proxy == DM
+    page = page_html(comparison, records, title="t")
+    assert f"<figcaption>{second}, one row per class</figcaption>" in page
+    assert f"{second} score" in comparison_frame(comparison)
+
+
+def test_a_first_pick_at_chance_is_noted(comparison: Comparison) -> None:
+    odd = with_ranking(comparison, 0, is_selected_at_chance=True)
+    assert "1. the proxy’s nets of it are no better than guessing" in table_markdown(odd)
+
+
+def test_commands_on_the_page_can_be_pasted(comparison: Comparison) -> None:
+    page = page_html(comparison, [], title="t", dashboard="my pets")
+    assert "<code>nasproxy dashboard &#39;my pets&#39;</code>" in page
+
+
 # --- tables
 
 
@@ -567,8 +653,8 @@ def figures_in(page: str) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_the_sections_come_in_order(page: str) -> None:
-    order = ["findings", "table", "scatter", "regret", "forest", "differences", "factors", "costs", "runs", "reading"]
-    assert re.findall(r'<section id="(\w+)"', page) == order
+    order = ["choice", "findings", "table", "scatter", "regret", "forest", "differences", "factors", "costs", "runs"]
+    assert re.findall(r'<section id="(\w+)"', page) == [*order, "reading"]
 
 
 def test_the_page_needs_no_network(page: str) -> None:

@@ -78,6 +78,24 @@ def test_a_comparison_leaves_page_figures_and_tables(compared: Shell) -> None:
         assert (folder / name).stat().st_size > 100
 
 
+def test_the_network_to_use_is_the_first_thing_that_is_said(compared: Shell) -> None:
+    said = compared.run("compare", *SMALL, "--name", "said").stdout.splitlines()
+    truth = next(run for run in list_runs(compared.cwd / "runs") if run.name.endswith("whole"))
+    best = load_trials(truth).best
+    assert best is not None
+    page = (compared.run_dir("said").path / "report.html").read_text()
+    (place,) = [number for number, line in enumerate(said) if line.startswith(f"Use {best.arch_id}: ")]
+    assert all("tell" in line or "Seed noise" in line for line in said[:place])
+    assert said[place] in page
+    assert said[place + 2].startswith(f"next: nasproxy search --proxy whole --archs top:{truth.name}:")
+
+
+def test_tables_call_proxies_as_the_report_does(compared: Shell) -> None:
+    header = rows_of(compared.run_dir("first").path / "architectures.csv")[0]
+    for label in rhos(compared, "first"):
+        assert f"{label} score" in header
+
+
 def test_early_stopping_gets_as_many_updates_as_a_proxy_set(compared: Shell) -> None:
     by_early_stop = next(run for run in list_runs(compared.cwd / "runs") if run.name.endswith("early-stop"))
     assert load_trials(by_early_stop).info.recipe["steps"] == 20

@@ -205,11 +205,11 @@ def test_a_part_of_a_search_is_no_longer_that_run(runs: nap.Runs, two: tuple[Tri
     comparison = runs.compare("digits", [part, two[1]], "convnet-mini", truth, name="c", top=1.0)
     assert {ranking.label: ranking.num_archs for ranking in comparison.rankings} == {"params": 4, "flops": 8}
     exported = runs.export("c")
-    assert sum(exported[f"{name} rank"].notna().sum() for name in comparison_names(comparison)) == 12
+    assert sum(exported[f"{name} rank"].notna().sum() for name in labels(comparison)) == 12
 
 
-def comparison_names(comparison: nap.Comparison) -> list[str]:
-    return [trials.name for trials in comparison.proxies]
+def labels(comparison: nap.Comparison) -> list[str]:
+    return [ranking.label for ranking in comparison.rankings]
 
 
 def test_what_does_not_belong_to_a_comparison_is_refused_before_anything_is_done(
