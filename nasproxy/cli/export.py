@@ -28,7 +28,7 @@ def export(
     """Write one row per architecture, best score first; a comparison's with every proxy's score, best truth first."""
     path = None if output == "-" else Path(output).expanduser()
     if json and path:
-        raise typer.BadParameter(f"the name says what is written to {output!r}; give one of both", param_hint="--json")
+        raise nap.SettingsError(f"--json: the name says what is written to {output!r}; give one of both")
     with Talk() as talk:
         frame = nap.Runs(runs_dir, listener=talk).export(run, path, truth=truth)
     if path:

@@ -59,18 +59,18 @@ class _TwoShadesConfig(CommandConfig):
     ],
     ids=["condense defaults", "condense", "search defaults", "search", "evaluate"],
 )
+def test_settings_written_as_toml_are_read_back_equal(config: CommandConfig, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(dump_config(config), encoding="utf-8")
+    assert read_config(type(config), path) == config
+
+
 @pytest.mark.parametrize(("text", "drops"), [("0.6,0.8", (0.6, 0.8)), ("0.5", (0.5,)), ("[0.2, 0.4]", (0.2, 0.4))])
 def test_a_list_of_numbers_is_written_with_commas(text: str, drops: tuple[float, ...]) -> None:
     config = make_config(
         SearchConfig, {"search": {"proxy": "whole"}}, parse_overrides(SearchConfig, [f"lr_drops={text}"])
     )
     assert config.recipe.lr_drops == drops
-
-
-def test_settings_written_as_toml_are_read_back_equal(config: CommandConfig, tmp_path: Path) -> None:
-    path = tmp_path / "config.toml"
-    path.write_text(dump_config(config), encoding="utf-8")
-    assert read_config(type(config), path) == config
 
 
 def test_settings_file_names_its_command_and_every_set_key(tmp_path: Path) -> None:
