@@ -259,7 +259,7 @@ def test_ls_lists_runs_and_families(finished: Shell) -> None:
 
 
 def test_ls_lists_all_that_there_is(finished: Shell) -> None:
-    assert {what.value for what in What} == {"runs", *CATALOG}
+    assert {what.value for what in What} == {"runs", "settings", *CATALOG}
     for what in CATALOG:
         rows = finished.json("ls", what)
         assert all(row["name"] and row["summary"] for row in rows)

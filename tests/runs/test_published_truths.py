@@ -116,7 +116,7 @@ def test_a_truth_that_does_not_fit_is_refused_before_anything_starts(
 
 def test_published_truths_are_listed(shell: Shell) -> None:
     rows = {row["name"]: row["summary"] for row in shell.json("ls", "truths")}
-    assert set(rows) == {"nasbench201", "nasbench-macro"}
+    assert set(rows) == {"nasbench201", "nasbench-macro", "convnet-narrow-fashion"}
     assert "cifar10, cifar100, imagenet16-120" in rows["nasbench201"]
     assert "nasbench201" in {row["name"] for row in shell.json("ls", "spaces")}
 
