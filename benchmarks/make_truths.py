@@ -47,11 +47,10 @@ def main(folder: Path) -> None:
     _write_truth("nasbench-macro", [row | {"n_seeds": "3"} for row in rows], MACRO_COLUMNS)
     _write(TESTS / "nasbench_macro_chains.csv.gz", ["arch", "canonical"], rows)
 
-    own = [
-        row | {"n_seeds": "1", "fashion_test": row["test_accuracy"], "fashion_val": row["val_accuracy"]}
+    by_arch = {
+        row["arch_id"]: {"n_seeds": "1", "fashion_test": row["test_accuracy"], "fashion_val": row["val_accuracy"]}
         for row in csv.DictReader(OWN.read_text(encoding="utf-8").splitlines())
-    ]
-    by_arch = {row["arch_id"]: row for row in own}
+    }
     _write(
         TRUTHS / "convnet-narrow-fashion.csv.gz",
         ["arch_id", "n_seeds", "fashion_test", "fashion_val"],

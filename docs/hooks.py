@@ -34,12 +34,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def _table(settings: list[nap.SettingInfo]) -> str:
     lines = ["| setting | value | default | what |", "|---|---|---|---|"]
     for info in settings:
-        name = info.option or f"{info.key}="
-        cells = (f"`{name}`", _plain(info.form), _plain(info.default or ""), _plain(info.meaning))
+        cells = (f"`{info.name}`", _plain(info.form), _plain(info.default or ""), _plain(info.meaning))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _plain(text: str) -> str:
-    """One cell of a table: no line breaks, no pipes, no markup."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "&#124;").replace("*", "\\*")
+    """One cell of a table: no pipes, no markup."""
+    return html.escape(text, quote=False).replace("|", "&#124;").replace("*", "\\*")

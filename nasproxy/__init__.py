@@ -90,8 +90,6 @@ _HOMES = {
         "Tree",
         "describe_commands",
         "describe_setting",
-        "describe_commands",
-        "describe_setting",
         "evaluation_recipe",
         "gather_settings",
     ),

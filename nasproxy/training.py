@@ -217,6 +217,18 @@ def make_net(arch: Arch, images: ImageSet, seed: int) -> nn.Module:
     return net.to(images.device)
 
 
+def make_candidate(arch: Arch, images: ImageSet, seed: int) -> nn.Module:
+    """The net of `make_net` as a search trains or scores it: fast on its device, and refused if it returns no logits.
+
+    Raises:
+        ArchError: the architecture does not fit the images; or, when the net is called, see `refuse_other_outputs`.
+    """
+    net = make_net(arch, images, seed)
+    refuse_other_outputs(net, arch.id, images.num_classes)
+    lay_out(net, images.device)
+    return net
+
+
 def refuse_other_outputs(net: nn.Module, arch_id: str, num_classes: int) -> None:
     """Makes a net raise `ArchError` as soon as it returns anything but logits (N, K) for images (N, C, H, W)."""
 
@@ -275,10 +287,7 @@ def train_seeds(
     size = _count_parallel_nets(arch, images, recipe, num_seeds)
     for first in range(0, num_seeds, size):
         repeats = range(first, min(first + size, num_seeds))
-        nets = [make_net(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
-        for net in nets:
-            refuse_other_outputs(net, arch.id, images.num_classes)
-            lay_out(net, images.device)
+        nets = [make_candidate(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
         generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
         synchronize(images.device)
         started = time.perf_counter()
@@ -303,8 +312,7 @@ def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, n
     device = images.device
     if device.type != "cuda" or num_seeds == 1:
         return 1
-    net, index = make_net(arch, images, 0).train(), slice(min(recipe.batch_size, len(images)))
-    refuse_other_outputs(net, arch.id, images.num_classes)
+    net, index = make_candidate(arch, images, 0).train(), slice(min(recipe.batch_size, len(images)))
     drawn = torch.cuda.get_rng_state(device)
     for _ in range(2):  # the first call benchmarks algorithms, which takes memory
         before = torch.cuda.memory_allocated(device)

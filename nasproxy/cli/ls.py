@@ -55,10 +55,10 @@ def _describe_settings(command: str | None) -> list[dict[str, str]]:
     return [
         {
             "command": name,
-            "setting": info.option or f"{info.key}=",
+            "setting": info.name,
             "value": info.form,
             "default": info.default or "",
-            "meaning": " ".join(info.meaning.split()),
+            "meaning": info.meaning,
         }
         for name, settings in nap.describe_commands(command).items()
         for info in settings

@@ -7,7 +7,6 @@ A command's settings are a tree of sections. What a run writes as `config.toml` 
 from nasproxy.config.describing import SettingInfo as SettingInfo
 from nasproxy.config.describing import describe_commands as describe_commands
 from nasproxy.config.describing import describe_setting as describe_setting
-from nasproxy.config.describing import describe_settings as describe_settings
 from nasproxy.config.reading import Tree as Tree
 from nasproxy.config.reading import changed_settings as changed_settings
 from nasproxy.config.reading import dump_config as dump_config

@@ -30,8 +30,14 @@ class SettingInfo:
     default: str | None
     """None: it must be given, or its meaning says what it is otherwise."""
     meaning: str
+    """On one line."""
     group: str
     """Title of its section."""
+
+    @property
+    def name(self) -> str:
+        """How it is given: --option, or key= where it has none."""
+        return self.option or f"{self.key}="
 
 
 def describe_commands(command: str | None = None) -> Mapping[str, list[SettingInfo]]:
@@ -76,7 +82,7 @@ def describe_setting(kind: type[CommandConfig], section: str, key: str) -> Setti
         type=taken,
         form=form,
         default=str(default) if is_shown else None,
-        meaning=field.description or "",
+        meaning=" ".join((field.description or "").split()),
         group=title.splitlines()[0].rstrip("."),
     )
 

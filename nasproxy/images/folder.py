@@ -17,13 +17,13 @@ from PIL import Image
 
 from nasproxy.errors import DataError
 from nasproxy.images.decoding import read_files
-from nasproxy.images.raw import BrokenFile, FileSplit, Progress, RawData
+from nasproxy.images.raw import VALIDATION_NAMES, BrokenFile, FileSplit, Progress, RawData
 
 _NO_PICTURES = {".bufr", ".grib", ".h5", ".hdf", ".mpg", ".mpeg"}
 """Suffixes that Pillow registers but cannot decode."""
 MAX_NAMED = 5
 """Files that cannot be decoded and are named, at most."""
-_FOLDERS = {"val": ("val", "valid", "validation"), "test": ("test",)}
+_FOLDERS = {"val": VALIDATION_NAMES, "test": ("test",)}
 """Names of the folders of the splits beside train/."""
 
 

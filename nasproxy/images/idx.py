@@ -20,9 +20,9 @@ from PIL import Image
 
 from nasproxy.errors import DataError
 from nasproxy.images.decoding import fit_picture
-from nasproxy.images.raw import Progress, RawData, RawSplit
+from nasproxy.images.raw import VALIDATION_NAMES, Progress, RawData, RawSplit
 
-_PREFIXES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("t10k", "test")}
+_PREFIXES = {"train": ("train",), "val": VALIDATION_NAMES, "test": ("t10k", "test")}
 """What the names of the files of a split begin with."""
 
 

@@ -12,6 +12,9 @@ from torch import Tensor
 Progress = Callable[[str, int, int], None]
 """Called with the current activity, the number done, and the total."""
 
+VALIDATION_NAMES = ("val", "valid", "validation")
+"""What folders and files of validation images are called."""
+
 
 @dataclass(frozen=True)
 class FileSplit:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nasproxy.device import lay_out, synchronize
+from nasproxy.device import synchronize
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.scoring.batch import Batch
 from nasproxy.scoring.costs import Costs, count_flops, count_params, measure_costs
@@ -22,7 +22,7 @@ from nasproxy.scoring.gradients import fisher, grad_norm, grasp, snip, synflow, 
 from nasproxy.scoring.separation import jacob_cov, naswot
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch
-from nasproxy.training import make_net, refuse_other_outputs, seeded_torch
+from nasproxy.training import make_candidate, seeded_torch
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,7 @@ def score_nets(
         return (counted,) * num_seeds, time.perf_counter() - started
     scores, seconds = [], 0.0
     for repeat in range(num_seeds):
-        net = make_net(arch, drawn, derive_seed(seed, arch.id, repeat, "init"))
-        refuse_other_outputs(net, arch.id, drawn.num_classes)
-        lay_out(net, drawn.device)
+        net = make_candidate(arch, drawn, derive_seed(seed, arch.id, repeat, "init"))
         batches = score.batches(drawn, repeat)
         synchronize(drawn.device)
         started = time.perf_counter()
