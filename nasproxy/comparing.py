@@ -24,6 +24,7 @@ import numpy as np
 
 from nasproxy.alignment import Alignment, Array, Indices, align, cut_to_sample, describe_truth
 from nasproxy.errors import SettingsError
+from nasproxy.formatting import format_estimate
 from nasproxy.ranking import (
     Diagnosis,
     Difference,
@@ -119,6 +120,12 @@ class Ranking:
     num_flagged: int
     """Trials that diverged or stayed at chance: they are ranked as measured."""
 
+    def __repr__(self) -> str:
+        return (
+            f"<Ranking {self.label}: rho {format_estimate(self.spearman)} over {self.num_archs:,} architectures, "
+            f"first {self.selected}, regret {format_estimate(self.regret, scale=100)} points>"
+        )
+
 
 @dataclass(frozen=True)
 class Method:
@@ -182,6 +189,10 @@ class Comparison:
     """Architectures whose truth is no better than guessing."""
     run: RunDir | None = field(default=None, compare=False, repr=False)
     """Folder of the comparison; None: there is none."""
+
+    def __repr__(self) -> str:
+        rows = "".join(f"\n  {ranking!r}" for ranking in self.rankings)
+        return f"<Comparison with {self.truth.name}:{rows}>"
 
     @property
     def is_truth_at_chance(self) -> bool:

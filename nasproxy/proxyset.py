@@ -44,6 +44,9 @@ class ProxySet:
     run: RunDir | None = field(default=None, compare=False, repr=False)
     """Folder that keeps it; None: it is in memory only, or in a file."""
 
+    def __repr__(self) -> str:
+        return f"<ProxySet {self.name} of {self.dataset}: {self.images.describe()}>"
+
     @cached_property
     def _kept(self) -> EncodedImages:
         return self.stored or EncodedImages(Pixels(), {"images": self.images.images}, "pixels")
@@ -73,7 +76,7 @@ class ProxySet:
         """What it costs, before any net is trained on it."""
         return ProxyCost(len(self.images), self.num_stored_images, self.num_stored_numbers, self.seconds)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Writes one `.safetensors` file: the encoded images, `labels`, and everything else as metadata.
 
         As pixels it holds `images` (N, C, H, W), 1.0 being full brightness; with the encoding 'multi-formation'
@@ -83,7 +86,7 @@ class ProxySet:
         """
         described = {name: getattr(self, name) for name in _METADATA}
         described["encoding"] = self._kept.describe()
-        save_image_set(self.images, path, {"nasproxy_proxy_set": FORMAT} | described, self._kept.tensors)
+        save_image_set(self.images, Path(path), {"nasproxy_proxy_set": FORMAT} | described, self._kept.tensors)
 
     def check_fits(self, data: ImageData) -> None:
         """Refuses data that this set was not condensed from.
@@ -122,12 +125,13 @@ def make_proxy_set(stored: EncodedImages, like: ImageSet, **described: Any) -> P
     return ProxySet(replace(like, images=pixels), stored=kept, **described)
 
 
-def load_proxy_set(path: Path) -> ProxySet:
+def load_proxy_set(path: str | Path) -> ProxySet:
     """Reads a proxy set.
 
     Raises:
         ProxySetError: missing, damaged, of another format, or no proxy set.
     """
+    path = Path(path)
     try:
         header, tensors = read_image_file(path)
         _check_format(header.get("nasproxy_proxy_set"), path)

@@ -132,7 +132,7 @@ class Trial:
     """Number of the proposal round, for strategies that learn."""
     worker: str | None = None
     """Host and process that trained or scored it."""
-    loss_curve: Mapping[int, float] = field(default_factory=dict, compare=False)
+    loss_curve: Mapping[int, float] = field(default_factory=dict, compare=False, repr=False)
     """Updates done -> training loss, mean over seeds; empty where nothing was trained."""
     started: datetime | None = field(default=None, compare=False)
     """With a time zone; the time of recording, where it is not known."""
@@ -318,6 +318,10 @@ class Trials(Sequence[Trial]):
 
     def __iter__(self) -> Iterator[Trial]:
         return iter(self.items)
+
+    def __repr__(self) -> str:
+        best = f", best {self.best.arch_id}" if self.best else ""
+        return f"<Trials {self.name}: {len(self):,} architectures by {self.info.proxy}{best}>"
 
     @property
     def name(self) -> str:

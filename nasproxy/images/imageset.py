@@ -47,6 +47,13 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"<ImageSet: {self.describe()}>"
+
+    def describe(self) -> str:
+        """What it is, in one line: '240 images, 4 classes, 3x32x32'."""
+        return f"{len(self):,} images, {self.num_classes:,} classes, {'x'.join(map(str, self.image_shape))}"
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""

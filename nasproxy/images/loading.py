@@ -44,6 +44,9 @@ class ImageData:
     skipped: tuple[BrokenFile, ...] = ()
     """Files that were left out, because they give no image."""
 
+    def __repr__(self) -> str:
+        return f"<ImageData {self.name}: {self.describe()}>"
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""

@@ -31,6 +31,7 @@ import numpy.typing as npt
 
 from nasproxy.alignment import Array, by_seed, check_same_task
 from nasproxy.errors import InputError, SettingsError, unknown_name
+from nasproxy.formatting import format_number
 from nasproxy.ranking import count_seeds
 from nasproxy.rundir import RunDir
 from nasproxy.searching.schedule import STRATEGIES, make_schedule
@@ -110,6 +111,12 @@ class Replay:
         """(K,) and (K,): quantiles over repetitions."""
         ends: Floats = np.quantile(self.regrets, (low, high), axis=0)
         return ends[0], ends[1]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Replay {self.label}: {self.num_repetitions:,} repetition(s) over {self.num_known:,} architectures, "
+            f"mean regret {format_number(100 * self.mean[-1])} points in the end>"
+        )
 
     def at(self, cost: float) -> int | None:
         """Index of the last point that costs no more; None: before the first or beyond the last point."""

@@ -142,7 +142,7 @@ class ComparisonPlan:
                 run = find_search_run(proxy, place.root)
                 scored[run.name] = known[proxy] if proxy in known else load_trials(run)
         if settings.truth != TRAIN:
-            truth = truth or load_truth(settings.truth, place.root, experiment.task)
+            truth = truth or load_truth(settings.truth, place, experiment.task)
         plan = cls(experiment, tuple(pieces), scored, truth, resume)
         plan._check_what_is_there()
         if is_read_here:

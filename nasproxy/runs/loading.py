@@ -12,6 +12,7 @@ from nasproxy.errors import InputError, NasproxyError, RunNotFoundError, Setting
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir, list_runs
+from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
     SCORED,
     TABLE,
@@ -66,8 +67,9 @@ class Task:
         return cls(trials.info.dataset, space=space)
 
 
-def load_truth(reference: str, root: Path, task: Task) -> Trials:
-    """The truth that `--truth` names: a published one, a search by 'whole', or a CSV file of true accuracies.
+def load_truth(reference: str, place: Place, task: Task) -> Trials:
+    """The truth that `--truth` names: a published one, a search by 'whole', or a CSV file of true accuracies, of which
+    it is said how many rows are no architectures of the space.
 
     Raises:
         SettingsError: a published truth of other data.
@@ -78,9 +80,12 @@ def load_truth(reference: str, root: Path, task: Task) -> Trials:
     if names_truth(reference):
         return load_published(reference, task.dataset, task.classes)
     if Path(reference).suffix == ".csv":
-        return load_table(reference, task)
+        truth = load_table(reference, task)
+        if task.space is not None and (strangers := describe_strangers(truth, task.space)):
+            place.listener.say(strangers)
+        return truth
     try:
-        run = find_search_run(reference, root)
+        run = find_search_run(reference, place.root)
     except RunNotFoundError as error:
         nearest = get_close_matches(reference, TRUTHS, n=1, cutoff=0.7)
         hint = f"did you mean {nearest[0]!r}" if nearest else f"truths that need no run: {', '.join(TRUTHS)}"

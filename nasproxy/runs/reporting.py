@@ -12,6 +12,7 @@ from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights
 from nasproxy.runs.loading import Task, load_trials, load_truth
+from nasproxy.runs.place import Place
 from nasproxy.runs.references import find_search_run
 from nasproxy.tables import comparison_frame, rankings_frame, write_table
 from nasproxy.trials import Trials
@@ -68,7 +69,7 @@ def truth_of(truth: Trials, asked: Asked, chosen: Collection[str] | None) -> Tri
     return replace(asked.part_of(truth).of(chosen), run=truth.run)
 
 
-def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
+def load_comparison(run: RunDir, place: Place) -> tuple[Comparison, Parts]:
     """A finished comparison, made again from its runs.
 
     Raises:
@@ -82,8 +83,8 @@ def load_comparison(run: RunDir, root: Path) -> tuple[Comparison, Parts]:
     parts = Parts(**run.meta["parts"])
     asked = Asked.kept_in(run) or Asked()
     weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
-    proxies = [asked.part_of(load_trials(find_search_run(name, root))) for name in parts.proxies]
-    truth = truth_of(load_truth(parts.truth, root, Task.of(proxies[0], root)), asked, weights)
+    proxies = [asked.part_of(load_trials(find_search_run(name, place.root))) for name in parts.proxies]
+    truth = truth_of(load_truth(parts.truth, place, Task.of(proxies[0], place.root)), asked, weights)
     return replace(judge(parts, proxies, truth, weights), run=run), parts
 
 

@@ -74,6 +74,9 @@ class Runs:
         """Keeps runs under `root`, which is made when the first one is; tells `listener` about progress."""
         self._place = Place(Path(root), listener or Silence())
 
+    def __repr__(self) -> str:
+        return f"Runs({str(self.root)!r})"
+
     @property
     def root(self) -> Path:
         """Folder of all runs."""
@@ -289,7 +292,7 @@ class Runs:
             load_table(table, task) if isinstance(table, str) and names_table(table) else self._load(table)
             for table in tables or asked.scores
         ]
-        known = true if isinstance(true, Trials) else load_truth(asked.truth, self.root, task)
+        known = true if isinstance(true, Trials) else load_truth(asked.truth, self._place, task)
         return run_replay(self._place, config, searched, loaded, known, name=name)
 
     def plan(
@@ -439,7 +442,7 @@ class Runs:
                 raise SettingsError(
                     f"{run.name} is a comparison with its own proxies and truth; name nothing beside it"
                 )
-            comparison, parts = load_comparison(run, self.root)
+            comparison, parts = load_comparison(run, self._place)
             place = Path(folder) if folder else run.path
             return write_comparison(comparison, parts, self.root, place, title=run.name, dashboard=run.name)
         if isinstance(what, Comparison):
@@ -473,7 +476,7 @@ class Runs:
             if truth is not None:
                 name = run.name if run else "the comparison"
                 raise SettingsError(f"{name} is a comparison with a truth of its own; leave --truth out")
-            comparison = what if isinstance(what, Comparison) else load_comparison(run or self.find(), self.root)[0]
+            comparison = what if isinstance(what, Comparison) else load_comparison(run or self.find(), self._place)[0]
             frame = comparison_frame(comparison)
         else:
             trials = self._load(what)
@@ -508,7 +511,7 @@ class Runs:
             return Dashboard.of_search(runs[0].study_name, storage_url(runs[0]), port, allow_changes=allow_changes)
         self._place.listener.say("a snapshot: trials and notes that come later are not in it or not kept")
         if is_comparison[0]:
-            comparison, parts = load_comparison(runs[0], self.root)
+            comparison, parts = load_comparison(runs[0], self._place)
             pictures = find_pictures(comparison, parts, self.root)
             return Dashboard.of_comparison(runs[0].name, comparison, pictures, port, allow_changes=allow_changes)
         return Dashboard.of_searches([load_trials(run) for run in runs], port, allow_changes=allow_changes)
@@ -587,7 +590,7 @@ class Runs:
         if isinstance(what, Trials):
             return what
         reference = str(what.path) if isinstance(what, RunDir) else str(what)
-        return load_truth(reference, self.root, Task.of(proxy, self.root))
+        return load_truth(reference, self._place, Task.of(proxy, self.root))
 
     def _judge(
         self, proxies: Sequence[Scored], truth: Scored | None, settings: Tree | None, overrides: Mapping[str, Any]

@@ -19,7 +19,7 @@ SECONDS = "train_seconds"
 """Column of what scoring an architecture took, all seeds together; tables need not have it."""
 
 
-def read_truth(path: Path) -> Trials:
+def read_truth(path: str | Path) -> Trials:
     """True accuracies, or those of a proxy that was trained elsewhere.
 
     Columns: arch_id; test_accuracy, or seed by seed test_accuracy_1, test_accuracy_2, ...; if known, val_accuracy or
@@ -29,6 +29,7 @@ def read_truth(path: Path) -> Trials:
     Raises:
         InputError: unreadable, a column is missing, an id is there twice, or an accuracy is missing or no fraction.
     """
+    path = Path(path)
     frame = _read(path)
     val, test = (_columns_of(frame, f"{kind}_accuracy") for kind in ("val", "test"))
     if not test:
@@ -44,7 +45,7 @@ def read_truth(path: Path) -> Trials:
     return Trials(info, tuple(_trial(row, val or test, test) for row in known.to_dict("records")))
 
 
-def read_scores(path: Path, column: str) -> Trials:
+def read_scores(path: str | Path, column: str) -> Trials:
     """Scores of any kind from one column; higher is better.
 
     Columns: arch_id; the one that is named, or seed by seed NAME_1, NAME_2, ...; train_seconds if known. Where a score
@@ -53,6 +54,7 @@ def read_scores(path: Path, column: str) -> Trials:
     Raises:
         InputError: unreadable, a column is missing (the nearest is named), an id is there twice, a score is no number.
     """
+    path = Path(path)
     frame = _read(path)
     names = [column] if column in frame else _columns_of(frame, column)
     if not names:

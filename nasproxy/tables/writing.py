@@ -65,12 +65,13 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     return frame
 
 
-def write_table(frame: pd.DataFrame, path: Path) -> None:
+def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     """Writes .csv, .parquet or .json (a list of rows), whole or not at all.
 
     Raises:
         SettingsError: another suffix.
     """
+    path = Path(path)
     writers = {
         ".csv": lambda scratch: frame.to_csv(scratch, index=False),
         ".parquet": lambda scratch: _of_one_type(frame).to_parquet(scratch, index=False),

@@ -13,6 +13,7 @@ from nasproxy.nets.cells import format_id
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.runs.comparing import settings_of_compare
 from nasproxy.runs.loading import Task, load_truth
+from nasproxy.runs.place import Place, Silence
 from nasproxy.runs.references import settings_of_search
 from nasproxy.runs.reporting import load_comparison
 from nasproxy.space import load_space
@@ -59,7 +60,7 @@ def test_its_report_says_that_the_images_are_others_also_when_it_is_written_agai
     run, caution = shell.run_dir("published"), "Accuracies of nasbench201 were measured on cifar10; photos is taken"
     assert caution in (run.path / "report.html").read_text()
     assert run.meta["parts"]["truth"] == "nasbench201:cifar10"
-    again, _ = load_comparison(run, shell.cwd / "runs")
+    again, _ = load_comparison(run, Place(shell.cwd / "runs", Silence()))
     assert [sentence for sentence in describe_cautions(again) if sentence.startswith(caution)]
 
 
@@ -77,13 +78,16 @@ def test_a_truth_from_a_file_may_have_the_ids_that_people_know(shell: Shell) -> 
     equal = "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"  # stood for by the first of ids
     rows = [f"{equal},0.1", *(f"{arch_id},0.{number + 2}" for number, arch_id in enumerate(ids[:3])), "elsewhere,0.5"]
     (shell.cwd / "truth.csv").write_text("\n".join(["arch_id,test_accuracy", *rows]))
-    truth = load_truth(str(shell.cwd / "truth.csv"), shell.cwd, Task(space=SPACE))
+    truth = load_truth(str(shell.cwd / "truth.csv"), Place(shell.cwd, Silence()), Task(space=SPACE))
     assert {trial.arch_id: trial.evaluation_score for trial in truth} == {
         **{arch.id: float(f"0.{number + 2}") for number, arch in enumerate(ARCHS[:3])},
         "elsewhere": 0.5,
     }
     table = shell.call("export", "photos-nasbench201-params", "--truth", "truth.csv")
     assert len([row for row in csv.DictReader(table.splitlines()) if row["truth_test_accuracy"]]) == 3
+    strangers = "1 row(s) of truth are no architectures of nasbench201, e.g. elsewhere: left out"
+    assert strangers in shell.run("rank", "photos-nasbench201-params", "--truth", "truth.csv").stderr
+    assert strangers in shell.run(*COMPARE, "--truth", "truth.csv", "--dry-run").stderr
 
 
 def test_the_whole_space_is_planned_without_building_or_timing_a_net(shell: Shell) -> None:

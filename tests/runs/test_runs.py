@@ -48,6 +48,29 @@ def test_what_is_made_has_its_run_and_is_found_by_name_path_and_last(runs: nap.R
     assert nap.load_proxy_set(proxy.run.proxy_path).images.images.equal(proxy.images.images)
 
 
+def test_what_an_interpreter_shows_is_a_line(
+    runs: nap.Runs, digits: ImageData, two: tuple[Trials, Trials], truth: Path
+) -> None:
+    comparison = runs.rank(two, truth)
+    replays = runs.replay([two[0]], truth, "convnet-mini", strategy="random", repetitions=2)
+    shown = [
+        (runs, f"Runs('{runs.root}')"),
+        (digits, "<ImageData digits: 1,295 train, 143 validation (±8.2 points), 359 test, 10 classes, 1x16x16>"),
+        (digits.train, "<ImageSet: 1,295 images, 10 classes, 1x16x16>"),
+        (
+            nap.condense(digits, "random", images_per_class=3),
+            "<ProxySet random-3 of digits: 30 images, 10 classes, 1x16x16>",
+        ),
+        (two[0], f"<Trials digits-convnet-mini-params: 8 architectures by params, best {two[0].ranked()[0].arch_id}>"),
+        (comparison.rankings[0], "<Ranking params: rho −0.87 [−0.98, −0.30] over 8 architectures, first "),
+        (comparison, "<Comparison with truth:\n  <Ranking params: rho −0.87"),
+        (replays[0], "<Replay random, digits-convnet-mini-params: 2 repetition(s) over 8 architectures, mean regret "),
+    ]
+    for thing, line in shown:
+        assert repr(thing).startswith(line)
+        assert max(map(len, repr(thing).splitlines())) < 160
+
+
 def test_settings_come_as_keywords_as_flags_and_as_a_tree(runs: nap.Runs) -> None:
     tree: nap.Tree = {"condense": {"method": "random", "images_per_class": 2}, "images": {"dataset": "digits"}}
     by_tree = runs.condense(settings=tree)

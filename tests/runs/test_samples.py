@@ -10,6 +10,7 @@ import nasproxy as nap
 from nasproxy.comparing import SAMPLED
 from nasproxy.errors import RunNotFoundError, SettingsError
 from nasproxy.runs.pieces import Searching
+from nasproxy.runs.place import Place, Silence
 from nasproxy.runs.reporting import load_comparison
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import load_space
@@ -112,7 +113,7 @@ def test_a_comparison_of_a_sample_is_the_same_when_it_is_read_again(runs: nap.Ru
     words = f"a weighted sample of 14 of {len(SPACE)} architectures by strata of params"
     page = made.run.report_path.read_text()
     assert page.count(words) == 2
-    again, _ = load_comparison(made.run, runs.root)
+    again, _ = load_comparison(made.run, Place(runs.root, Silence()))
     assert again.rankings == made.rankings
     assert again.differences == made.differences
     assert again.alignment.sample == made.alignment.sample
