@@ -29,9 +29,10 @@ def combine_trials(
     """Proxies of the same architectures as one.
 
     An architecture that one of them did not score is left out. What they cost is added up. An average has as many seeds
-    as the proxy with the fewest, a fit has one. Architectures with a truth get the prediction of fits that did not see
-    theirs, so that the same truth can judge the combination. Where proxies are of a sample, ranks are weighted as its
-    architectures are, and these keep their weights; a sample of the truth alone makes none of the combination.
+    as the proxy with the fewest, but for those with one, which enter all of its seeds alike; a fit has one.
+    Architectures with a truth get the prediction of fits that did not see theirs, so that the same truth can judge the
+    combination. Where proxies are of a sample, ranks are weighted as its architectures are, and these keep their
+    weights; a sample of the truth alone makes none of the combination.
 
     Args:
         proxies: two or more.
@@ -75,8 +76,13 @@ def common_rows(alignment: Alignment) -> Indices:
 
 def _average(alignment: Alignment, rows: Indices) -> Array:
     """(A, S): ranks among the architectures, seed by seed, averaged over the proxies."""
-    num_seeds = min(int(count_seeds(scores.selection[rows]).min()) for scores in alignment.proxies)
-    by_seed = [[scores.selection[rows, seed] for scores in alignment.proxies] for seed in range(num_seeds)]
+    selections = [scores.selection[rows] for scores in alignment.proxies]
+    counts = [int(count_seeds(selection).min()) for selection in selections]
+    num_seeds = min((count for count in counts if count > 1), default=1)
+    by_seed = [
+        [selection[:, seed if count > 1 else 0] for selection, count in zip(selections, counts, strict=True)]
+        for seed in range(num_seeds)
+    ]
     weights = alignment.sample_weights_of(rows)
     return np.stack([average_ranks(scores, weights=weights) for scores in by_seed], axis=1)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from nasproxy.config import RECIPES, RecipeSettings, SearchConfig
+from nasproxy.config import DEFAULT_SEEDS, RECIPES, RecipeSettings, SearchConfig, Tree
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.proxyset import ProxySet
@@ -129,6 +129,16 @@ _NOT_OF_METHOD = ("seed", "engine", "classes_per_step", "checkpoint_every")
 def default_recipe(proxy: str | ProxySet | Trials) -> RecipeSettings:
     """The recipe for this kind of proxy, see `RECIPES`."""
     return RECIPES[proxy if isinstance(proxy, str) and proxy in RECIPES else "proxy-set"]
+
+
+def default_seeds(proxy: str | ProxySet | Trials) -> int:
+    """Nets of each architecture: five that are trained, as in the main paper (section 3.6), one that is scored."""
+    return 1 if proxy in SCORES else DEFAULT_SEEDS
+
+
+def default_settings(proxy: str | ProxySet | Trials) -> Tree:
+    """What a search by this proxy starts from."""
+    return {"recipe": default_recipe(proxy).model_dump(), "search": {"seeds": default_seeds(proxy)}}
 
 
 def make_proxy(proxy: str | ProxySet | Trials, data: ImageData, config: SearchConfig) -> Proxy:

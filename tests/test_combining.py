@@ -9,7 +9,7 @@ from nasproxy.comparing import compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import Estimate
 from nasproxy.space import load_space
-from nasproxy.trials import ProxyKind, SampleInfo, State, Trial, Trials
+from nasproxy.trials import ProxyKind, Rung, SampleInfo, State, Trial, Trials
 from tests.reporting.comparisons import make_info, make_trials
 
 ARCHS = load_space("convnet720").archs()[::12]
@@ -40,6 +40,17 @@ def test_an_average_is_the_mean_of_ranks_seed_by_seed() -> None:
         np.testing.assert_array_equal(stats.rankdata(expected[order]), stats.rankdata(sorted(scores.values())))
     assert {trial.num_seeds for trial in combined} == {2}
     assert combined.info.num_seeds == 2
+
+
+def test_a_proxy_of_one_seed_enters_every_seed_of_an_average() -> None:
+    trained, counted = simulate("one", 0.8, num_seeds=3), simulate("other", 0.8, num_seeds=1)
+    combined = combine_trials([trained, counted], "average")
+    repeated = [
+        replace(trial, rungs=(Rung(trial.selection_scores * 3, trial.evaluation_scores * 3),)) for trial in counted
+    ]
+    as_if_three = combine_trials([trained, replace(counted, items=tuple(repeated))], "average")
+    assert {trial.num_seeds for trial in combined} == {3}
+    assert [trial.rungs for trial in combined] == [trial.rungs for trial in as_if_three]
 
 
 def test_a_combination_adds_up_what_its_parts_cost() -> None:

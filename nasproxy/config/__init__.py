@@ -22,6 +22,7 @@ from nasproxy.config.reading import refuse_changes as refuse_changes
 from nasproxy.config.reading import resumed_config as resumed_config
 from nasproxy.config.reading import without_password as without_password
 from nasproxy.config.settings import DASHBOARD_PORT as DASHBOARD_PORT
+from nasproxy.config.settings import DEFAULT_SEEDS as DEFAULT_SEEDS
 from nasproxy.config.settings import EVALUATION_RECIPES as EVALUATION_RECIPES
 from nasproxy.config.settings import RECIPES as RECIPES
 from nasproxy.config.settings import CombineConfig as CombineConfig

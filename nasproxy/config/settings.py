@@ -263,6 +263,10 @@ def evaluation_recipe(name: str) -> dict[str, Any]:
     return EVALUATION_RECIPES[name].model_dump()
 
 
+DEFAULT_SEEDS = 5
+"""Nets that are trained of an architecture (main paper, section 3.6)."""
+
+
 class SearchSettings(Settings):
     """Architectures that are scored, and by what."""
 
@@ -283,8 +287,9 @@ class SearchSettings(Settings):
     """Seed of that draw, which is the same for all proxies and seeds of a search."""
     num_archs: Count | None = None
     """At most this many architectures. Default: all (grid, random), or a tenth of the space (tpe)."""
-    seeds: Count = 5
-    """Nets trained or scored per architecture, which is ranked by their mean."""
+    seeds: Count = DEFAULT_SEEDS
+    """Nets trained per architecture, which is ranked by their mean; of a training-free score, nets scored: 1 by
+    default."""
     seed: int = 0
     """Seed of every random draw but that of a sample."""
     round_size: Count = 8
@@ -441,8 +446,8 @@ class CompareSettings(Settings):
     one kind, a smaller sample is part of a larger one. Default: all."""
     sample_seed: int = 0
     """Seed of that draw."""
-    seeds: Count = 5
-    """Nets trained or scored per architecture and proxy."""
+    seeds: Count | None = None
+    """Nets trained or scored per architecture and proxy. Default: 5 trained, 1 scored."""
     sets: Count = 1
     """Proxy sets that each method makes, with seeds of their own: how much a set owes to its draw."""
     truth: Annotated[str, Metavar("RUN|NAME|CSV")] = "train"

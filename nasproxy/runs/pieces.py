@@ -20,7 +20,7 @@ from nasproxy.config import (
 from nasproxy.errors import NasproxyError
 from nasproxy.files import read_lines
 from nasproxy.images import ImageData
-from nasproxy.proxies import PROXIES, default_recipe
+from nasproxy.proxies import PROXIES, default_recipe, default_seeds
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import LAYOUT, RunDir, list_runs
 from nasproxy.runs.asked import Asked
@@ -286,7 +286,7 @@ class Searching:
     def num_seeds(self) -> int:
         """Nets for each architecture."""
         settings = self.experiment.config.compare
-        return (self.proxy == WHOLE and settings.truth_seeds) or settings.seeds
+        return (self.proxy == WHOLE and settings.truth_seeds) or settings.seeds or default_seeds(self.proxy)
 
     @property
     def trials(self) -> Trials:

@@ -20,7 +20,7 @@ PRESETS: Mapping[str, Preset] = {
         "Zhao & Bilen, WACV 2023, Table 5: one GPU, days for the truth",
         {
             "images": {"dataset": "cifar10"},
-            "compare": {"proxies": ["random", "dsa", "dm", "early-stop"], "space": "convnet720"},
+            "compare": {"proxies": ["random", "dsa", "dm", "early-stop"], "space": "convnet720", "seeds": 5},
             "condense": {"images_per_class": 50},
         },
     ),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, read_config
 from nasproxy.errors import RunError, RunNotFoundError, SettingsError, format_command
-from nasproxy.proxies import PROXIES, default_recipe
+from nasproxy.proxies import PROXIES, default_settings
 from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import KEPT, LAST, RunDir, find_run, list_runs
 from nasproxy.truths import task_of
@@ -117,10 +117,10 @@ def images_of(proxy: str, root: Path) -> Tree:
 def settings_of_search(given: Tree, root: Path) -> SearchConfig:
     """The settings of a new search, from what was asked for.
 
-    The recipe is that of the proxy's kind; images and space are those of the run that `--archs top:RUN:AMOUNT` names;
-    images are those of the condense run that `--proxy` names; both are those of a published table: all of it only where
-    nothing else was asked for. @last is replaced by the run's name, because what is written down must mean the same
-    later.
+    Recipe and seeds are those of the proxy's kind; images and space are those of the run that `--archs top:RUN:AMOUNT`
+    names; images are those of the condense run that `--proxy` names; both are those of a published table: all of it
+    only where nothing else was asked for. @last is replaced by the run's name, because what is written down must mean
+    the same later.
 
     Raises:
         SettingsError: no proxy, or an unknown or invalid setting.
@@ -144,8 +144,7 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
     if proxy.startswith(TABLE):
         defaults |= settings_behind(proxy, "search")
     named["search"]["sample"] = name_last(asked.get("sample"), root)
-    defaults |= {"recipe": default_recipe(proxy).model_dump()} | images_of(proxy, root)
-    return make_config(SearchConfig, defaults, given, named)
+    return make_config(SearchConfig, defaults, default_settings(proxy), images_of(proxy, root), given, named)
 
 
 def name_last(sample: str | int | None, root: Path) -> str | int | None:

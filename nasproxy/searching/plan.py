@@ -9,7 +9,7 @@ from nasproxy.augment import parse_strategy
 from nasproxy.config import SearchConfig, make_config, nest_settings
 from nasproxy.errors import ArchError, NasproxyError, SettingsError, unknown_name
 from nasproxy.images import ImageData
-from nasproxy.proxies import Proxy, default_recipe, make_proxy
+from nasproxy.proxies import Proxy, default_settings, make_proxy
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, Costs, measure_costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
@@ -170,14 +170,14 @@ def _find_unscored(archs: Sequence[Arch], table: Trials) -> dict[str, str]:
 
 
 def config_from_overrides(proxy: ProxySet | Trials | str, overrides: dict[str, Any]) -> SearchConfig:
-    """Settings of a search from flat keyword arguments, over the recipe of the proxy's kind.
+    """Settings of a search from flat keyword arguments, over those that the proxy's kind starts from.
 
     Raises:
         SettingsError: an unknown or invalid setting.
     """
     name = proxy if isinstance(proxy, str) else proxy.name
     given = nest_settings(SearchConfig, {"proxy": name, **overrides})
-    return make_config(SearchConfig, {"recipe": default_recipe(proxy).model_dump()}, given)
+    return make_config(SearchConfig, default_settings(proxy), given)
 
 
 def measure_quantity(name: str, archs: Sequence[Arch], data: ImageData) -> Quantity:

@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 import nasproxy as nap
+from nasproxy.config import CompareConfig, make_config
 from nasproxy.errors import DivergedError, InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
 from nasproxy.images import ImageData
+from nasproxy.runs.pieces import Experiment, RunIndex, Searching
+from nasproxy.runs.place import Place, Silence
+from nasproxy.runs.references import settings_of_search
+from nasproxy.searching.plan import config_from_overrides
 from nasproxy.space import SearchSpace
 from nasproxy.trials import ProxyKind, Trials
 
@@ -79,6 +84,19 @@ def test_settings_come_as_keywords_as_flags_and_as_a_tree(runs: nap.Runs) -> Non
     assert [proxy.run.name for proxy in (by_tree, by_keywords) if proxy.run] == ["digits-random-2", "digits-random-2-2"]
     with pytest.raises(SettingsError, match=r"unknown setting 'imges_per_class': did you mean 'images_per_class'"):
         runs.condense("digits", imges_per_class=2)
+
+
+@pytest.mark.parametrize(("proxy", "num_seeds"), [("naswot", 1), ("params", 1), ("early-stop", 5), ("whole", 5)])
+def test_a_training_free_score_has_one_seed_where_none_is_asked_for(
+    proxy: str, num_seeds: int, digits: ImageData, mini_space: SearchSpace, tmp_path: Path
+) -> None:
+    assert settings_of_search({"search": {"proxy": proxy}}, tmp_path).search.seeds == num_seeds
+    assert settings_of_search({"search": {"proxy": proxy, "seeds": 3}}, tmp_path).search.seeds == 3
+    assert config_from_overrides(proxy, {}).search.seeds == num_seeds
+    for asked, expected in ((None, num_seeds), (3, 3)):
+        compared = make_config(CompareConfig, {"compare": {"proxies": [proxy], "seeds": asked}})
+        experiment = Experiment(Place(tmp_path, Silence()), compared, digits, mini_space, RunIndex([]))
+        assert Searching(experiment, proxy).num_seeds == expected
 
 
 def test_a_proxy_set_in_memory_is_kept_where_it_has_no_run(
