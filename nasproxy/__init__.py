@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from nasproxy.dashboard import Dashboard
     from nasproxy.errors import NasproxyError, SettingsError, format_command
     from nasproxy.evaluating import Evaluation, evaluate
-    from nasproxy.formatting import format_duration, format_estimate, format_percent
+    from nasproxy.formatting import format_count, format_duration, format_estimate, format_percent
     from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
     from nasproxy.proxies import PROXIES
     from nasproxy.proxyset import ProxySet, load_proxy_set
@@ -96,7 +96,7 @@ _HOMES = {
     "dashboard": ("Dashboard",),
     "errors": ("NasproxyError", "SettingsError", "format_command"),
     "evaluating": ("Evaluation", "evaluate"),
-    "formatting": ("format_duration", "format_estimate", "format_percent"),
+    "formatting": ("format_count", "format_duration", "format_estimate", "format_percent"),
     "images": ("DATASETS", "ImageData", "ImageSet", "load_images"),
     "proxies": ("PROXIES",),
     "proxyset": ("ProxySet", "load_proxy_set"),
@@ -194,6 +194,7 @@ __all__ = [
     "evaluate",
     "evaluation_recipe",
     "format_command",
+    "format_count",
     "format_duration",
     "format_estimate",
     "format_percent",

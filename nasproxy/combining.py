@@ -116,7 +116,7 @@ def _combined(proxies: Sequence[Trials], arch_id: str, scores: Array) -> Trial:
 
 def _describe(proxies: Sequence[Trials], how: str, name: str | None, *, num_seeds: int) -> SearchInfo:
     infos = [trials.info for trials in proxies]
-    parts = ", ".join(info.proxy for info in infos)
+    parts = ", ".join(info.label for info in infos)
     return SearchInfo(
         name=name or f"{how} of {parts}",
         proxy=f"{how} of {parts if len(infos) < 3 else f'{len(infos)} proxies'}",

@@ -70,8 +70,8 @@ class Ranking:
     name: str
     """Name of the proxy's search."""
     label: str
-    """Name in tables and pictures: the proxy's, with the number of the set where its method has several; the search's
-    where a comparison has that proxy twice."""
+    """Name in tables and pictures: the shortest of the proxy's (`SearchInfo.label`, else `proxy`) that no other has,
+    the search's where a comparison has that proxy twice; with the number of the set where its method has several."""
     method: str
     """Label of its method."""
     kind: ProxyKind
@@ -125,6 +125,11 @@ class Ranking:
             f"<Ranking {self.label}: rho {format_estimate(self.spearman)} over {self.num_archs:,} architectures, "
             f"first {self.selected}, regret {format_estimate(self.regret, scale=100)} points>"
         )
+
+    @property
+    def num_stored_images(self) -> int | None:
+        """Images whose memory has to be kept for the proxy; None of a table: nobody says what was behind it."""
+        return None if self.kind is ProxyKind.TABLE else self.cost.num_stored_images
 
 
 @dataclass(frozen=True)
@@ -269,7 +274,7 @@ def compare_trials(
     *proxies, cut = cut_to_sample([*proxies, truth])
     groups = _group(proxies)
     judged = [_judge(alignment, index, trials, top, seed) for index, trials in enumerate(proxies)]
-    judged = _labelled(judged, groups)
+    judged = _labelled(judged, [trials.info for trials in proxies], groups)
     best_first = sorted(range(len(judged)), key=lambda index: _or_least(judged[index].spearman), reverse=True)
     alignment = replace(alignment, proxies=tuple(alignment.proxies[index] for index in best_first))
     rankings = tuple(judged[index] for index in best_first)
@@ -317,13 +322,15 @@ def _is_other_set(first: SearchInfo, second: SearchInfo) -> bool:
     return first.is_of_method(second) and (len(seeds) > 1 or seeds == {None})
 
 
-def _labelled(judged: Sequence[Ranking], groups: Sequence[tuple[int, ...]]) -> list[Ranking]:
+def _labelled(
+    judged: Sequence[Ranking], infos: Sequence[SearchInfo], groups: Sequence[tuple[int, ...]]
+) -> list[Ranking]:
     """Rankings with labels that differ."""
-    shown = Counter(judged[group[0]].label for group in groups)
+    firsts = [infos[group[0]] for group in groups]
+    shown = Counter(name for info in firsts for name in {info.label, info.proxy})
     labelled = list(judged)
-    for group in groups:
-        first = judged[group[0]]
-        method = first.label if shown[first.label] == 1 else first.name
+    for group, info in zip(groups, firsts, strict=True):
+        method = next((name for name in (info.label, info.proxy) if shown[name] == 1), info.name)
         for number, index in enumerate(group, start=1):
             label = method if len(group) == 1 else f"{method} (set {number})"
             labelled[index] = replace(judged[index], label=label, method=method)
@@ -343,8 +350,8 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
     diagnosis = diagnose(scores.evaluation[rows], truth, weights=weights, seed=seed)
     return Ranking(
         name=trials.name,
-        label=trials.info.proxy,
-        method=trials.info.proxy,
+        label=trials.info.label,
+        method=trials.info.label,
         kind=trials.info.kind,
         metric=trials.info.evaluation_metric,
         num_archs=len(rows),

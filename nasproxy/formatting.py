@@ -40,6 +40,11 @@ def format_p_value(p_value: float | None) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p {p_value:.2g}" if p_value < 0.095 else f"p {p_value:.1f}"
 
 
+def format_count(count: int | None) -> str:
+    """Thousands apart; an en dash for None."""
+    return MISSING if count is None else f"{count:,}"
+
+
 def format_percent(fraction: float, digits: int = 2) -> str:
     """A fraction as a percentage of up to so many decimals."""
     return f"{round(100 * fraction, digits):g}{PERCENT}"
@@ -71,8 +76,8 @@ def format_score(value: float) -> str:
 
 
 def format_size(count: float) -> str:
-    """Three significant digits with k, M, G or T."""
-    power = min(int(math.log10(count) // 3), 4) if count >= 1 else 0
+    """Three significant digits with k, M, G or T; beyond these with an exponent."""
+    power = int(math.log10(count) // 3) if 1 <= count < 1e15 else 0
     return f"{count / 1000**power:.3g}{('', 'k', 'M', 'G', 'T')[power]}"
 
 

@@ -247,6 +247,11 @@ class SearchInfo:
     device: str = ""
 
     @property
+    def label(self) -> str:
+        """Shortest name of the proxy, for people: of a column of a table without the file."""
+        return self.score_name if self.kind is ProxyKind.TABLE and self.score_name else self.proxy
+
+    @property
     def has_accuracies(self) -> bool:
         """Whether scores are accuracies."""
         return self.score_name is None

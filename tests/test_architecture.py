@@ -46,7 +46,6 @@ OWNERS = {
     "safetensors": {"tensorfile"},
     "jinja2": {"reporting"},
     "matplotlib": {"reporting"},
-    "plotly": {"reporting"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -142,6 +141,7 @@ PUBLIC_NAMES = {
         "evaluate",
         "format_command",
         "evaluation_recipe",
+        "format_count",
         "format_duration",
         "format_estimate",
     ),

@@ -63,7 +63,7 @@ def print_comparison(comparison: "nap.Comparison", runs_dir: Path) -> None:
             nap.format_estimate(ranking.regret, scale=100),
             nap.format_estimate(ranking.top_regret, scale=100),
             " + ".join(map(nap.format_duration, (ranking.cost.condense_seconds, ranking.cost.search_seconds))),
-            f"{ranking.cost.num_stored_images:,}",
+            nap.format_count(ranking.num_stored_images),
         ]
         for ranking in comparison.rankings
     ]

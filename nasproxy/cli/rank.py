@@ -54,7 +54,7 @@ def print_rankings(comparison: "nap.Comparison", runs_dir: Path) -> None:
         f"share of its top {top} in the true one": lambda ranking: _counted(ranking.precision),
         "time of the search": lambda ranking: nap.format_duration(ranking.cost.search_seconds),
         "time of condensing": lambda ranking: nap.format_duration(ranking.cost.condense_seconds),
-        "stored images": lambda ranking: f"{ranking.cost.num_stored_images:,}",
+        "stored images": lambda ranking: nap.format_count(ranking.num_stored_images),
         "  stored numbers": lambda ranking: f"{ranking.cost.num_stored_numbers:,}",
         "  decoded images": lambda ranking: f"{ranking.cost.num_images:,}",
         "trials failed / not finite / flagged": lambda ranking: " / ".join(

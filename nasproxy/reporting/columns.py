@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from nasproxy.comparing import Comparison, Method, Ranking
-from nasproxy.formatting import format_interval, format_minutes, format_number, format_percent
+from nasproxy.formatting import format_count, format_interval, format_minutes, format_number, format_percent
 from nasproxy.ranking import Estimate
 
 AT_CHANCE = "the proxy’s nets of it are no better than guessing"
@@ -39,9 +39,7 @@ def table_columns(comparison: Comparison) -> list[TableColumn]:
     methods = {method.label: method for method in comparison.methods}
     has_sets = any(method.spread is not None for method in methods.values())
     return [
-        TableColumn(
-            "proxy", "Name of the run that scored the architectures.", lambda r: Cell(r.label, r.label), is_text=True
-        ),
+        TableColumn("proxy", "What scored the architectures.", lambda r: Cell(r.label, r.label), is_text=True),
         TableColumn(
             "ρ, all",
             "Spearman’s rank correlation with full training, over all architectures with a truth. "
@@ -101,8 +99,8 @@ def table_columns(comparison: Comparison) -> list[TableColumn]:
         ),
         TableColumn(
             "stored images",
-            "Images whose memory has to be kept for the proxy.",
-            lambda r: _count(r.cost.num_stored_images),
+            "Images whose memory has to be kept for the proxy; not known of a table.",
+            lambda r: _count(r.num_stored_images),
         ),
     ]
 
@@ -141,5 +139,5 @@ def _estimate(estimate: Estimate, *, scale: float = 1, digits: int = 2, has_bar:
     return Cell(format_number(value, digits), value, interval, estimate.note, bounds)
 
 
-def _count(count: int) -> Cell:
-    return Cell(f"{count:,}", count)
+def _count(count: int | None) -> Cell:
+    return Cell(format_count(count), count)

@@ -14,6 +14,10 @@ from nasproxy.reporting.marks import ARCHS, CEILING, FRONT, RANDOM, TRUTH, Mark,
 
 COSTS = {"num_params": "parameters", "flops": "FLOPs of a forward pass"}
 """Field of an alignment -> title of its axis."""
+MAX_POWERS = 7
+"""Powers of ten that are labelled on one axis."""
+WIDE = 100
+"""From so many times the smallest on, the largest score asks for a logarithmic axis."""
 
 
 def scatter_chart(comparison: Comparison) -> Chart:
@@ -30,11 +34,24 @@ def _scatter_panel(comparison: Comparison, index: int) -> Panel:
     rho = "" if ranking.spearman.value is None else f"ρ = {format_number(ranking.spearman.value)}"
     return Panel(
         name=ranking.label,
-        x_axis=Axis("test accuracy on the proxy (%)" if has_accuracies else f"{ranking.metric} score"),
+        x_axis=Axis("test accuracy on the proxy (%)") if has_accuracies else _score_axis(ranking.metric, marks),
         y_axis=Axis("test accuracy after full training (%)"),
         marks=tuple(marks),
         note=rho,
     )
+
+
+def _score_axis(metric: str, marks: Sequence[Points]) -> Axis:
+    """Of scores of any size, which may differ by orders of magnitude."""
+    scores = [score for mark in marks for score in mark.x if score > 0]
+    low, high = min(scores, default=0.0), max(scores, default=0.0)
+    if len(scores) < sum(len(mark.x) for mark in marks) or high < WIDE * low or not high:
+        return Axis(f"{metric} score")
+    return _log_axis(f"{metric} score", low, high, margin=1.15)
+
+
+def _log_axis(title: str, low: float, high: float, *, margin: float) -> Axis:
+    return Axis(title, "log", (low / margin, high * margin), round_ticks(low, high))
 
 
 def _archs(comparison: Comparison, index: int, rows: Indices, is_top: bool) -> Points:
@@ -73,12 +90,7 @@ def regret_chart(comparison: Comparison) -> Chart:
     longest = max(len(curve) for _, _, curve in curves)
     panel = Panel(
         name="regret",
-        x_axis=Axis(
-            f"architectures trained fully{_among(comparison)}",
-            "log",
-            (0.95, 1.05 * max(longest, 2)),
-            round_ticks(1, max(longest, 2)),
-        ),
+        x_axis=_log_axis(f"architectures trained fully{_among(comparison)}", 1, max(longest, 2), margin=1.05),
         y_axis=Axis("accuracy lost (percentage points)", starts_at_zero=True),
         marks=tuple(_regret_steps(name, mark, curve) for name, mark, curve in curves),
     )
@@ -108,7 +120,7 @@ def forest_chart(comparison: Comparison) -> Chart:
     ]
     panel = Panel(
         name="forest",
-        x_axis=Axis("Spearman’s ρ with full training", limits=(-1.05, 1.05), has_zero_line=True,
+        x_axis=Axis("ρ with full training", limits=(-1.05, 1.05), has_zero_line=True,
                     ticks=tuple((value, f"{value:g}".replace("-", "−")) for value in (-1.0, -0.5, 0.0, 0.5, 1.0))),
         y_axis=_rows([label for label, _, _ in labelled], margin=0.6),
         marks=(*band, *rows),
@@ -221,7 +233,7 @@ def _cost_panel(alignment: Alignment, cost: str) -> Panel | None:
     steps = Steps(marks[1].x, marks[1].y, (), FRONT)
     return Panel(
         name=COSTS[cost],
-        x_axis=Axis(COSTS[cost], "log", (min(x) / 1.15, max(x) * 1.15), round_ticks(min(x), max(x))),
+        x_axis=_log_axis(COSTS[cost], min(x), max(x), margin=1.15),
         y_axis=Axis("true test accuracy (%)"),
         marks=(marks[0], steps, marks[1]),
     )
@@ -248,10 +260,17 @@ def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[in
 
 
 def round_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
-    """1, 2, 5, 10, … from low to high, or powers of ten if those are many; both ends, if there are fewer than two."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high <= 1000 * low else (1,)
-    ticks = [value for power in powers for step in steps if low <= (value := float(step * 10.0**power)) <= high]
+    """Ticks of a logarithmic axis whose labels do not touch on a phone.
+
+    Powers of ten; where those are fewer than three, 1, 3, 10, … or else 1, 2, 5, 10, …; both ends, if these are fewer
+    than two. Of very many powers every second, third, ….
+    """
+    lowest, highest = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = range(lowest, highest + 1, math.ceil((highest - lowest + 1) / MAX_POWERS))
+    for steps in ((1,), (1, 3), (1, 2, 5)):
+        ticks = [value for power in powers for step in steps if low <= (value := float(step * 10.0**power)) <= high]
+        if len(ticks) > 2:
+            break
     return tuple((tick, format_size(tick)) for tick in (ticks if len(ticks) > 1 else sorted({low, high})))
 
 

@@ -1,13 +1,15 @@
 """The report as one HTML page: template, style, script and figures in one file that needs no network."""
 
 import base64
-from collections.abc import Sequence
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from nasproxy.choosing import choose, describe_top
 from nasproxy.comparing import Comparison
@@ -19,7 +21,7 @@ from nasproxy.reporting.cautions import describe_cautions, training_length
 from nasproxy.reporting.columns import table_columns, table_notes, table_rows
 from nasproxy.reporting.figures import CHARTS
 from nasproxy.reporting.findings import describe_results, verdict_of
-from nasproxy.reporting.interactive import plotly_figure
+from nasproxy.reporting.interactive import PlotlyFigure, plotly_figure
 from nasproxy.reporting.marks import mark_of
 from nasproxy.reporting.records import RunRecord, command_line, meta_rows, settings_rows
 
@@ -36,6 +38,7 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
     columns = table_columns(comparison)
     rows = table_rows(comparison, columns)
     charts = {name: describe(comparison) for name, describe in CHARTS.items()}
+    figures = {name: {panel.name: plotly_figure(panel) for panel in chart.panels} for name, chart in charts.items()}
     return environment.get_template("page.html").render(
         title=title,
         summary=_summary(comparison),
@@ -50,7 +53,8 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
         methods=[(method.label, mark_of(min(method.members))) for method in comparison.methods],
         top=format_percent(comparison.rankings[0].top_fraction),
         charts=charts,
-        figures={name: {panel.name: plotly_figure(panel) for panel in chart.panels} for name, chart in charts.items()},
+        figures=figures,
+        packed_figures=_pack(figures),
         differences=[[_difference_cell(cell, comparison) for cell in row] for row in comparison.differences],
         has_sets=any(len(method.members) > 1 for method in comparison.methods),
         is_whole=comparison.alignment.is_whole,
@@ -60,8 +64,16 @@ def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: st
         few=describe_top(comparison),
         studies=_studies(comparison),
         runs=[(record, command_line(record), meta_rows(record), settings_rows(record)) for record in records],
-        plotly=Markup(get_plotlyjs()),
+        plotly=Markup(
+            files("nasproxy.reporting").joinpath("plotly", "plotly-basic.min.js").read_text(encoding="utf-8")
+        ),
     )
+
+
+def _pack(figures: Mapping[str, Mapping[str, PlotlyFigure]]) -> str:
+    """JSON as base64 of gzip: the hover texts of thousands of points are mostly the same words."""
+    text = json.dumps(figures, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
 def _studies(comparison: Comparison) -> list[tuple[str, str]]:
@@ -98,11 +110,15 @@ def _difference_cell(difference: Difference, comparison: Comparison) -> dict[str
     }
 
 
-def _pictures(comparison: Comparison, records: Sequence[RunRecord]) -> list[tuple[str, str]]:
-    """Label and picture of each proxy set; the name of its run where no search with it is compared."""
+def _pictures(comparison: Comparison, records: Sequence[RunRecord]) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Label, picture and classes of each proxy set; the name of its run where no search with it is compared."""
     searched_with = {record.name: record.settings.get("search", {}).get("proxy") for record in records}
     labels = {searched_with.get(ranking.name): ranking.label for ranking in comparison.rankings}
-    return [(labels.get(record.name, record.name), _data_uri(record.picture)) for record in records if record.picture]
+    return [
+        (labels.get(record.name, record.name), _data_uri(record.picture), record.classes)
+        for record in records
+        if record.picture
+    ]
 
 
 def _data_uri(picture: Path) -> str:

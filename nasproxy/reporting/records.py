@@ -30,6 +30,8 @@ class RunRecord:
     """As in meta.json: status, created, wall_seconds, device, versions, python, git_commit, arguments …"""
     picture: Path | None = None
     """proxy.png of a condense run."""
+    classes: tuple[str, ...] = ()
+    """Names of the rows of the picture, from the top; empty where nobody knows."""
 
 
 def command_line(record: RunRecord) -> str:

@@ -32,17 +32,10 @@ def _panel(name: str, marks: Sequence[Steps | Ribbon], replays: Replays) -> Pane
     worst = max(float(_clipped(replay.band()[1]).max()) for replay in replays)
     return Panel(
         name=name,
-        x_axis=Axis(f"cost ({replays.cost_unit})", "log", limits, _powers(*limits)),
-        y_axis=Axis("accuracy lost (percentage points)", "log", (FLOOR, 1.1 * worst), round_ticks(FLOOR, 10 * worst)),
+        x_axis=Axis(f"cost ({replays.cost_unit})", "log", limits, round_ticks(*limits)),
+        y_axis=Axis("accuracy lost (percentage points)", "log", (FLOOR, 1.1 * worst), round_ticks(FLOOR, 1.1 * worst)),
         marks=tuple(marks),
     )
-
-
-def _powers(low: float, high: float) -> tuple[tuple[float, str], ...]:
-    """Ticks at powers of ten, where there are two: panels are narrow."""
-    ticks = round_ticks(low, high)
-    powers = tuple(tick for tick in ticks if float(np.log10(tick[0])).is_integer())
-    return powers if len(powers) > 1 else ticks
 
 
 def _ribbon(replay: Replay, curve: Steps) -> Ribbon:

@@ -7,7 +7,8 @@ from typing import Any
 
 from nasproxy.combining import combine_trials
 from nasproxy.comparing import Comparison, compare_trials
-from nasproxy.errors import RunError, format_command
+from nasproxy.errors import ProxySetError, RunError, format_command
+from nasproxy.proxyset import load_proxy_set
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights
@@ -114,8 +115,17 @@ def _record(run: RunDir, role: str) -> RunRecord:
     settings: Mapping[str, Any] = {
         section: values for section, values in run.read_config().items() if isinstance(values, dict)
     }
-    picture = run.picture_path if run.picture_path.is_file() else None
-    return RunRecord(name=run.name, role=role, settings=settings, meta=run.meta, picture=picture)
+    if not run.picture_path.is_file():
+        return RunRecord(run.name, role, settings, run.meta)
+    return RunRecord(run.name, role, settings, run.meta, run.picture_path, _classes_of(run))
+
+
+def _classes_of(run: RunDir) -> tuple[str, ...]:
+    """Names of the classes of a proxy set; none where its file is gone or damaged: a picture can do without."""
+    try:
+        return load_proxy_set(run.proxy_path).images.classes
+    except ProxySetError:
+        return ()
 
 
 def find_pictures(comparison: Comparison, parts: Parts, root: Path) -> dict[str, Path]:

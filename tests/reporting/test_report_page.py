@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, Request, Route, sync_playwright
 
 from nasproxy.comparing import Comparison
@@ -146,6 +147,43 @@ def test_nothing_sticks_out_on_a_phone(phone: Visit) -> None:
         assert box is not None
         assert drawn is not None
         assert drawn["x"] + drawn["width"] <= 390
+
+
+def test_all_columns_are_seen_on_a_desk_even_with_sets(browser: Browser, desk: Visit, tmp_path: Path) -> None:
+    sets = Visit(browser, write_report(make_comparison(num_sets=2), [], tmp_path, title="t"), DESK)
+    for page in (desk.page, sets.page):
+        assert page.locator("#table .scroller").evaluate("(box) => box.scrollWidth <= box.clientWidth")
+        assert page.locator("#table .hint").is_hidden()
+    assert sets.page.locator(".proxies thead th").count() == 14
+    sets.page.context.close()
+
+
+def test_a_table_says_on_a_phone_that_it_scrolls(phone: Visit) -> None:
+    scroller, box = phone.page.locator("#table .scroller"), phone.page.locator("#table .box")
+    hint = phone.page.locator("#table .hint")
+    assert hint.is_visible()
+    assert scroller.get_attribute("aria-describedby") == hint.get_attribute("id")
+    assert scroller.evaluate("(node) => getComputedStyle(node).maskImage") != "none"
+    scroller.evaluate("(node) => { node.scrollLeft = node.scrollWidth; }")
+    phone.page.wait_for_function("!document.querySelector('#table .box').classList.contains('has-rest')")
+    assert box.locator(".scroller").evaluate("(node) => getComputedStyle(node).maskImage") == "none"
+    scroller.evaluate("(node) => { node.scrollLeft = 0; }")
+
+
+def test_a_hundred_classes_stand_beside_their_rows_in_a_box(browser: Browser, tmp_path: Path) -> None:
+    Image.new("RGB", (512, 3402), "red").save(tmp_path / "proxy.png")
+    names = tuple(f"a class of quite a long name, number {number}" for number in range(100))
+    record = RunRecord("dm", "condense", {}, {}, tmp_path / "proxy.png", names)
+    visit = Visit(browser, write_report(make_comparison(), [record], tmp_path, title="t"), PHONE)
+    box, image = (visit.page.locator(f"#pictures {part}").bounding_box() for part in (".scroller", "img"))
+    last = visit.page.locator(".classes li").last.bounding_box()
+    assert box and image and last  # noqa: PT018  # bounding boxes of what is there
+    assert box["height"] < 800
+    assert image["height"] == 3402
+    assert abs(last["y"] + last["height"] / 2 - image["y"] - 3402 * 99.5 / 100) < 3
+    assert last["width"] < 150
+    assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    visit.page.context.close()
 
 
 def test_the_name_stays_while_the_table_scrolls_on_a_phone(phone: Visit) -> None:

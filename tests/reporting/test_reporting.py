@@ -1,5 +1,8 @@
 """The report of a comparison: words, tables, figures for papers, and the text of the page (see test_report_page)."""
 
+import base64
+import gzip
+import hashlib
 import json
 import math
 import re
@@ -31,8 +34,8 @@ from nasproxy.reporting.marks import mark_of
 from nasproxy.reporting.page import page_html
 from nasproxy.reporting.printed import printed_figure, write_figure
 from nasproxy.reporting.records import without_folders
-from nasproxy.tables import comparison_frame
-from nasproxy.trials import DataInfo, SampleInfo, State
+from nasproxy.tables import comparison_frame, rankings_frame
+from nasproxy.trials import DataInfo, ProxyKind, SampleInfo, State
 from tests.reporting.comparisons import (
     NOTHING,
     degenerate_comparison,
@@ -147,15 +150,28 @@ def test_points_of_a_partial_truth_keep_their_rank_among_all() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "texts"),
     [
-        (1, 40, ["1", "2", "5", "10", "20"]),
-        (9_000, 2_400_000, ["10k", "20k", "50k", "100k", "200k", "500k", "1M", "2M"]),
+        (1, 2, ["1", "2"]),
+        (1, 40, ["1", "3", "10", "30"]),
+        (110, 290, ["110", "290"]),
+        (90, 290, ["100", "200"]),
+        (9_000, 2_400_000, ["10k", "100k", "1M"]),
+        (6e6, 8e8, ["10M", "30M", "100M", "300M"]),
         (3e5, 4e9, ["1M", "10M", "100M", "1G"]),
+        (0.02, 9, ["0.03", "0.1", "0.3", "1", "3"]),
+        (1e3, 2e20, ["1k", "1M", "1G", "1T", "1e+15", "1e+18"]),
         (6.25e6, 7.5e6, ["6.25M", "7.5M"]),
         (800, 800, ["800"]),
     ],
 )
 def test_ticks_of_a_logarithmic_axis_are_round(low: float, high: float, texts: list[str]) -> None:
     assert [text for _, text in round_ticks(low, high)] == texts
+
+
+def test_scores_of_all_sizes_have_a_logarithmic_axis(comparison: Comparison) -> None:
+    axes = {panel.name: panel.x_axis for panel in scatter_chart(comparison).panels}
+    assert (axes[NASWOT].kind, axes[NASWOT].ticks) == ("linear", None)
+    assert axes[PARAMS].kind == "log"
+    assert [text for _, text in axes[PARAMS].ticks or ()] == ["10k", "100k", "1M"]
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -646,9 +662,9 @@ def page_text(page: str) -> str:
 
 
 def figures_in(page: str) -> dict[str, dict[str, dict[str, Any]]]:
-    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.DOTALL)
+    found = re.search(r'<script type="application/gzip" id="figures">(.*?)</script>', page)
     assert found is not None
-    figures: dict[str, dict[str, dict[str, Any]]] = json.loads(found[1])
+    figures: dict[str, dict[str, dict[str, Any]]] = json.loads(gzip.decompress(base64.b64decode(found[1])))
     return figures
 
 
@@ -658,9 +674,23 @@ def test_the_sections_come_in_order(page: str) -> None:
 
 
 def test_the_page_needs_no_network(page: str) -> None:
-    assert page.count("plotly.js v") == 1
+    assert page.count("* plotly.js (basic - minified) v") == 1
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", page_text(page))
     assert "@import" not in page.split("</style>")[0]
+
+
+def test_a_page_of_many_architectures_is_small() -> None:
+    page = page_html(make_comparison(240), [], title="t")
+    assert len(page.encode()) < 1.5e6
+
+
+def test_plotly_ships_as_it_was_published() -> None:
+    folder = resources.files("nasproxy.reporting") / "plotly"
+    bundle, described = (folder / "plotly-basic.min.js").read_bytes(), (folder / "README.md").read_text("utf-8")
+    assert f"SHA-256: {hashlib.sha256(bundle).hexdigest()}\n" in described
+    (version,) = re.findall(r"`plotly\.js-basic-dist-min` (\S+),", described)
+    assert f"plotly.js (basic - minified) v{version}\n".encode() in bundle
+    assert "MIT License" in (folder / "LICENSE").read_text("utf-8")
 
 
 def test_titles_and_names_are_escaped(page: str) -> None:
@@ -733,6 +763,46 @@ def test_a_picture_is_in_the_page(comparison: Comparison, tmp_path: Path) -> Non
     page = page_html(comparison, [record], title="t")
     assert 'src="data:image/png;base64,iVBOR' in page
     assert 'alt="Images of the proxy set dm, one row per class"' in page
+
+
+def test_classes_are_named_beside_the_picture(comparison: Comparison, tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "proxy.png")
+    record = RunRecord("dm", "condense", {}, {}, tmp_path / "proxy.png", ("ankle boot", "<b>"))
+    page = page_html(comparison, [record], title="t")
+    assert re.findall('<li title="(.*?)">(.*?)</li>', page) == [("ankle boot",) * 2, ("&lt;b&gt;",) * 2]
+    assert "repeat(2, minmax(0, 1fr))" in page
+
+
+def table_comparison(*columns: tuple[str, str]) -> Comparison:
+    """Columns of tables, as (file, column), beside the formula params."""
+    whole = make_comparison()
+    params = next(trials for trials in whole.proxies if trials.name == PARAMS)
+    tables = [
+        replace(
+            params,
+            info=replace(
+                params.info, name=f"run-{number}", proxy=f"{file}:{column}", kind=ProxyKind.TABLE, score_name=column
+            ),
+        )
+        for number, (file, column) in enumerate(columns)
+    ]
+    return compare_trials([params, *tables], whole.truth, top=0.2)
+
+
+def test_a_column_of_a_table_has_the_shortest_label_that_no_other_proxy_has() -> None:
+    named = [("scores.csv", "random (0.1)"), ("scores.csv", "params"), ("a.csv", "dm"), ("a.csv", "dm")]
+    comparison = table_comparison(*named)
+    labels = [PARAMS, "random (0.1)", "scores.csv:params", "run-2", "run-3"]
+    by_name = {ranking.name: ranking.label for ranking in comparison.rankings}
+    assert by_name == dict(zip([PARAMS, "run-0", "run-1", "run-2", "run-3"], labels, strict=True))
+    assert {f"{label} score" for label in labels} <= set(comparison_frame(comparison))
+    assert {panel.name for panel in scatter_chart(comparison).panels} == set(labels)
+    assert set(rankings_frame(list(comparison.rankings))["label"]) == set(labels)
+
+
+def test_of_a_table_stored_images_are_not_known() -> None:
+    lines = table_markdown(table_comparison(("scores.csv", "random"))).splitlines()[2:4]
+    assert {line.split(" | ")[0]: line.split(" | ")[-1] for line in lines} == {"| params": "100 |", "| random": "– |"}
 
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(comparison: Comparison, tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
-"use strict";
+/** What is in a script element as base64 of gzip. */
+async function unpack(id) {
+  const packed = Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+}
 
-const figures = JSON.parse(document.getElementById("figures").textContent);
+const figures = await unpack("figures");
 const plots = [...document.querySelectorAll(".plot")];
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 const printWidth = 640;
@@ -58,6 +62,22 @@ function sortBy(header) {
   header.setAttribute("aria-sort", order);
 }
 
+/** Says in words, and by a fade, that a box has more than it shows. */
+function showRest(scroller) {
+  const box = scroller.parentElement;
+  const hint = box.querySelector(".hint");
+  const left = scroller.scrollWidth - scroller.clientWidth;
+  box.classList.toggle("has-rest", left - scroller.scrollLeft > 1);
+  hint.hidden = left <= 1;
+  if (hint.hidden) scroller.removeAttribute("aria-describedby");
+  else scroller.setAttribute("aria-describedby", hint.id);
+}
+
+const resized = new ResizeObserver((entries) => entries.forEach((entry) => showRest(entry.target)));
+for (const scroller of document.querySelectorAll(".scroller")) {
+  scroller.addEventListener("scroll", () => showRest(scroller), { passive: true });
+  resized.observe(scroller);
+}
 for (const header of document.querySelectorAll(".proxies thead th")) {
   header.querySelector("button").addEventListener("click", () => sortBy(header));
 }
