@@ -94,6 +94,10 @@ class Talk:
         """One line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """One line that should not be missed."""
+        self.say(f"warning: {text}")
+
     def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
         """Updates the bar of `what`; off a terminal, says so at the end, and every 30 seconds on the way."""
         if work is None:

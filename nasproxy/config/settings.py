@@ -286,7 +286,8 @@ class SearchSettings(Settings):
     sample_seed: int = 0
     """Seed of that draw, which is the same for all proxies and seeds of a search."""
     num_archs: Count | None = None
-    """At most this many architectures. Default: all (grid, random), or a tenth of the space (tpe)."""
+    """At most this many architectures: with grid the first ones of the space, which do not stand for it (--sample draws
+    some that do). Default: all (grid, random), or a tenth of the space (tpe)."""
     seeds: Count = DEFAULT_SEEDS
     """Nets trained per architecture, which is ranked by their mean; of a training-free score, nets scored: 1 by
     default."""

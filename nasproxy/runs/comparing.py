@@ -126,7 +126,7 @@ class ComparisonPlan:
         kept = Asked.kept_in(resume) if resume else None
         asked = kept or choose_archs(settings, space, data, place.root)
         if kept is None and (few := describe_few(settings.archs, asked.arch_ids)):
-            place.listener.say(few)
+            place.listener.warn(few)
         experiment = Experiment(place, config, data, space, RunIndex.of(place), asked)
         pieces: list[Piece] = []
         scored: dict[str, Trials] = {}
@@ -224,7 +224,7 @@ class ComparisonPlan:
         truth, truth_name, chosen = self.truth, settings.truth, None
         if truth is not None and names_truth(truth_name):  # with its data set: a report is written without the images
             truth_name = truth.name
-        with RaySession(experiment.config.machine, run.log_path) as ray:
+        with RaySession(experiment.config.machine, run.log_path, experiment.place.listener.warn) as ray:
             for number, piece in enumerate(self.pieces, start=1):
                 experiment.place.listener.say(f"{number}/{total} {_describe(piece)}")
                 made = piece.perform(ray)
@@ -261,7 +261,7 @@ class ComparisonPlan:
         if kind == "top":
             weights = choose_top(proxies, parse_share(amount))
             if (few := min(len(trials.top(parse_share(amount))) for trials in proxies)) < FEWEST:
-                self.experiment.place.listener.say(
+                self.experiment.place.listener.warn(
                     f"truth_for=top:{amount} is {few} architecture(s) of each proxy: figures of so few say little; "
                     "give a larger share"
                 )

@@ -53,7 +53,7 @@ def run_evaluate(
         config,
         on_progress=show,
         on_evaluation=keep,
-        on_left_out=lambda reasons: listener.say(f"{len(reasons)} net(s) left out: {'; '.join(reasons)}"),
+        on_left_out=lambda reasons: listener.warn(f"{len(reasons)} net(s) left out: {'; '.join(reasons)}"),
     )
 
 

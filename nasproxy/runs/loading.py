@@ -82,7 +82,7 @@ def load_truth(reference: str, place: Place, task: Task) -> Trials:
     if Path(reference).suffix == ".csv":
         truth = load_table(reference, task)
         if task.space is not None and (strangers := describe_strangers(truth, task.space)):
-            place.listener.say(strangers)
+            place.listener.warn(strangers)
         return truth
     try:
         run = find_search_run(reference, place.root)

@@ -11,7 +11,7 @@ from nasproxy.rundir import RunDir, create_run
 
 
 class Listener(Protocol):
-    """What shows the progress of a run. Both call-backs come from the thread that called."""
+    """What shows the progress of a run. All call-backs come from the thread that called."""
 
     def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
         """`done` of `total` of something are done; `note` is the latest about it.
@@ -22,6 +22,9 @@ class Listener(Protocol):
     def say(self, text: str) -> None:
         """One line worth reading."""
 
+    def warn(self, text: str) -> None:
+        """One line that should not be missed: something is not as it was asked for, or not as it should be."""
+
 
 class Silence:
     """A listener that shows nothing."""
@@ -30,6 +33,9 @@ class Silence:
         pass
 
     def say(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
         pass
 
 
@@ -52,7 +58,7 @@ class Place:
     def tell_images(self, data: ImageData) -> None:
         """Says what was read, once all that can be refused at once is checked."""
         if skipped := data.describe_skipped():
-            self.listener.say(skipped)
+            self.listener.warn(skipped)
         self.listener.say(f"{data.name}: {data.describe()}")
 
     def begin_run(

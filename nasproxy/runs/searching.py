@@ -74,12 +74,16 @@ def run_search(
     if asked is None:
         asked = choose_archs(settings, space, data, place.root, given.arch_ids)
         if few := describe_few(settings.archs, asked.arch_ids):
-            place.listener.say(few)
+            place.listener.warn(few)
     plan = plan_search(space, proxy, data, config, asked.arch_ids, given.costs, asked.sample)
     if isinstance(proxy, Trials) and (strangers := describe_strangers(proxy, space)):
-        place.listener.say(strangers)
+        place.listener.warn(strangers)
     for arch_id, reason in list(plan.costs.left_out.items())[:1]:
-        place.listener.say(f"{len(plan.costs.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
+        place.listener.warn(f"{len(plan.costs.left_out)} architecture(s) left out, e.g. {arch_id}: {reason}")
+    if given.asked is None and not plan.proxy.is_at_hand and plan.workforce.crowd:  # a comparison says it once
+        place.listener.warn(plan.workforce.crowd)
+    if resume is None and (first := _describe_first(plan, asked)):
+        place.listener.warn(first)
     parents = {"data": data.data_hash, "split": data.split_hash, "space": space.content_hash()}
     if isinstance(proxy, ProxySet):
         parents["proxy_set"] = proxy.content_hash
@@ -115,6 +119,17 @@ def run_search(
             shutil.rmtree(run.path)
         raise
     return trials
+
+
+def _describe_first(plan: Plan, asked: Asked) -> str | None:
+    """That a grid is cut to its first architectures, which are much alike; None: it is not."""
+    count = plan.num_trials
+    if plan.config.search.strategy != "grid" or asked.arch_ids is not None or count >= len(plan.archs):
+        return None
+    return (
+        f"--num-archs {count} takes the first {count} of {len(plan.archs)} architectures in the order of the space, "
+        f"which do not stand for it; give --sample {count} instead to draw them at random"
+    )
 
 
 def _take_over(known: Trials, plan: Plan, store: TrialStore) -> Trials:
@@ -188,7 +203,7 @@ class _Tally:
     def add(self, trial: Trial) -> None:
         self._count(trial)
         if not trial.is_ranked:
-            self.listener.say(f"{trial.state}: {trial.arch_id}: {trial.reason}")
+            self.listener.warn(f"{trial.state}: {trial.arch_id}: {trial.reason}")
         self._show()
 
     def _count(self, trial: Trial) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -39,6 +39,8 @@ class Workforce:
     threads_per_worker: int
     gpus_per_worker: float
     address: str | None
+    crowd: str | None = None
+    """That they are more than this machine has room for, and what to give instead; None: they are not."""
 
     @property
     def num_cpus(self) -> int:
@@ -83,7 +85,18 @@ def plan_workforce(machine: MachineSettings) -> Workforce:
         workers = machine.workers or max(cores // (machine.threads_per_worker or 1), 1)
     threads = machine.threads_per_worker or max(cores // workers, 1)
     gpus = share if device.type == "cuda" else 0.0
-    return Workforce(device.type, describe_device(device), workers, threads, gpus, None)
+    crowd = _describe_crowd(workers, threads, cores)
+    return Workforce(device.type, describe_device(device), workers, threads, gpus, None, crowd)
+
+
+def _describe_crowd(workers: int, threads: int, cores: int) -> str | None:
+    if workers * threads <= cores:
+        return None
+    return (
+        f"{workers} worker(s) of {threads} thread(s) on {cores} core(s) slow each other down, and each takes memory of "
+        f"its own; give --workers {max(cores // threads, 1)}"
+        + (f" threads_per_worker={cores}" if threads > cores else ", or leave it out")
+    )
 
 
 def _check_reachable(address: str) -> None:
@@ -121,9 +134,10 @@ def running_ray(workforce: Workforce) -> Iterator[dict[str, float]]:
 class RaySession(contextlib.ExitStack):
     """One Ray for several searches: started when the first of them asks, ended with the context."""
 
-    def __init__(self, machine: MachineSettings, log_path: Path) -> None:
+    def __init__(self, machine: MachineSettings, log_path: Path, warn: Callable[[str], None]) -> None:
+        """Ray's own output goes to a file; `warn` is told if there are too many workers."""
         super().__init__()
-        self._machine, self._log_path, self._is_started = machine, log_path, False
+        self._machine, self._log_path, self._warn, self._is_started = machine, log_path, warn, False
 
     def start(self) -> None:
         """Starts Ray, unless that was done.
@@ -132,8 +146,11 @@ class RaySession(contextlib.ExitStack):
             SettingsError: see `running_ray`.
         """
         if not self._is_started:
+            workforce = plan_workforce(self._machine)
+            if workforce.crowd:
+                self._warn(workforce.crowd)
             with ray_output_to(self._log_path):
-                self.enter_context(running_ray(plan_workforce(self._machine)))
+                self.enter_context(running_ray(workforce))
             self._is_started = True
 
 

@@ -16,6 +16,7 @@ from safetensors import safe_open
 
 from nasproxy.cli.ls import What
 from nasproxy.condensing import METHODS
+from nasproxy.device import num_cores
 from nasproxy.images import DATASETS, ImageData
 from nasproxy.nets.zoo import ZOO
 from nasproxy.rundir import RunDir, hold
@@ -393,6 +394,26 @@ def test_a_failed_trial_ends_a_search_with_exit_code_3(shell: Shell, tmp_path: P
     done = shell.run("search", *arguments, expect=3)
     assert "failed: kind=bad: ValueError: no such layer" in done.stderr
     assert [trial.arch_id for trial in load_trials(shell.run_dir("s")).ranked()] == ["kind=good", "kind=bad"]
+
+
+def test_more_workers_than_cores_are_one_warning(shell: Shell) -> None:
+    archs = shell.cwd / "archs.txt"
+    archs.write_text("w32-d1-none-relu-avg\nw32-d2-none-relu-avg\n")
+    asked = ["--space", "convnet-mini", "--archs", str(archs), "--seeds", "1", "--workers", str(50 * num_cores())]
+    said = shell.run("search", "--proxy", "naswot", *asked).stderr
+    (told,) = [line for line in said.splitlines() if line.startswith("warning: ")]
+    assert told.endswith(f"give --workers {num_cores()}, or leave it out")
+    assert "warning" not in shell.run("search", "--proxy", "params", *asked).stderr
+
+
+def test_a_grid_that_is_cut_says_that_it_stands_for_nothing(shell: Shell) -> None:
+    cut = ["search", "--proxy", "params", "--space", "convnet-mini", "--num-archs", "8"]
+    told = "warning: --num-archs 8 takes the first 8 of 24 architectures in the order of the space"
+    said = shell.run(*cut).stderr
+    assert told in said
+    assert "give --sample 8 instead to draw them at random" in said
+    for fine in (["--strategy", "random"], ["--sample", "10"], ["--num-archs", "24"]):
+        assert "which do not stand for it" not in shell.run(*cut, *fine).stderr
 
 
 def test_a_run_in_use_is_refused(finished: Shell) -> None:

@@ -303,6 +303,9 @@ class _Notes:
     def say(self, text: str) -> None:
         pass
 
+    def warn(self, text: str) -> None:
+        pass
+
 
 def test_a_run_shows_the_epochs_and_keeps_the_net_in_the_data_folder(tmp_path: Path) -> None:
     images = {"data_dir": tmp_path / "data", "train_per_class": 5}

@@ -315,6 +315,9 @@ class Notes:
     def say(self, text: str) -> None:
         pass
 
+    def warn(self, text: str) -> None:
+        pass
+
 
 def table_of(trials: Trials, path: Path) -> Path:
     rows = [f"{trial.arch_id},{0.5 + number / 100}\n" for number, trial in enumerate(trials)]

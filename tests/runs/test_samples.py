@@ -129,7 +129,7 @@ def test_a_comparison_of_a_sample_is_the_same_when_it_is_read_again(runs: nap.Ru
 def perform(plan: nap.ComparisonPlan) -> list[Trials]:
     """The searches of a comparison, as they enter it."""
     pieces = [piece for piece in plan.pieces if isinstance(piece, Searching)]
-    with RaySession(plan.experiment.config.machine, plan.experiment.place.root / "ray.log") as ray:
+    with RaySession(plan.experiment.config.machine, plan.experiment.place.root / "ray.log", pytest.fail) as ray:
         for piece in pieces:
             piece.perform(ray)
     return [plan.experiment.asked.part_of(piece.trials) for piece in pieces]

@@ -15,7 +15,7 @@ from nasproxy.proxies import PROXIES, make_proxy
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, measure_costs
 from nasproxy.searching import recorder
-from nasproxy.searching.cluster import plan_workforce
+from nasproxy.searching.cluster import RaySession, plan_workforce
 from nasproxy.searching.plan import config_from_overrides, plan_search
 from nasproxy.searching.search import run_plan, search
 from nasproxy.space import SearchSpace, build, load_space
@@ -473,6 +473,29 @@ def test_workers_times_threads_are_the_cores_where_not_told(
 ) -> None:
     workforce = plan_workforce(machine)
     assert (workforce.num_workers, workforce.threads_per_worker) == (workers, threads)
+
+
+def test_more_workers_than_cores_are_told_what_to_give_instead() -> None:
+    cores = num_cores()
+    crowded = plan_workforce(MachineSettings(device="cpu", workers=50 * cores)).crowd
+    assert crowded is not None
+    assert crowded.startswith(f"{50 * cores} worker(s) of 1 thread(s) on {cores} core(s) slow each other down")
+    assert crowded.endswith(f"give --workers {cores}, or leave it out")
+    threads = plan_workforce(MachineSettings(device="cpu", threads_per_worker=2 * cores)).crowd
+    assert threads is not None
+    assert threads.endswith(f"give --workers 1 threads_per_worker={cores}")
+    for fitting in (MachineSettings(device="cpu"), MachineSettings(device="cpu", workers=cores)):
+        assert plan_workforce(fitting).crowd is None
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_ray_for_several_searches_tells_once_of_too_many_workers(tmp_path: Path) -> None:
+    told: list[str] = []
+    machine = MachineSettings(device="cpu", workers=50 * num_cores())
+    with RaySession(machine, tmp_path / "log.txt", told.append) as session:
+        session.start()
+        session.start()
+    assert told == [plan_workforce(machine).crowd]
 
 
 @pytest.mark.parametrize(
