@@ -133,7 +133,7 @@ def default_recipe(proxy: str | ProxySet | Trials) -> RecipeSettings:
 
 def default_seeds(proxy: str | ProxySet | Trials) -> int:
     """Nets of each architecture: five that are trained, as in the main paper (section 3.6), one that is scored."""
-    return 1 if proxy in SCORES else DEFAULT_SEEDS
+    return 1 if isinstance(proxy, str) and proxy in SCORES else DEFAULT_SEEDS
 
 
 def default_settings(proxy: str | ProxySet | Trials) -> Tree:

@@ -169,7 +169,7 @@ def test_scores_from_a_file_enter_a_comparison_and_are_read_again_when_they_chan
     scores.write_text("\n".join(["arch_id,mine", *(f"{arch_id},{-n}" for n, arch_id in enumerate(ids))]))
     second = shell.run(*arguments, "--name", "mine-2")
     rho, other = ({row["label"]: row["spearman_value"] for row in json.loads(done.stdout)} for done in (first, second))
-    assert rho["scores.csv:mine"] == pytest.approx(-other["scores.csv:mine"])
+    assert rho["mine"] == pytest.approx(-other["mine"])
     assert rho["params"] == other["params"]
 
 
