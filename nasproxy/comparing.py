@@ -273,8 +273,8 @@ def compare_trials(
     alignment = align(proxies, truth, weights=weights, truth_for=truth_for)
     *proxies, cut = cut_to_sample([*proxies, truth])
     groups = _group(proxies)
-    judged = [_judge(alignment, index, trials, top, seed) for index, trials in enumerate(proxies)]
-    judged = _labelled(judged, [trials.info for trials in proxies], groups)
+    labels = _labels([trials.info for trials in proxies], groups)
+    judged = [_judge(alignment, index, trials, labels[index], top, seed) for index, trials in enumerate(proxies)]
     best_first = sorted(range(len(judged)), key=lambda index: _or_least(judged[index].spearman), reverse=True)
     alignment = replace(alignment, proxies=tuple(alignment.proxies[index] for index in best_first))
     rankings = tuple(judged[index] for index in best_first)
@@ -322,22 +322,20 @@ def _is_other_set(first: SearchInfo, second: SearchInfo) -> bool:
     return first.is_of_method(second) and (len(seeds) > 1 or seeds == {None})
 
 
-def _labelled(
-    judged: Sequence[Ranking], infos: Sequence[SearchInfo], groups: Sequence[tuple[int, ...]]
-) -> list[Ranking]:
-    """Rankings with labels that differ."""
+def _labels(infos: Sequence[SearchInfo], groups: Sequence[tuple[int, ...]]) -> dict[int, tuple[str, str]]:
+    """Index -> label, which no other has, and that of the method."""
     firsts = [infos[group[0]] for group in groups]
     shown = Counter(name for info in firsts for name in {info.label, info.proxy})
-    labelled = list(judged)
+    labels = {}
     for group, info in zip(groups, firsts, strict=True):
         method = next((name for name in (info.label, info.proxy) if shown[name] == 1), info.name)
         for number, index in enumerate(group, start=1):
-            label = method if len(group) == 1 else f"{method} (set {number})"
-            labelled[index] = replace(judged[index], label=label, method=method)
-    return labelled
+            labels[index] = (method if len(group) == 1 else f"{method} (set {number})", method)
+    return labels
 
 
-def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: int) -> Ranking:
+def _judge(alignment: Alignment, index: int, trials: Trials, labels: tuple[str, str], top: float, seed: int) -> Ranking:
+    label, method = labels
     scores, order = alignment.proxies[index], alignment.order(index)
     has_truth = alignment.truth.is_known
     rows = order[has_truth[order]]
@@ -350,8 +348,8 @@ def _judge(alignment: Alignment, index: int, trials: Trials, top: float, seed: i
     diagnosis = diagnose(scores.evaluation[rows], truth, weights=weights, seed=seed)
     return Ranking(
         name=trials.name,
-        label=trials.info.label,
-        method=trials.info.label,
+        label=label,
+        method=method,
         kind=trials.info.kind,
         metric=trials.info.evaluation_metric,
         num_archs=len(rows),

@@ -11,7 +11,7 @@ import torch
 from nasproxy.encoding import EncodedImages, Pixels, make_encoding
 from nasproxy.errors import DataError, ProxySetError, SettingsError
 from nasproxy.images import ImageData, ImageSet
-from nasproxy.images.imageset import describe_images, read_image_file, save_image_set
+from nasproxy.images.imageset import describe_images, format_shape, read_image_file, save_image_set
 from nasproxy.rundir import RunDir
 from nasproxy.trials import ProxyCost
 
@@ -102,8 +102,8 @@ class ProxySet:
             )
         if self.images.image_shape != data.image_shape:
             raise ProxySetError(
-                f"the proxy set's images are {_shape(self.images.image_shape)}, those of {data.name} "
-                f"{_shape(data.image_shape)}; use the same --image-size and channels"
+                f"the proxy set's images are {format_shape(self.images.image_shape)}, those of {data.name} "
+                f"{format_shape(data.image_shape)}; use the same --image-size and channels"
             )
         if self.split_hash != data.split_hash:
             raise ProxySetError(
@@ -160,8 +160,3 @@ def _check_format(found: object, path: Path) -> None:
 
 def _shorten(names: tuple[str, ...]) -> str:
     return f"({', '.join(names[:3])}{', …' if len(names) > 3 else ''}; {len(names)} in all)"
-
-
-def _shape(image_shape: tuple[int, int, int]) -> str:
-    channels, height, width = image_shape
-    return f"{channels}x{height}x{width}"

@@ -24,6 +24,19 @@ def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], header: Mapping
     write_atomically(path, lambda scratch: save_file(content, scratch, metadata=metadata))
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a file that `write_tensor_file` wrote, without its tensors.
+
+    Raises:
+        TensorFileError: as `read_tensor_file`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _header_of(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise TensorFileError(str(error)) from None
+
+
 def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors, on the CPU, and the header of a file that `write_tensor_file` wrote.
 
@@ -32,7 +45,10 @@ def read_tensor_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = {name: json.loads(text) for name, text in (file.metadata() or {}).items()}
-            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118  # it is no mapping
+            return {name: file.get_tensor(name) for name in file.keys()}, _header_of(file)  # noqa: SIM118  # no mapping
     except (SafetensorError, OSError, ValueError) as error:
         raise TensorFileError(str(error)) from None
+
+
+def _header_of(file: Any) -> dict[str, Any]:
+    return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}

@@ -20,6 +20,7 @@ from PIL import Image
 
 from nasproxy.errors import DataError
 from nasproxy.images.decoding import fit_picture
+from nasproxy.images.imageset import format_shape
 from nasproxy.images.raw import VALIDATION_NAMES, Progress, RawData, RawSplit
 
 _PREFIXES = {"train": ("train",), "val": VALIDATION_NAMES, "test": ("t10k", "test")}
@@ -116,7 +117,7 @@ def _read_idx(path: Path, num_axes: int) -> np.ndarray:
         raise DataError(f"{path} is no idx file of unsigned bytes with {num_axes} axes; get it anew")
     shape = np.frombuffer(content, ">u4", num_axes, 4).tolist()
     if len(content) - start != np.prod(shape):
-        raise DataError(f"{path} has {len(content) - start:,} values, not {'x'.join(map(str, shape))}; get it anew")
+        raise DataError(f"{path} has {len(content) - start:,} values, not {format_shape(shape)}; get it anew")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 

@@ -7,7 +7,7 @@ what nets see. So a saved set can be viewed, and its mean and standard deviation
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -19,12 +19,17 @@ from torch import Tensor
 
 from nasproxy.errors import DataError, TensorFileError
 from nasproxy.seeding import derive_seed
-from nasproxy.tensorfile import read_tensor_file, write_tensor_file
+from nasproxy.tensorfile import read_header, read_tensor_file, write_tensor_file
 
 
 def make_generator(*parts: int | str) -> torch.Generator:
     """A CPU generator seeded from names (see `derive_seed`): draws do not depend on the device."""
     return torch.Generator().manual_seed(derive_seed(*parts))
+
+
+def format_shape(shape: Sequence[int]) -> str:
+    """For people: '3x32x32'."""
+    return "x".join(map(str, shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +57,7 @@ class ImageSet:
 
     def describe(self) -> str:
         """What it is, in one line: '240 images, 4 classes, 3x32x32'."""
-        return f"{len(self):,} images, {self.num_classes:,} classes, {'x'.join(map(str, self.image_shape))}"
+        return f"{len(self):,} images, {self.num_classes:,} classes, {format_shape(self.image_shape)}"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -187,6 +192,18 @@ def read_image_file(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (TensorFileError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no image set of nasproxy: {error}; make it again") from None
     return header, tensors
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Names of the classes of a file that `save_image_set` wrote; its tensors are not read.
+
+    Raises:
+        DataError: missing, damaged, or no image set.
+    """
+    try:
+        return tuple(read_header(path)["classes"])
+    except (TensorFileError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is no image set of nasproxy: {error}; make it again") from None
 
 
 def describe_images(images: Tensor, labels: Tensor, header: Mapping[str, Any]) -> ImageSet:

@@ -19,7 +19,7 @@ from nasproxy.errors import DataError, SettingsError, unknown_name
 from nasproxy.images.datasets import DATASETS
 from nasproxy.images.folder import name_broken, read_folder
 from nasproxy.images.idx import holds_idx_files, read_idx_folder
-from nasproxy.images.imageset import ImageSet
+from nasproxy.images.imageset import ImageSet, format_shape
 from nasproxy.images.raw import BrokenFile, Progress, RawData, RawSplit
 from nasproxy.seeding import derive_seed
 
@@ -69,7 +69,7 @@ class ImageData:
         precision = f" (±{98 / math.sqrt(len(self.val)):.2g} points)" if len(self.val) else ""
         sizes = f"{len(self.train):,} train, {len(self.val):,} validation{precision}, {len(self.test):,} test"
         skipped = f"; {len(self.skipped):,} file(s) skipped" if self.skipped else ""
-        return f"{sizes}, {self.num_classes:,} classes, {'x'.join(map(str, self.image_shape))}{skipped}"
+        return f"{sizes}, {self.num_classes:,} classes, {format_shape(self.image_shape)}{skipped}"
 
     def describe_skipped(self) -> str | None:
         """How many files were left out, and which; None: all gave an image."""

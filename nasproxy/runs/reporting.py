@@ -7,8 +7,8 @@ from typing import Any
 
 from nasproxy.combining import combine_trials
 from nasproxy.comparing import Comparison, compare_trials
-from nasproxy.errors import ProxySetError, RunError, format_command
-from nasproxy.proxyset import load_proxy_set
+from nasproxy.errors import DataError, RunError, format_command
+from nasproxy.images.imageset import read_classes
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights
@@ -123,8 +123,8 @@ def _record(run: RunDir, role: str) -> RunRecord:
 def _classes_of(run: RunDir) -> tuple[str, ...]:
     """Names of the classes of a proxy set; none where its file is gone or damaged: a picture can do without."""
     try:
-        return load_proxy_set(run.proxy_path).images.classes
-    except ProxySetError:
+        return read_classes(run.proxy_path)
+    except DataError:
         return ()
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from nasproxy.errors import DataError
 from nasproxy.images import ImageData, ImageSet, make_generator
-from nasproxy.images.imageset import load_image_set, save_image_set
+from nasproxy.images.imageset import load_image_set, read_classes, save_image_set
 
 
 def _unbalanced_set() -> ImageSet:
@@ -206,6 +206,17 @@ def test_saved_set_of_another_memory_layout_is_read_back(tiny_set: ImageSet, tmp
     images = replace(tiny_set, images=tiny_set.images.clone(memory_format=torch.channels_last))
     save_image_set(images, tmp_path / "set.safetensors", {})
     assert torch.equal(load_image_set(tmp_path / "set.safetensors")[0].images, tiny_set.images)
+
+
+def test_classes_are_read_alone(tiny_set: ImageSet, tmp_path: Path) -> None:
+    path = tmp_path / "set.safetensors"
+    save_image_set(tiny_set, path, {})
+    assert read_classes(path) == tiny_set.classes
+    save_file({"images": torch.zeros(1)}, path)
+    for _ in range(2):  # of another program, then missing
+        with pytest.raises(DataError, match=r"set\.safetensors is no image set of nasproxy"):
+            read_classes(path)
+        path.unlink(missing_ok=True)
 
 
 def test_saving_leaves_one_file_and_replaces_the_old_one(tiny_set: ImageSet, tmp_path: Path) -> None:
