@@ -37,11 +37,12 @@ if TYPE_CHECKING:
         describe_setting,
         evaluation_recipe,
         gather_settings,
+        without_password,
     )
     from nasproxy.dashboard import Dashboard
-    from nasproxy.errors import NasproxyError, SettingsError, format_command
+    from nasproxy.errors import NasproxyError, RunError, SettingsError, format_command
     from nasproxy.evaluating import Evaluation, evaluate
-    from nasproxy.formatting import format_count, format_duration, format_estimate, format_percent
+    from nasproxy.formatting import format_count, format_duration, format_estimate, format_percent, format_score
     from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
     from nasproxy.proxies import PROXIES
     from nasproxy.proxyset import ProxySet, load_proxy_set
@@ -49,10 +50,11 @@ if TYPE_CHECKING:
     from nasproxy.replaying import REPLAYED, Fidelity, Replay, Replays, replay
     from nasproxy.replaying.simulation import Simulation, simulate
     from nasproxy.reporting import write_report
-    from nasproxy.rundir import LAST, RunDir
+    from nasproxy.rundir import LAST, Interrupted, RunDir
     from nasproxy.runs.catalog import catalog
     from nasproxy.runs.comparing import ComparisonPlan, PlanStep
-    from nasproxy.runs.place import Listener
+    from nasproxy.runs.overview import RunSummary, summarize_runs
+    from nasproxy.runs.removing import Removal, plan_removal, remove_run
     from nasproxy.runs.runs import Runs
     from nasproxy.scoring import Costs, measure_costs
     from nasproxy.searching.schedule import STRATEGIES
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         trials_frame,
         write_table,
     )
+    from nasproxy.talk import Listener, Talk
     from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 _HOMES = {
@@ -84,6 +87,7 @@ _HOMES = {
         "CondenseConfig",
         "EvaluateConfig",
         "RankConfig",
+        "Removal",
         "ReplayConfig",
         "SearchConfig",
         "SettingInfo",
@@ -92,11 +96,12 @@ _HOMES = {
         "describe_setting",
         "evaluation_recipe",
         "gather_settings",
+        "without_password",
     ),
     "dashboard": ("Dashboard",),
-    "errors": ("NasproxyError", "SettingsError", "format_command"),
+    "errors": ("NasproxyError", "RunError", "SettingsError", "format_command"),
     "evaluating": ("Evaluation", "evaluate"),
-    "formatting": ("format_count", "format_duration", "format_estimate", "format_percent"),
+    "formatting": ("format_count", "format_duration", "format_estimate", "format_percent", "format_score"),
     "images": ("DATASETS", "ImageData", "ImageSet", "load_images"),
     "proxies": ("PROXIES",),
     "proxyset": ("ProxySet", "load_proxy_set"),
@@ -104,10 +109,11 @@ _HOMES = {
     "replaying": ("REPLAYED", "Fidelity", "Replay", "Replays", "replay"),
     "replaying.simulation": ("Simulation", "simulate"),
     "reporting": ("write_report",),
-    "rundir": ("LAST", "RunDir"),
+    "rundir": ("LAST", "Interrupted", "RunDir"),
     "runs.catalog": ("catalog",),
     "runs.comparing": ("ComparisonPlan", "PlanStep"),
-    "runs.place": ("Listener",),
+    "runs.overview": ("RunSummary", "summarize_runs"),
+    "runs.removing": ("Removal", "plan_removal", "remove_run"),
     "runs.runs": ("Runs",),
     "scoring": ("Costs", "measure_costs"),
     "searching.schedule": ("STRATEGIES",),
@@ -123,6 +129,7 @@ _HOMES = {
         "trials_frame",
         "write_table",
     ),
+    "talk": ("Listener", "Talk"),
     "trials": ("ProxyCost", "ProxyKind", "Rung", "SearchInfo", "State", "Trial", "Trials"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -153,6 +160,7 @@ __all__ = [
     "Fidelity",
     "ImageData",
     "ImageSet",
+    "Interrupted",
     "Listener",
     "NasproxyError",
     "PlanStep",
@@ -161,10 +169,13 @@ __all__ = [
     "ProxySet",
     "RankConfig",
     "Ranking",
+    "Removal",
     "Replay",
     "ReplayConfig",
     "Replays",
     "RunDir",
+    "RunError",
+    "RunSummary",
     "Rung",
     "Runs",
     "SearchConfig",
@@ -174,6 +185,7 @@ __all__ = [
     "SettingsError",
     "Simulation",
     "State",
+    "Talk",
     "Tree",
     "Trial",
     "Trials",
@@ -198,20 +210,25 @@ __all__ = [
     "format_duration",
     "format_estimate",
     "format_percent",
+    "format_score",
     "gather_settings",
     "load_images",
     "load_proxy_set",
     "load_space",
     "measure_costs",
+    "plan_removal",
     "rank",
     "ranking_row",
     "read_scores",
     "read_truth",
+    "remove_run",
     "replay",
     "replay_frame",
     "search",
     "simulate",
+    "summarize_runs",
     "trials_frame",
+    "without_password",
     "write_report",
     "write_table",
 ]

@@ -167,6 +167,7 @@ class RunDir:
 
         Raises:
             RunError: a live process works in this folder. A lock left by a killed process does not count.
+            Interrupted: the work was.
         """
         with hold(self.path):
             started = datetime.now(UTC)
@@ -177,7 +178,7 @@ class RunDir:
                 status = "done"
             except KeyboardInterrupt:
                 status = "interrupted"
-                raise
+                raise Interrupted(self) from None
             except BaseException as error:
                 problem = f"{type(error).__name__}: {error}"
                 raise
@@ -185,6 +186,14 @@ class RunDir:
                 finished = datetime.now(UTC)
                 seconds = self.meta.get("wall_seconds", 0.0) + (finished - started).total_seconds()
                 self.update_meta(status=status, error=problem, finished=_stamp(finished), wall_seconds=seconds)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or a termination request, in the middle of a run; of one in the middle of another, that one."""
+
+    def __init__(self, run: RunDir) -> None:
+        super().__init__()
+        self.run = run
 
 
 def create_run(

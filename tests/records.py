@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+from nasproxy.talk import Silence
 from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 INFO = SearchInfo(
@@ -81,3 +82,18 @@ def make_training_free() -> Trials:
     )
     info = replace(INFO, name="digits-naswot", proxy="naswot", kind=ProxyKind.FORMULA, score_name="naswot")
     return Trials(info, items)
+
+
+class Notes(Silence):
+    """A listener that writes down how far the work is."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, int, int]] = []
+        """What, how many of it are done, and of how many."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
+        self.steps.append((what, done, total))
+
+    def of(self, what: str) -> list[tuple[int, int]]:
+        """Steps of one kind of work."""
+        return [(done, total) for name, done, total in self.steps if name == what]

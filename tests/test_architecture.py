@@ -14,7 +14,7 @@ import nasproxy
 PACKAGE = Path(nasproxy.__file__).parent
 
 LAYERS = [
-    {"errors", "seeding", "files"},
+    {"errors", "seeding", "files", "talk"},
     {"config", "space", "rundir", "tensorfile"},
     {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding", "trials"},
     {"training", "scoring", "proxyset", "alignment", "formatting", "store"},
@@ -42,7 +42,7 @@ OWNERS = {
     "tomli_w": {"config"},
     "filelock": {"rundir"},
     "typer": {"cli"},
-    "rich": {"cli"},
+    "rich": {"cli", "talk"},
     "safetensors": {"tensorfile"},
     "jinja2": {"reporting"},
     "matplotlib": {"reporting"},
@@ -147,6 +147,18 @@ PUBLIC_NAMES = {
     ),
     *("format_percent", "gather_settings", "load_images", "load_proxy_set", "load_space", "measure_costs", "rank"),
     *("Fidelity", "REPLAYED", "Replay", "ReplayConfig", "Replays", "Simulation", "replay", "replay_frame", "simulate"),
+    *(
+        "Removal",
+        "RunError",
+        "RunSummary",
+        "format_score",
+        "plan_removal",
+        "remove_run",
+        "summarize_runs",
+        "without_password",
+        "Interrupted",
+        "Talk",
+    ),
     *("ranking_row", "read_scores", "read_truth", "search", "trials_frame", "write_report", "write_table"),
 }
 

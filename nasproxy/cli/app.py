@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import nasproxy as nap
 from nasproxy.cli.combine import combine
@@ -17,9 +17,11 @@ from nasproxy.cli.demo import demo
 from nasproxy.cli.evaluate import evaluate
 from nasproxy.cli.export import export
 from nasproxy.cli.ls import ls
+from nasproxy.cli.printing import command
 from nasproxy.cli.rank import rank
 from nasproxy.cli.replay import replay
 from nasproxy.cli.report import report
+from nasproxy.cli.rm import rm
 from nasproxy.cli.search import search
 from nasproxy.cli.show import show
 
@@ -27,9 +29,11 @@ COMMANDS = {
     "The whole experiment": (compare, demo),
     "Step by step": (condense, evaluate, search, combine),
     "Judge and show": (rank, replay, report, export, dashboard),
-    "Look up": (ls, show),
+    "Look up": (ls, show, rm),
 }
 """All commands, by section of the help."""
+RESUMABLE = frozenset({"condense", "search", "compare"})
+"""Commands that take --resume."""
 INTERRUPTED = 130
 
 
@@ -42,12 +46,38 @@ class _Group(TyperGroup):
         except nap.NasproxyError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
+        except nap.Interrupted as interrupted:
+            print(f"interrupted: {_how_to_go_on(interrupted.run)}", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
-            print("interrupted: what is done is kept; go on with --resume", file=sys.stderr)
+            print("interrupted: no run was begun, nothing is kept", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+def _how_to_go_on(run: nap.RunDir) -> str:
+    if run.command not in RESUMABLE:
+        return f"run {run.name} is not finished; start it again"
+    again = command(run.command, "--resume", run.name, runs_dir=run.path.parent)
+    return f"what is done is kept in run {run.name}; go on with {again}"
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    """Keeps the help from saying `<bool>` and `<list[str]>` of what has no metavar, or has one already."""
+    for param in params:
+        if param.param_type_name == "argument" or param.metavar is None:
+            param.display_type_rich = lambda ctx: None
+    return params
 
 
 app = typer.Typer(
@@ -56,12 +86,11 @@ app = typer.Typer(
     help="Rank neural architectures by training them on a condensed dataset: condense, search, rank, or compare.",
     epilog="A RUN is a name under runs/, a path, or @last. Start with: nasproxy demo",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-for section, commands in COMMANDS.items():
-    for command in commands:
-        app.command(rich_help_panel=section)(command)
+for section, functions in COMMANDS.items():
+    for function in functions:
+        app.command(cls=_Command, rich_help_panel=section)(function)
 
 
 @app.callback()

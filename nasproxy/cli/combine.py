@@ -2,27 +2,25 @@
 
 from typing import Annotated
 
-import typer
-
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.printing import command, print_result, run_of
-from nasproxy.cli.talk import Talk
 
 
 @takes_settings(nap.CombineConfig, takes_any=False)
 def combine(
     given: nap.Tree,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN RUN", help="Searches of the same space and data.")],
+    runs: Annotated[list[str], options.run_argument("Searches of the same space and data.", metavar="RUN RUN")],
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    verbose: options.Verbose = None,
     json: options.Json = False,
 ) -> None:
     """Make one proxy of several: it is ranked, exported and reported like any search."""
     given["combine"]["runs"] = runs
-    with Talk() as talk:
-        trials = nap.Runs(runs_dir, listener=talk).combine(settings=given, name=name)
+    with nap.Talk(verbose=verbose) as talk:
+        trials = nap.Runs(runs_dir, progress=talk).combine(settings=given, name=name)
     run = run_of(trials)
     best = trials.best
     result = {

@@ -7,29 +7,33 @@ from typing import Annotated
 
 import nasproxy as nap
 from nasproxy.cli import options
+from nasproxy.cli.completion import complete_preset
 from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.printing import command, print_choice, print_json, print_table, run_of
-from nasproxy.cli.talk import Talk
 
 
 @takes_settings(nap.CompareConfig)
 def compare(
     given: nap.Tree,
     preset: Annotated[
-        str | None, options.run_option(metavar="NAME", help="Settings to start from, see 'nasproxy ls presets'.")
+        str | None,
+        options.run_option(
+            metavar="NAME", help="Settings to start from, see 'nasproxy ls presets'.", complete=complete_preset
+        ),
     ] = None,
     dry_run: Annotated[bool, options.run_option("--dry-run", help="Print the plan with its times, and stop.")] = False,
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
+    verbose: options.Verbose = None,
     json: options.Json = False,
 ) -> None:
     """Compare proxies: condense, search with each, train the truth, rank, report.
 
     What earlier runs hold with the same settings and data is read from them. Prints the plan with its times first.
     """
-    with Talk() as talk:
-        plan = nap.Runs(runs_dir, listener=talk).plan(settings=given, preset=preset, resume=resume)
+    with nap.Talk(verbose=verbose) as talk:
+        plan = nap.Runs(runs_dir, progress=talk).plan(settings=given, preset=preset, resume=resume)
         steps = plan.steps() if dry_run or resume is None else []
         if steps and not dry_run:
             print_plan(steps, to_stderr=True)

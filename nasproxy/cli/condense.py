@@ -4,7 +4,6 @@ import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.printing import command, print_result, run_of
-from nasproxy.cli.talk import Talk
 
 
 @takes_settings(nap.CondenseConfig)
@@ -13,11 +12,12 @@ def condense(
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
+    verbose: options.Verbose = None,
     json: options.Json = False,
 ) -> None:
     """Make a proxy set: a few synthetic (or selected) images per class that stand in for the training set."""
-    with Talk() as talk:
-        proxy = nap.Runs(runs_dir, listener=talk).condense(settings=given, name=name, resume=resume)
+    with nap.Talk(verbose=verbose) as talk:
+        proxy = nap.Runs(runs_dir, progress=talk).condense(settings=given, name=name, resume=resume)
     run = run_of(proxy)
     result = {
         "run": run.name,

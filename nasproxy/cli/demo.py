@@ -5,14 +5,13 @@ from nasproxy.cli import options
 from nasproxy.cli.compare import print_comparison
 from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.printing import command, run_of
-from nasproxy.cli.talk import Talk
 
 
 @takes_settings(nap.CompareConfig, only={"device"}, takes_any=False)
-def demo(given: nap.Tree, runs_dir: options.RunsDir = options.RUNS_DIR) -> None:
+def demo(given: nap.Tree, runs_dir: options.RunsDir = options.RUNS_DIR, verbose: options.Verbose = None) -> None:
     """Compare four proxies of the digits on 24 ConvNets: two small sets, and two formulas that train nothing."""
-    with Talk() as talk:
-        comparison = nap.Runs(runs_dir, listener=talk).compare(settings=given, preset="demo")
+    with nap.Talk(verbose=verbose) as talk:
+        comparison = nap.Runs(runs_dir, progress=talk).compare(settings=given, preset="demo")
     print_comparison(comparison, runs_dir)
     run = run_of(comparison)
     print(

@@ -3,15 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 import nasproxy as nap
 from nasproxy.cli import options
-from nasproxy.cli.talk import Talk
 
 
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A search, a combination, or a comparison.")],
+    run: Annotated[str, options.run_argument("A search, a combination, or a comparison.")],
     output: Annotated[
         str, options.run_option("-o", "--output", metavar="FILE", help=".csv, .parquet or .json; '-' is CSV on stdout.")
     ] = "-",
@@ -23,14 +20,15 @@ def export(
         ),
     ] = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    verbose: options.Verbose = None,
     json: Annotated[bool, options.run_option("--json", help="With '-': JSON instead of CSV.")] = False,
 ) -> None:
     """Write one row per architecture, best score first; a comparison's with every proxy's score, best truth first."""
     path = None if output == "-" else Path(output).expanduser()
     if json and path:
         raise nap.SettingsError(f"--json: the name says what is written to {output!r}; give one of both")
-    with Talk() as talk:
-        frame = nap.Runs(runs_dir, listener=talk).export(run, path, truth=truth)
+    with nap.Talk(verbose=verbose) as talk:
+        frame = nap.Runs(runs_dir, progress=talk).export(run, path, truth=truth)
     if path:
         print(output)
     elif json:

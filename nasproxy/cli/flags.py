@@ -10,6 +10,7 @@ from rich.markup import escape
 
 import nasproxy as nap
 from nasproxy.cli import options
+from nasproxy.cli.completion import completion_of
 
 Command = Callable[..., None]
 
@@ -64,5 +65,6 @@ def _make_option(kind: type[nap.CommandConfig], setting: str) -> tuple[Any, Any]
         metavar=info.form if info.type is not bool else "",
         help=escape(info.meaning if info.default is None else f"{info.meaning} [default: {info.default}]"),
         rich_help_panel=info.group,
+        autocompletion=completion_of(setting.partition(".")[2]),
     )
     return info.type | None, option

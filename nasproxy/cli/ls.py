@@ -1,6 +1,8 @@
 """`nasproxy ls`: what there is."""
 
+from dataclasses import asdict
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,8 +40,8 @@ def ls(
     if command is not None and what is not What.SETTINGS:
         raise typer.BadParameter(f"'nasproxy ls {what.value}' takes no more: {command!r}", param_hint="COMMAND")
     if what is What.RUNS:
-        metas = [run.meta for run in nap.Runs(runs_dir).all()]
-        rows = [{key: str(meta.get(key, "")) for key in ("name", "command", "status", "created")} for meta in metas]
+        summaries = nap.summarize_runs(runs_dir)
+        rows = [asdict(summary) for summary in summaries] if json else [_row(summary) for summary in summaries]
     elif what is What.SETTINGS:
         rows = _describe_settings(command)
     else:
@@ -48,6 +50,22 @@ def ls(
         print_json(rows)
     elif rows:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _row(run: nap.RunSummary) -> dict[str, str]:
+    """A run for people: a folder of images by its name, times of this machine."""
+    best = "" if run.best_score is None else f"{nap.format_score(run.best_score)} {run.best}"
+    return {
+        "name": run.name,
+        "command": run.command,
+        "status": run.status,
+        "dataset": Path(run.dataset or "").name,
+        "space": Path(run.space or "").stem,
+        "proxy": run.proxy or "",
+        "best": best,
+        "took": "" if run.seconds is None else nap.format_duration(run.seconds),
+        "created": f"{run.created.astimezone():%Y-%m-%d %H:%M}",
+    }
 
 
 def _describe_settings(command: str | None) -> list[dict[str, str]]:

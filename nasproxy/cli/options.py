@@ -5,10 +5,21 @@ from typing import Annotated, Any
 
 import typer
 
+from nasproxy.cli.completion import Complete, complete_runs
 
-def run_option(*names: str, help: str, metavar: str = "", envvar: str | None = None) -> Any:
+
+def run_option(
+    *names: str, help: str, metavar: str = "", envvar: str | None = None, complete: Complete | None = None
+) -> Any:
     """An option that is no setting, in a section of its own below the settings; without a metavar it is on or off."""
-    return typer.Option(*names, help=help, metavar=metavar, envvar=envvar, rich_help_panel="This run")
+    return typer.Option(
+        *names, help=help, metavar=metavar, envvar=envvar, rich_help_panel="This run", autocompletion=complete
+    )
+
+
+def run_argument(help: str, *, metavar: str = "RUN") -> Any:
+    """An argument that names a run, or several."""
+    return typer.Argument(metavar=metavar, help=help, autocompletion=complete_runs)
 
 
 RUNS_DIR = Path("runs")
@@ -18,8 +29,14 @@ Config = Annotated[
 Name = Annotated[
     str | None, run_option(metavar="NAME", help="Name of the run folder. Default: made of the data and what is done.")
 ]
-Resume = Annotated[str | None, run_option(metavar="RUN", help="Go on with a run that was cut short.")]
+Resume = Annotated[
+    str | None, run_option(metavar="RUN", help="Go on with a run that was cut short.", complete=complete_runs)
+]
 RunsDir = Annotated[Path, run_option(metavar="PATH", envvar="NASPROXY_RUNS", help="Folder of all runs.")]
+Verbose = Annotated[
+    bool | None,
+    run_option("--verbose/--quiet", "-v/-q", help="Say every step on a line of its own, or warnings only."),
+]
 Json = Annotated[bool, run_option("--json", help="Print the result as JSON.")]
 Overrides = Annotated[
     list[str] | None,

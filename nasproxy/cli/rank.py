@@ -4,28 +4,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.printing import print_choice, print_json, print_table
-from nasproxy.cli.talk import Talk
 
 
 @takes_settings(nap.RankConfig, takes_any=False)
 def rank(
     given: nap.Tree,
-    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Searches with proxies.")],
+    runs: Annotated[list[str], options.run_argument("Searches with proxies.")],
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    verbose: options.Verbose = None,
     json: options.Json = False,
 ) -> None:
     """Compare rankings with full training: Spearman and Kendall with 95 % intervals (Table 5 of the DM paper).
 
     Writes ranking.csv into each proxy's run folder.
     """
-    with Talk() as talk:
-        comparison = nap.Runs(runs_dir, listener=talk).rank(runs, settings=given)
+    with nap.Talk(verbose=verbose) as talk:
+        comparison = nap.Runs(runs_dir, progress=talk).rank(runs, settings=given)
     if json:
         print_json([nap.ranking_row(ranking) for ranking in comparison.rankings])
         return

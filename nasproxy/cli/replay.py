@@ -4,7 +4,6 @@ import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.printing import print_json, print_table, run_of
-from nasproxy.cli.talk import Talk
 
 
 @takes_settings(nap.ReplayConfig)
@@ -12,14 +11,15 @@ def replay(
     given: nap.Tree,
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
+    verbose: options.Verbose = None,
     json: options.Json = False,
 ) -> None:
     """Repeat searches on tables of scores: what a strategy loses, by how much it may spend.
 
     Trains nothing: try it with --space nasbench201 --scores table:nasbench201:12-epochs --truth nasbench201.
     """
-    with Talk() as talk:
-        replays = nap.Runs(runs_dir, listener=talk).replay(settings=given, name=name)
+    with nap.Talk(verbose=verbose) as talk:
+        replays = nap.Runs(runs_dir, progress=talk).replay(settings=given, name=name)
     if json:
         print_json(nap.replay_frame(replays, replays.budgets()).to_dict("records"))
         return

@@ -10,7 +10,6 @@ import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.printing import command, print_result, run_of
-from nasproxy.cli.talk import Talk
 
 FAILED_TRIALS = 3
 """Exit code of a search that is done, but for architectures that failed."""
@@ -25,14 +24,15 @@ def search(
     retry_failed: Annotated[
         bool, options.run_option("--retry-failed", help="With --resume: try failed ones again.")
     ] = False,
+    verbose: options.Verbose = None,
     json: options.Json = False,
 ) -> None:
     """Score every architecture by a proxy: train it there and record how well it does, or apply a formula.
 
     A condense run brings its data along, and --archs top:RUN:5% the data and space of that run: no --dataset is needed.
     """
-    with Talk() as talk:
-        runs = nap.Runs(runs_dir, listener=talk)
+    with nap.Talk(verbose=verbose) as talk:
+        runs = nap.Runs(runs_dir, progress=talk)
         trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed)
     run = run_of(trials)
     failed = trials.count(nap.State.FAILED, nap.State.LOST)

@@ -2,15 +2,13 @@
 
 from typing import Annotated
 
-import typer
-
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.printing import print_json
 
 
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Any run.")] = nap.LAST,
+    run: Annotated[str, options.run_argument("Any run.")] = nap.LAST,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     json: options.Json = False,
 ) -> None:

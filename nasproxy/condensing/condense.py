@@ -14,6 +14,7 @@ from nasproxy.config import CondenseConfig, CondenseSettings, make_config
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.proxyset import ProxySet, make_proxy_set
+from nasproxy.talk import Listener, listening
 
 
 def condense(
@@ -27,6 +28,7 @@ def condense(
     on_checkpoint: Callable[[CondenseState], None] = lambda state: None,
     on_engine: Callable[[str, dict[str, float]], None] = lambda name, seconds: None,
     cache_dir: Path | None = None,
+    progress: bool | Listener = False,
     **overrides: Any,
 ) -> ProxySet:
     """Condenses `data.train` into a proxy set; validation and test images are not used.
@@ -44,6 +46,7 @@ def condense(
         on_checkpoint: called with states to keep.
         on_engine: called with the chosen engine and the seconds per step of every engine tried.
         cache_dir: cache for nets trained for selection; None: no cache.
+        progress: whether to show how far it is, on stderr; or who is told.
         overrides: fields of `CondenseSettings`.
 
     Raises:
@@ -65,10 +68,19 @@ def condense(
 
     device = device or data.train.device
     spent = [resume_from.seconds] if resume_from else []
-    task = Task(
-        data.train, settings, device, resume_from, on_step, on_checkpoint, record_engine, cache_dir, spent.append
-    )
-    stored = METHODS[settings.method].make(task)
+    maker = METHODS[settings.method]
+    num_steps, begun = maker.num_steps(settings), resume_from.step if resume_from else 0
+    with listening(progress) as listener:
+
+        def tell(step: int, loss: float) -> None:
+            on_step(step, loss)
+            listener.progress("condensing", step, num_steps, f"loss {loss:.4g}")
+
+        listener.progress("condensing", begun, num_steps)
+        task = Task(
+            data.train, settings, device, resume_from, tell, on_checkpoint, record_engine, cache_dir, spent.append
+        )
+        stored = maker.make(task)
     num_items = next(iter(stored.tensors.values())).shape[0] * stored.encoding.tiles
     labels = torch.arange(data.num_classes, device=device).repeat_interleave(num_items // data.num_classes)
     return make_proxy_set(

@@ -124,6 +124,9 @@ class ImageSettings(Settings):
     """Seed of the splits. The hash of the data goes into them as well."""
     train_per_class: Count | None = None
     """At most this many training images per class, the first of a seeded order. Default: all."""
+    test_per_class: Count | None = None
+    """At most this many test images per class, the first of a seeded order: where nets are trained for seconds,
+    measuring them takes most of the time. Default: all."""
 
 
 class CondenseSettings(Settings):

@@ -22,6 +22,7 @@ from nasproxy.images.idx import holds_idx_files, read_idx_folder
 from nasproxy.images.imageset import ImageSet, format_shape
 from nasproxy.images.raw import BrokenFile, Progress, RawData, RawSplit
 from nasproxy.seeding import derive_seed
+from nasproxy.talk import Listener, listening
 
 COUNTED_AT_ONCE = 1000
 """Images per pass in `_mean_std`."""
@@ -83,15 +84,11 @@ class ImageData:
         return replace(self, **splits)
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    pass
-
-
 def load_images(
     dataset: str | Path = "digits",
     *,
     settings: ImageSettings | None = None,
-    progress: Progress = _silent,
+    progress: bool | Listener = False,
     **overrides: Any,
 ) -> ImageData:
     """Train, validation and test images of a named data set or an image folder.
@@ -100,7 +97,7 @@ def load_images(
         dataset: a key of `DATASETS`, or a folder (see `nasproxy.images.folder` and `nasproxy.images.idx`). Ignored
             where `settings` are given.
         settings: all settings at once, instead of `dataset` and `overrides`.
-        progress: called for files read and images decoded.
+        progress: whether to show how many files are read and decoded, on stderr; or who is told.
         overrides: fields of `ImageSettings`.
 
     Raises:
@@ -111,15 +108,22 @@ def load_images(
         raise SettingsError(f"{', '.join(overrides)} given beside settings; put them into the settings")
     if settings is None:
         settings = make_config(CondenseConfig, {"images": {"dataset": str(dataset), **overrides}}).images
+    with listening(progress) as listener:
+        raw, name, flippable = _read(settings, listener.progress)
+    return _split(raw, settings, name, flippable if settings.flippable is None else settings.flippable)
+
+
+def _read(settings: ImageSettings, progress: Progress) -> tuple[RawData, str, bool]:
+    """The images as they lie there, the name of the data set, and whether a mirrored image keeps its class."""
     folder, data_dir = Path(settings.dataset).expanduser(), settings.data_dir.expanduser()
     if settings.dataset in DATASETS:
         known = DATASETS[settings.dataset]
-        raw, flippable, name = known.read(data_dir, progress), known.flippable, settings.dataset
-    elif folder.is_dir() and holds_idx_files(folder):
+        return known.read(data_dir, progress), settings.dataset, known.flippable
+    if folder.is_dir() and holds_idx_files(folder):
         size, channels = settings.image_size, settings.channels
         raw = read_idx_folder(folder, image_size=size, channels=channels, progress=progress)
-        flippable, name = False, folder.resolve().name
-    elif folder.is_dir():
+        return raw, folder.resolve().name, False
+    if folder.is_dir():
         raw = read_folder(
             folder,
             data_dir / "decoded",
@@ -128,14 +132,12 @@ def load_images(
             skip_broken=settings.skip_broken,
             progress=progress,
         )
-        flippable, name = True, folder.resolve().name
-    elif "/" in settings.dataset or folder.suffix:
+        return raw, folder.resolve().name, True
+    if "/" in settings.dataset or folder.suffix:
         raise DataError(
             f"no folder {settings.dataset}; give a folder with train/CLASS/* or one of {', '.join(DATASETS)}"
         )
-    else:
-        raise unknown_name("data set (and no folder of that name)", settings.dataset, DATASETS)
-    return _split(raw, settings, name, flippable if settings.flippable is None else settings.flippable)
+    raise unknown_name("data set (and no folder of that name)", settings.dataset, DATASETS)
 
 
 def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) -> ImageData:
@@ -163,6 +165,9 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
     if settings.train_per_class is not None:
         order_seed = derive_seed(settings.split_seed, data_hash, "order")
         train = _take(train, _first_per_class(train.labels, settings.train_per_class, order_seed))
+    if settings.test_per_class is not None:
+        order_seed = derive_seed(settings.split_seed, data_hash, "test order")
+        test = _take(test, _first_per_class(test.labels, settings.test_per_class, order_seed))
     decided_by = [data_hash, settings.split_seed]
     if raw.val is None:
         decided_by.append(settings.val_fraction)

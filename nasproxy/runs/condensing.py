@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from nasproxy.condensing import METHODS, condense
+from nasproxy.condensing import condense
 from nasproxy.condensing.condense import complete_settings, describe_method
 from nasproxy.condensing.state import CondenseState, load_state
 from nasproxy.config import CondenseConfig, refuse_changes
@@ -60,12 +60,6 @@ def run_condense(
         run.log(
             f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",
         )
-        metrics, num_steps = _Metrics(run, state), METHODS[settings.method].num_steps(settings)
-        place.listener.progress("condensing", state.step if state else 0, num_steps)
-
-        def on_step(step: int, loss: float) -> None:
-            metrics.add(step, loss)
-            place.listener.progress("condensing", step, num_steps, f"loss {loss:.4g}")
 
         def on_checkpoint(state: CondenseState) -> None:
             state.save(run.checkpoint_path)
@@ -79,10 +73,11 @@ def run_condense(
             settings=settings,
             device=device,
             resume_from=state,
-            on_step=on_step,
+            on_step=_Metrics(run, state).add,
             on_checkpoint=on_checkpoint,
             on_engine=on_engine,
             cache_dir=config.images.data_dir.expanduser() / "selectors",
+            progress=place.listener,
         )
         proxy.save(run.proxy_path)
         save_picture_grid(proxy.images, run.picture_path)

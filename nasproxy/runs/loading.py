@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nasproxy.config import SearchConfig, parse_share, read_config
 from nasproxy.errors import InputError, NasproxyError, RunNotFoundError, SettingsError, StudyNotFoundError
-from nasproxy.images import ImageData
-from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir, list_runs
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
@@ -29,6 +28,10 @@ from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_scores, read_truth
 from nasproxy.trials import FEWEST, Trial, Trials
 from nasproxy.truths import TRUTHS, load_published, load_published_scores, names_truth
+
+if TYPE_CHECKING:
+    from nasproxy.images import ImageData
+    from nasproxy.proxyset import ProxySet
 
 
 def load_trials(run: RunDir) -> Trials:
@@ -52,7 +55,7 @@ class Task:
     space: SearchSpace | None = None
 
     @classmethod
-    def on(cls, data: ImageData, space: SearchSpace) -> "Task":
+    def on(cls, data: "ImageData", space: SearchSpace) -> "Task":
         """That of images and a space."""
         return cls(data.name, data.classes, space)
 
@@ -93,7 +96,7 @@ def load_truth(reference: str, place: Place, task: Task) -> Trials:
     return load_trials(run)
 
 
-def load_proxy(reference: str, root: Path, task: Task) -> ProxySet | Trials | str:
+def load_proxy(reference: str, root: Path, task: Task) -> "ProxySet | Trials | str":
     """What `--proxy` names: a table of scores, or what `find_proxy` finds.
 
     Raises:

@@ -1,42 +1,16 @@
-"""Where runs lie, and who is told what they do."""
+"""Where runs lie, and who is told about them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from nasproxy.config import CommandConfig, ImageSettings, dump_config
-from nasproxy.images import ImageData, load_images
 from nasproxy.rundir import RunDir, create_run
+from nasproxy.talk import Listener
 
-
-class Listener(Protocol):
-    """What shows the progress of a run. All call-backs come from the thread that called."""
-
-    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
-        """`done` of `total` of something are done; `note` is the latest about it.
-
-        `work` is the fraction of all work done, where pieces differ in size; the time that is left goes by it.
-        """
-
-    def say(self, text: str) -> None:
-        """One line worth reading."""
-
-    def warn(self, text: str) -> None:
-        """One line that should not be missed: something is not as it was asked for, or not as it should be."""
-
-
-class Silence:
-    """A listener that shows nothing."""
-
-    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
+if TYPE_CHECKING:
+    from nasproxy.images import ImageData
 
 
 @dataclass(frozen=True)
@@ -47,15 +21,17 @@ class Place:
     """Folder of all runs."""
     listener: Listener
 
-    def load_images(self, settings: ImageSettings) -> ImageData:
+    def load_images(self, settings: ImageSettings) -> "ImageData":
         """Images, with the progress of reading them.
 
         Raises:
             NasproxyError: see `load_images`.
         """
-        return load_images(settings=settings, progress=self.listener.progress)
+        from nasproxy.images import load_images  # only here: it loads torch
 
-    def tell_images(self, data: ImageData) -> None:
+        return load_images(settings=settings, progress=self.listener)
+
+    def tell_images(self, data: "ImageData") -> None:
         """Says what was read, once all that can be refused at once is checked."""
         if skipped := data.describe_skipped():
             self.listener.warn(skipped)

@@ -1,15 +1,21 @@
-"""What names of runs and proxies mean. Knows nothing of trials: condensing starts without Optuna and pandas."""
+"""What names of runs and proxies mean.
+
+Knows nothing of trials, so that condensing starts without Optuna and pandas, and loads what needs torch only where a
+name may mean a proxy.
+"""
 
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, read_config
 from nasproxy.errors import RunError, RunNotFoundError, SettingsError, format_command
-from nasproxy.proxies import PROXIES, default_settings
-from nasproxy.proxyset import ProxySet, load_proxy_set
 from nasproxy.rundir import KEPT, LAST, RunDir, find_run, list_runs
 from nasproxy.truths import task_of
+
+if TYPE_CHECKING:
+    from nasproxy.proxyset import ProxySet
 
 TABLE = "table:"
 """What a reference to a table of scores may begin with; those to published ones do."""
@@ -37,7 +43,7 @@ def settings_behind(reference: str, command: str) -> Tree:
     return {"images": {"dataset": dataset}, command: {"space": space}}
 
 
-def find_proxy(reference: str, root: Path) -> ProxySet | str:
+def find_proxy(reference: str, root: Path) -> "ProxySet | str":
     """What `--proxy` names: a proxy of `PROXIES`, a `.safetensors` file, or a condense run.
 
     Raises:
@@ -45,6 +51,9 @@ def find_proxy(reference: str, root: Path) -> ProxySet | str:
         RunNotFoundError: no run of that name.
         RunError: a run that is no condense run, or is not finished.
     """
+    from nasproxy.proxies import PROXIES
+    from nasproxy.proxyset import load_proxy_set
+
     if reference in PROXIES:
         return reference
     if Path(reference).suffix == ".safetensors":
@@ -68,7 +77,8 @@ def find_condense_run(reference: str, root: Path) -> RunDir:
     try:
         return find_run(reference, root, "condense", KEPT)
     except RunNotFoundError as error:
-        from nasproxy.condensing import METHODS  # only here: it loads what condenses
+        from nasproxy.condensing import METHODS
+        from nasproxy.proxies import PROXIES
 
         if reference in METHODS:
             raise RunNotFoundError(
@@ -106,6 +116,8 @@ def reference_of(run: RunDir, root: Path) -> str:
 
 def images_of(proxy: str, root: Path) -> Tree:
     """The images of the condense run that `--proxy` names, as settings to start from; none where it names no run."""
+    from nasproxy.proxies import PROXIES
+
     if proxy in PROXIES or Path(proxy).suffix == ".safetensors" or names_table(proxy):
         return {}
     run = find_condense_run(proxy, root)
@@ -126,6 +138,8 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
         SettingsError: no proxy, or an unknown or invalid setting.
         RunNotFoundError: no run of a name.
     """
+    from nasproxy.proxies import default_settings
+
     asked = given.get("search", {})
     proxy, archs = asked.get("proxy"), str(asked.get("archs", ""))
     if proxy is None:

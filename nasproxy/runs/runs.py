@@ -1,8 +1,10 @@
 """`Runs`: everything that nasproxy does, each piece of work in a run folder that can be resumed, shown and compared."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from nasproxy.config import (
     EVALUATION_RECIPES,
@@ -20,11 +22,9 @@ from nasproxy.config import (
     nest_settings,
     resumed_config,
 )
-from nasproxy.errors import SettingsError
-from nasproxy.images import DATASETS, ImageData
-from nasproxy.proxyset import ProxySet
+from nasproxy.errors import RunError, SettingsError
 from nasproxy.rundir import LAST, RunDir, find_run, list_runs
-from nasproxy.runs.place import Listener, Place, Silence
+from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
     SCORED,
     find_search_run,
@@ -35,18 +35,23 @@ from nasproxy.runs.references import (
     split_table,
 )
 from nasproxy.space import SearchSpace
+from nasproxy.talk import SILENCE, Listener, listening
 from nasproxy.trials import Trials
 
-# Each job is imported by the method that needs it: condensing starts without Ray, Optuna and pandas.
+# Each job is imported by the method that needs it: condensing starts without Ray, Optuna and pandas, and what shows a
+# search without torch.
 if TYPE_CHECKING:
     from nasproxy.comparing import Comparison
     from nasproxy.dashboard import Dashboard
     from nasproxy.evaluating import Evaluation
+    from nasproxy.images import ImageData
+    from nasproxy.proxyset import ProxySet
     from nasproxy.replaying import Replays
     from nasproxy.runs.comparing import ComparisonPlan
     from nasproxy.runs.reporting import Parts
     from nasproxy.tables import Frame
 
+Job = TypeVar("Job", bound=Callable[..., Any])
 COMPARE = CompareConfig.command
 _OWN_TRUTH = "{name} is a comparison with its own proxies and truth; name nothing beside it"
 
@@ -54,6 +59,24 @@ Run = str | Path | RunDir
 """A run: its name under the root, a path, or '@last'."""
 Scored = Run | Trials
 """A run with trials, or trials in memory."""
+
+
+def _shown(job: Job) -> Job:
+    """Tells who is to be told how far a job is. A job that is part of another one tells the same."""
+
+    @functools.wraps(job)
+    def shown(runs: "Runs", *args: Any, **kwargs: Any) -> Any:
+        before = runs._place
+        if before.listener is not SILENCE:
+            return job(runs, *args, **kwargs)
+        with listening(runs._progress) as listener:
+            runs._place = replace(before, listener=listener)
+            try:
+                return job(runs, *args, **kwargs)
+            finally:
+                runs._place = before
+
+    return cast(Job, shown)
 
 
 class Runs:
@@ -70,9 +93,12 @@ class Runs:
         print(runs.rank([trials], truth).rankings[0].spearman)
     """
 
-    def __init__(self, root: str | Path = "runs", *, listener: Listener | None = None) -> None:
-        """Keeps runs under `root`, which is made when the first one is; tells `listener` about progress."""
-        self._place = Place(Path(root), listener or Silence())
+    def __init__(self, root: str | Path = "runs", *, progress: bool | Listener = False) -> None:
+        """Keeps runs under `root`, which is made when the first one is.
+
+        `progress` is whether to show on stderr how far the work is; or who is told.
+        """
+        self._place, self._progress = Place(Path(root), SILENCE), progress
 
     def __repr__(self) -> str:
         return f"Runs({str(self.root)!r})"
@@ -95,16 +121,38 @@ class Runs:
         """
         return run if isinstance(run, RunDir) else find_run(str(run), self.root, *commands)
 
+    def remove(self, run: Run, *, force: bool = False) -> None:
+        """Removes a run's folder, and its study where that is kept in a storage beside others.
+
+        Args:
+            run: any run.
+            force: also where other runs name it. They keep their own results, but no report of it can be made again.
+
+        Raises:
+            RunNotFoundError: no such run.
+            RunError: a live process works in the folder; or other runs name it, and `force` is not given.
+            InputError: its settings or its storage cannot be read; nothing is removed.
+        """
+        from nasproxy.runs.removing import plan_removal, remove_run
+
+        removal = plan_removal(self.find(run), self.root)
+        if removal.users and not force:
+            raise RunError(
+                f"run {removal.run.name} is named by {', '.join(removal.users)}; remove these first, or give force=True"
+            )
+        remove_run(removal)
+
+    @_shown
     def condense(
         self,
-        data: str | Path | ImageData | None = None,
+        data: "str | Path | ImageData | None" = None,
         method: str | None = None,
         *,
         name: str | None = None,
         resume: Run | None = None,
         settings: Tree | None = None,
         **overrides: Any,
-    ) -> ProxySet:
+    ) -> "ProxySet":
         """Makes a proxy set: `proxy.safetensors`, `proxy.png`, `metrics.jsonl`.
 
         Args:
@@ -125,10 +173,11 @@ class Runs:
         config = resumed_config(CondenseConfig, run.config_path, given) if run else make_config(CondenseConfig, given)
         return run_condense(self._place, config, data=_loaded(data), name=name, resume=run)
 
+    @_shown
     def evaluate(
         self,
-        proxy: Run | ProxySet | None = None,
-        data: str | Path | ImageData | None = None,
+        proxy: "Run | ProxySet | None" = None,
+        data: "str | Path | ImageData | None" = None,
         *,
         settings: Tree | None = None,
         **overrides: Any,
@@ -155,14 +204,15 @@ class Runs:
             asked = given["evaluate"]["proxy"] = self.find(LAST, "condense").name
         defaults = {"recipe": EVALUATION_RECIPES["dm"].model_dump()} | images_of(asked, self.root)
         config = make_config(EvaluateConfig, defaults, given)
-        in_memory = kept if isinstance(kept, ProxySet) else None
+        in_memory = kept if _is_proxy_set(kept) else None
         return run_evaluate(self._place, config, proxy=in_memory, data=_loaded(data))
 
+    @_shown
     def search(
         self,
         space: str | Path | SearchSpace | None = None,
-        proxy: Run | ProxySet | None = None,
-        data: str | Path | ImageData | None = None,
+        proxy: "Run | ProxySet | None" = None,
+        data: "str | Path | ImageData | None" = None,
         *,
         archs: str | Path | Sequence[str] | None = None,
         name: str | None = None,
@@ -204,11 +254,12 @@ class Runs:
         in_memory = SearchInput(
             _loaded(data),
             space if isinstance(space, SearchSpace) else None,
-            kept if isinstance(kept, ProxySet) else None,
+            kept if _is_proxy_set(kept) else None,
             ids,
         )
         return run_search(self._place, config, in_memory, name=name, resume=run, retry_failed=retry_failed)
 
+    @_shown
     def combine(
         self,
         proxies: Sequence[Scored] | None = None,
@@ -254,6 +305,7 @@ class Runs:
         )
         return run_combine(self._place, config, loaded, known, name=name)
 
+    @_shown
     def replay(
         self,
         scores: Sequence[Scored] | None = None,
@@ -295,10 +347,11 @@ class Runs:
         known = true if isinstance(true, Trials) else load_truth(asked.truth, self._place, task)
         return run_replay(self._place, config, searched, loaded, known, name=name)
 
+    @_shown
     def plan(
         self,
-        data: str | Path | ImageData | None = None,
-        proxies: Sequence[Scored | ProxySet] | None = None,
+        data: "str | Path | ImageData | None" = None,
+        proxies: "Sequence[Scored | ProxySet] | None" = None,
         space: str | Path | SearchSpace | None = None,
         truth: Scored | None = None,
         *,
@@ -326,7 +379,8 @@ class Runs:
         from nasproxy.runs.presets import start_from_preset
 
         kept = [
-            self._keep_proxy(proxy) if isinstance(proxy, ProxySet) else self._keep(proxy) for proxy in proxies or ()
+            self._keep(proxy) if isinstance(proxy, str | Path | RunDir | Trials) else self._keep_proxy(proxy)
+            for proxy in proxies or ()
         ]
         true = self._keep(truth) if truth is not None else None
         named = {"proxies": [self._name_of(proxy) for proxy in kept] or None, "truth": self._name_of(true), **overrides}
@@ -346,10 +400,11 @@ class Runs:
             resume=run,
         )
 
+    @_shown
     def compare(
         self,
-        data: str | Path | ImageData | None = None,
-        proxies: Sequence[Scored | ProxySet] | None = None,
+        data: "str | Path | ImageData | None" = None,
+        proxies: "Sequence[Scored | ProxySet] | None" = None,
         space: str | Path | SearchSpace | None = None,
         truth: Scored | None = None,
         *,
@@ -382,6 +437,7 @@ class Runs:
         plan = self.plan(data, proxies, space, truth, preset=preset, resume=resume, settings=settings, **overrides)
         return plan.perform(name)
 
+    @_shown
     def rank(
         self,
         proxies: Sequence[Scored],
@@ -409,6 +465,7 @@ class Runs:
                 write_table(rankings_frame([ranking]), trials.run.path / "ranking.csv")
         return comparison
 
+    @_shown
     def report(
         self,
         what: "Scored | Comparison | Sequence[Scored]",
@@ -454,6 +511,7 @@ class Runs:
         title = ", ".join(parts.proxies) or ", ".join(trials.name for trials in comparison.proxies)
         return write_comparison(comparison, parts, self.root, place, title=title)
 
+    @_shown
     def export(
         self, what: "Scored | Comparison", path: str | Path | None = None, truth: Scored | None = None
     ) -> "Frame":
@@ -485,6 +543,7 @@ class Runs:
             write_table(frame, Path(path).expanduser())
         return frame
 
+    @_shown
     def dashboard(
         self, what: Sequence[Run] = (LAST,), *, port: int = 0, snapshot: bool = False, allow_changes: bool = False
     ) -> "Dashboard":
@@ -501,7 +560,6 @@ class Runs:
         """
         from nasproxy.dashboard import Dashboard
         from nasproxy.runs.loading import load_trials, storage_url
-        from nasproxy.runs.reporting import find_pictures, load_comparison
 
         runs = [self.find(run, *SCORED, COMPARE) for run in what]
         is_comparison = [run.command == COMPARE for run in runs]
@@ -509,6 +567,8 @@ class Runs:
             raise SettingsError("a comparison is shown alone; name one comparison, or searches")
         if len(runs) == 1 and not snapshot and not is_comparison[0]:
             return Dashboard.of_search(runs[0].study_name, storage_url(runs[0]), port, allow_changes=allow_changes)
+        from nasproxy.runs.reporting import find_pictures, load_comparison
+
         self._place.listener.say("a snapshot: trials and notes that come later are not in it or not kept")
         if is_comparison[0]:
             comparison, parts = load_comparison(runs[0], self._place)
@@ -522,13 +582,13 @@ class Runs:
         settings: Tree | None,
         overrides: Mapping[str, Any],
         *,
-        data: str | Path | ImageData | None = None,
+        data: "str | Path | ImageData | None" = None,
         space: str | Path | SearchSpace | None = None,
     ) -> Tree:
         """What is asked for in one tree: settings, then keywords, then objects; paths of what exists are absolute."""
         sources: Tree = {section: {} for section in kind.model_fields}
-        if isinstance(data, ImageData):
-            sources["images"] = data.settings.model_dump() if data.settings else {"dataset": data.name}
+        if (loaded := _loaded(data)) is not None:
+            sources["images"] = loaded.settings.model_dump() if loaded.settings else {"dataset": loaded.name}
         elif data is not None:
             sources["images"] = {"dataset": str(data)}
         if space is not None:
@@ -560,15 +620,15 @@ class Runs:
             return what if what.run else keep_trials(self._place, what)
         return reference_of(what, self.root) if isinstance(what, RunDir) else str(what)
 
-    def _keep_proxy(self, proxy: Run | ProxySet | None) -> str | ProxySet | None:
+    def _keep_proxy(self, proxy: "Run | ProxySet | None") -> "str | ProxySet | None":
         """A name, or a proxy set with a run."""
-        if isinstance(proxy, ProxySet):
+        if _is_proxy_set(proxy):
             from nasproxy.runs.combining import keep_proxy_set
 
             return proxy if proxy.run else keep_proxy_set(self._place, proxy)
         return reference_of(proxy, self.root) if isinstance(proxy, RunDir) else None if proxy is None else str(proxy)
 
-    def _name_of(self, what: str | Trials | ProxySet | None) -> str | None:
+    def _name_of(self, what: "str | Trials | ProxySet | None") -> str | None:
         """What settings call it."""
         if what is None or isinstance(what, str):
             return what
@@ -612,8 +672,12 @@ class Runs:
         return comparison, Parts(names, judged_by, top=asked.top, seed=asked.seed)
 
 
-def _loaded(data: str | Path | ImageData | None) -> ImageData | None:
-    return data if isinstance(data, ImageData) else None
+def _loaded(data: "str | Path | ImageData | None") -> "ImageData | None":
+    return None if data is None or isinstance(data, str | Path) else data
+
+
+def _is_proxy_set(what: "Scored | ProxySet | None") -> "TypeGuard[ProxySet]":
+    return not (what is None or isinstance(what, str | Path | RunDir | Trials))
 
 
 _PATHS = {
@@ -648,6 +712,8 @@ def _absolute_if_there(text: str, *, is_folder: bool = False) -> str:
     """The absolute path of a file (with the column that is named of it) or folder; the text where there is none, or it
     names a data set."""
     if is_folder:
+        from nasproxy.images import DATASETS
+
         path = Path(text).expanduser()
         return str(path.resolve()) if text not in DATASETS and path.is_dir() else text
     file, column = split_table(text)

@@ -1,12 +1,9 @@
 """The work of `nasproxy search`."""
 
 import contextlib
-import math
 import shutil
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nasproxy.config import CompareSettings, SearchConfig, SearchSettings
@@ -17,14 +14,14 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.asked import Asked
 from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
-from nasproxy.runs.place import Listener, Place
+from nasproxy.runs.place import Place
 from nasproxy.searching.plan import Plan, SpaceCosts, measure_quantity, plan_search
 from nasproxy.searching.sample import COSTS, Quantity, draw_sample
 from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.tables import csv_text, trials_frame
-from nasproxy.trials import FLAGGED, State, Trial, Trials
+from nasproxy.trials import State, Trials
 
 
 @dataclass(frozen=True)
@@ -91,10 +88,11 @@ def run_search(
         parents["table"] = proxy.content_hash
     default_name = f"{data.name}-{space.name}-{plan.proxy.name.replace(':', '-')}"
     run = place.begin_run(config, parents, default_name, name=name, resume=resume)
-    store = _open_store(run, plan, settings.storage, is_new=resume is None)
-    done = store.trials()
+    store = None
     try:
         with run.running():
+            store = _open_store(run, plan, settings.storage, is_new=resume is None)
+            done = store.trials()
             workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
             left_out = dict(plan.costs.left_out)
             run.update_meta(has_study=True, device=plan.workforce.device_name, workforce=workforce, left_out=left_out)
@@ -106,19 +104,24 @@ def run_search(
                 done = _take_over(given.known, plan, store)
                 place.listener.say(f"{len(done)} architecture(s) taken over from {given.known.name}")
             run.log(f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(done)} done before")
-            tally = _Tally(done, plan, place.listener)
             trials = run_plan(
-                plan, store, done=done, retry_failed=retry_failed, log_path=run.log_path, on_trial=tally.add
+                plan, store, done=done, retry_failed=retry_failed, log_path=run.log_path, listener=place.listener
             )
             trials = replace(trials, info=replace(trials.info, name=run.name), run=run)
             write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
             run.log(f"done: {len(trials)} trials")
-    except UsageError:  # found only when Ray was asked, before any training
-        if resume is None and len(store.trials()) == 0:
-            store.delete()
+    except NasproxyError as error:
+        if resume is None and (store is None or _was_refused(error, store)):
+            if store is not None:
+                store.delete()
             shutil.rmtree(run.path)
         raise
     return trials
+
+
+def _was_refused(error: NasproxyError, store: TrialStore) -> bool:
+    """Whether a search was wrong from the start, as only Ray could tell."""
+    return isinstance(error, UsageError) and len(store.trials()) == 0
 
 
 def _describe_first(plan: Plan, asked: Asked) -> str | None:
@@ -180,72 +183,8 @@ def choose_archs(
     return Asked(tuple(sample.weights), sample)
 
 
-@dataclass
-class _Tally:
-    """Counts trials for the progress line."""
-
-    done: InitVar[Trials]
-    """Those of an earlier part of the search."""
-    plan: Plan
-    listener: Listener
-
-    def __post_init__(self, done: Trials) -> None:
-        self.states: dict[str, State] = {}
-        self.counts: Counter[State] = Counter()
-        self.best: Trial | None = None
-        self.is_at_chance = done.is_at_chance
-        self.sizes = {arch.id: self.plan.size_of(arch) for arch in self.plan.archs}
-        self.work = 0.0
-        for trial in done:
-            self._count(trial)
-        self._show()
-
-    def add(self, trial: Trial) -> None:
-        self._count(trial)
-        if not trial.is_ranked:
-            self.listener.warn(f"{trial.state}: {trial.arch_id}: {trial.reason}")
-        self._show()
-
-    def _count(self, trial: Trial) -> None:
-        before = self.states.get(trial.arch_id)
-        if before is None:  # not tried before
-            self.work += self.sizes.get(trial.arch_id, 0)
-        else:
-            self.counts[before] -= 1
-        self.states[trial.arch_id] = trial.state
-        self.counts[trial.state] += 1
-        is_better = self.best is None or trial.selection_score > self.best.selection_score
-        if trial.is_ranked and is_better and not self.is_at_chance(trial):
-            self.best = trial
-
-    def _show(self) -> None:
-        notes = [f"best {self._show_score(self.best)} {self.best.arch_id}"] if self.best else []
-        notes += [f"{self.counts[state]} {state}" for state in (*FLAGGED, State.NOT_FINITE) if self.counts[state]]
-        notes.append(f"{self.counts[State.FAILED] + self.counts[State.LOST]} failed")
-        self.listener.progress(
-            "searching", len(self.states), self.plan.num_trials, ", ".join(notes), work=self._work_done()
-        )
-
-    def _show_score(self, trial: Trial) -> str:
-        is_score = self.plan.proxy.score_name is not None
-        return f"{trial.selection_score:.4g}" if is_score else f"{trial.selection_score:.1%}"
-
-    def _work_done(self) -> float | None:
-        """By FLOPs, where it is known which architectures will be tried, and what each costs."""
-        if self.plan.num_trials < len(self.sizes) or math.isinf(self.total_work):
-            return None
-        return self.work / self.total_work
-
-    @cached_property
-    def total_work(self) -> float:
-        """FLOPs of all architectures, of one image each."""
-        return sum(self.sizes.values())
-
-
 def _open_store(run: RunDir, plan: Plan, url: str | None, *, is_new: bool) -> TrialStore:
     """A new run's new study; a resumed run's own, or a new one where it was stopped before it had one.
-
-    A new run whose study cannot be made leaves no folder.
 
     Raises:
         StudyNotFoundError: the resumed run had a study, and has lost it.
@@ -261,9 +200,4 @@ def _open_store(run: RunDir, plan: Plan, url: str | None, *, is_new: bool) -> Tr
     if not is_new:  # stopped between making the study and saying so
         with contextlib.suppress(StudyNotFoundError):
             return open_store(run.study_name, url, expected=info)
-    try:
-        return create_store(info, plan.space.factors, url)
-    except NasproxyError:
-        if is_new:
-            shutil.rmtree(run.path)
-        raise
+    return create_store(info, plan.space.factors, url)

@@ -122,7 +122,7 @@ def running_ray(workforce: Workforce) -> Iterator[dict[str, float]]:
     """
     ours = not ray.is_initialized()
     if ours:
-        with _own_termination_handler():
+        with noticing_interrupts():
             _start_ray(workforce)
     try:
         yield _resources_of_worker(workforce, ray.cluster_resources())  # type: ignore[no-untyped-call]
@@ -175,15 +175,50 @@ def ray_output_to(path: Path | None) -> Iterator[TextIO]:
                 logger.handlers, logger.propagate = handlers, propagate
 
 
+class Interrupts:
+    """Whether Ctrl-C or a termination request has come, also where Ray swallowed the exception that it raised."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+
+    def check(self) -> None:
+        """Raises it again.
+
+        Raises:
+            KeyboardInterrupt: one has come.
+        """
+        if self.has_come:
+            raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def _own_termination_handler() -> Iterator[None]:
-    """Keeps this process's answer to a termination request: Ray would put its own in place, which ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+def noticing_interrupts() -> Iterator[Interrupts]:
+    """Keeps this process's own answers to Ctrl-C and to a termination request, and loses neither.
+
+    Ray puts an answer of its own in place of the latter, which ends the process at once; and code of Ray that is called
+    back (from C, from destructors) drops the exception that these raise.
+
+    Raises:
+        KeyboardInterrupt: on leaving, where it was swallowed inside.
+    """
+    interrupts = Interrupts()
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def notice(number: int, frame: Any) -> None:
+        interrupts.has_come = True
+        before[signal.Signals(number)](number, frame)
+
+    for number, answer in before.items():
+        if callable(answer):  # else it is ignored, or ends the process
+            signal.signal(number, notice)
+    try:
+        yield interrupts
+    finally:
+        for number, answer in before.items():
+            signal.signal(number, answer)
+    interrupts.check()
 
 
 def _start_ray(workforce: Workforce) -> None:

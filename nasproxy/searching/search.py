@@ -15,15 +15,17 @@ from ray.tune.search import Searcher
 
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
-from nasproxy.searching.cluster import ray_output_to, running_ray
+from nasproxy.searching.cluster import Interrupts, noticing_interrupts, ray_output_to, running_ray
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.recorder import NotSaved, OnTrial, Recorder
 from nasproxy.searching.schedule import Schedule, Signal, make_schedule
 from nasproxy.searching.scorer import ArchScorer, Job, look_up
+from nasproxy.searching.tally import Tally
 from nasproxy.searching.worker import ASSIGNMENT, METRIC, ArchTrainer
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.store import TrialStore, create_store
-from nasproxy.trials import Trials
+from nasproxy.talk import SILENCE, Listener, listening
+from nasproxy.trials import Trial, Trials
 
 MAX_LOSSES = 2
 """Times that an architecture is tried again after its process or node died."""
@@ -36,6 +38,7 @@ def search(
     *,
     archs: Sequence[str] | None = None,
     on_trial: OnTrial = lambda trial: None,
+    progress: bool | Listener = False,
     **overrides: Any,
 ) -> Trials:
     """Scores architectures of a space by a proxy, and keeps the trials in memory.
@@ -47,6 +50,7 @@ def search(
         data: the images; validation accuracy selects, test accuracy is reported.
         archs: ids of the architectures to score, e.g. `trials.top(0.05)`; None: the whole space.
         on_trial: told of every trial that ends.
+        progress: whether to show how far it is, on stderr; or who is told.
         overrides: fields of `SearchSettings`, `RecipeSettings` and `MachineSettings`, e.g. `seeds=5, epochs=100`.
 
     Raises:
@@ -54,7 +58,9 @@ def search(
     """
     plan = plan_search(space, proxy, data, config_from_overrides(proxy, overrides), archs)
     info = plan.describe(f"{data.name}-{space.name}-{plan.proxy.name}")
-    return run_plan(plan, create_store(info, space.factors, None), on_trial=on_trial)
+    store = create_store(info, space.factors, None)
+    with listening(progress) as listener:
+        return run_plan(plan, store, on_trial=on_trial, listener=listener)
 
 
 def run_plan(
@@ -65,6 +71,7 @@ def run_plan(
     retry_failed: bool = False,
     log_path: Path | None = None,
     on_trial: OnTrial = lambda trial: None,
+    listener: Listener = SILENCE,
 ) -> Trials:
     """Scores what is planned and not yet in the store.
 
@@ -75,6 +82,7 @@ def run_plan(
         retry_failed: tries failed architectures of the store again; lost ones are tried again in any case.
         log_path: file that Ray's own output is appended to; None: dropped.
         on_trial: told of every trial that ends.
+        listener: told how far the search is.
 
     Returns:
         All trials, those that were in the store included.
@@ -96,7 +104,13 @@ def run_plan(
         done=done,
         retry_failed=retry_failed,
     )
-    recorder = Recorder(store, schedule, done, on_trial)
+    tally = Tally(done, plan, listener)
+
+    def tell(trial: Trial) -> None:
+        tally.add(trial)
+        on_trial(trial)
+
+    recorder = Recorder(store, schedule, done, tell)
     if plan.proxy.is_at_hand:
         _score_here(plan, schedule, recorder)
     else:
@@ -129,13 +143,13 @@ def _score_here(plan: Plan, schedule: Schedule, recorder: Recorder) -> None:
 
 
 def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: Path | None) -> None:
-    with ray_output_to(log_path) as log, running_ray(plan.workforce) as resources:
+    with noticing_interrupts() as interrupts, ray_output_to(log_path) as log, running_ray(plan.workforce) as resources:
         recorder.log = log
         with tempfile.TemporaryDirectory(prefix="nasproxy-tune-") as scratch:
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(ArchTrainer, job=_make_job(plan)), resources),
                 tune_config=tune.TuneConfig(
-                    search_alg=_ScheduleSearcher(schedule, plan, recorder),
+                    search_alg=_ScheduleSearcher(schedule, plan, recorder, interrupts),
                     num_samples=-1,
                     max_concurrent_trials=plan.workforce.num_workers,
                     reuse_actors=True,
@@ -155,11 +169,12 @@ def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: 
 class _ScheduleSearcher(NotSaved, Searcher):
     """Tune's view of our schedule."""
 
-    def __init__(self, schedule: Schedule, plan: Plan, recorder: Recorder) -> None:
+    def __init__(self, schedule: Schedule, plan: Plan, recorder: Recorder, interrupts: Interrupts) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self._schedule, self._plan, self._recorder = schedule, plan, recorder
+        self._schedule, self._plan, self._recorder, self._interrupts = schedule, plan, recorder, interrupts
 
     def suggest(self, trial_id: str) -> Any:
+        self._interrupts.check()
         if self._recorder.has_given_up:
             return Searcher.FINISHED
         answer = self._schedule.next()

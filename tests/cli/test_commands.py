@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +262,103 @@ def test_ls_lists_runs_and_families(finished: Shell) -> None:
     assert summaries["naswot"].endswith("(Mellor et al., ICML 2021)")
 
 
+def test_ls_shows_what_each_run_is_about_and_its_best(finished: Shell) -> None:
+    rows = {row["name"]: row for row in finished.json("ls")}
+    search, few, best = rows["by-proxy"], rows["few"], load_trials(finished.run_dir("by-proxy")).best
+    assert (search["dataset"], search["space"], search["proxy"]) == ("digits", "convnet-mini", "few")
+    assert (few["dataset"], few["space"], few["proxy"], few["best"]) == ("digits", None, "dm", None)
+    assert search["seconds"] == finished.run_dir("by-proxy").meta["wall_seconds"] > 0
+    if best is None:  # two epochs may be no better than guessing
+        assert search["best"] is None
+    else:
+        assert (search["best"], search["best_score"]) == (best.arch_id, pytest.approx(best.selection_score))
+    finished.run("search", "--proxy", "params", "--space", "convnet-mini", "--name", "counted")
+    (line,) = [line for line in finished.call("ls").splitlines() if line.startswith("counted ")]
+    best = load_trials(finished.run_dir("counted")).best
+    assert best is not None
+    moment = datetime.fromisoformat(finished.run_dir("counted").meta["created"]).astimezone()
+    wanted = ["counted", "search", "done", "digits", "convnet-mini", "params", f"{best.selection_score:,.0f}"]
+    assert line.split()[:8] == [*wanted, best.arch_id]
+    assert line.rstrip().endswith(f"{moment:%Y-%m-%d %H:%M}")
+
+
+def test_ls_loads_nothing_heavy(finished: Shell) -> None:
+    heavy = "{'torch', 'ray', 'optuna', 'pandas'}"
+    code = f"import sys, nasproxy; nasproxy.summarize_runs('runs'); print(sorted({heavy} & {{*sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=finished.cwd, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_rm_keeps_what_other_runs_name_and_asks_first(shell: Shell) -> None:
+    shell.run("condense", "--method", "random", "--ipc", "2", "--name", "few")
+    url = f"sqlite:///{shell.cwd}/shared.db"
+    count = ["search", "--proxy", "params", "--space", "convnet-mini", "--storage", url, "--name", "counted"]
+    shell.run(*count)
+    shell.run("search", "--proxy", "few", *QUICK, "--sample", "2", "--name", "by-few")
+    kept = {"few", "counted", "by-few"}
+    assert "named by by-few" in shell.run("rm", "few", "--yes", expect=2).stderr
+    assert "--yes" in shell.run("rm", "counted", expect=2).stderr  # nobody can answer here
+    with hold(shell.run_dir("counted").path):
+        assert "in use by a live process" in shell.run("rm", "counted", "--yes", expect=2).stderr
+    assert {row["name"] for row in shell.json("ls")} == kept
+    done = shell.run("rm", "counted", "--yes")
+    assert f"{shell.cwd.name}" not in done.stdout
+    assert f"and its study in {url}" in done.stderr
+    assert {row["name"] for row in shell.json("ls")} == kept - {"counted"}
+    shell.run(*count)  # its study is gone as well
+    shell.run("rm", "few", "by-few", "--yes")
+    assert {row["name"] for row in shell.json("ls")} == {"counted"}
+    assert "no run 'few'" in shell.run("rm", "few", "--yes", expect=4).stderr
+
+
+def test_rm_takes_a_named_run_by_force(finished: Shell, shell: Shell) -> None:
+    shell.run("condense", "--method", "random", "--ipc", "2", "--name", "few")
+    shell.run("search", "--proxy", "few", *QUICK, "--sample", "2", "--name", "by-few")
+    shell.run("rm", "few", "--yes", "--force")
+    assert [row["name"] for row in shell.json("ls")] == ["by-few"]
+    assert shell.json("export", "by-few")
+
+
+def test_quiet_says_warnings_only_and_verbose_every_step(shell: Shell) -> None:
+    search = ["search", "--proxy", "params", "--space", "convnet-mini", "--num-archs", "3"]
+    quiet = shell.run(*search, "-q", "--name", "q").stderr.splitlines()
+    assert [line for line in quiet if not line.startswith(("next: ", "warning: "))] == []
+    assert any(line.startswith("warning: --num-archs 3 takes the first 3") for line in quiet)
+    verbose = shell.run(*search, "-v", "--name", "v").stderr
+    assert [f"searching {done}/3" in verbose for done in range(4)] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        (["show", "by-"], {"by-proxy"}),
+        (["search", "--proxy", "few"], {"few"}),
+        (["compare", "--proxies", "dm,nasw"], {"dm,naswot"}),
+        (["condense", "--method", "herd"], {"herding"}),
+        (["search", "--space", "convnet-m"], {"convnet-mini"}),
+        (["compare", "--preset", "two"], {"two-cores"}),
+        (["rank", "few", "--truth", "tru"], {"truth"}),
+    ],
+)
+def test_a_shell_completes_names(finished: Shell, typed: list[str], wanted: set[str]) -> None:
+    words = {"COMP_WORDS": " ".join(["nasproxy", *typed]), "COMP_CWORD": str(len(typed))}
+    environment = finished.env | words | {"_NASPROXY_COMPLETE": "complete_bash"}
+    code = "from nasproxy.cli.app import app; app(prog_name='nasproxy')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=finished.cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    found = set(done.stdout.split())
+    assert wanted <= found, done.stderr
+    assert all(name.startswith(typed[-1]) for name in found)
+
+
+@pytest.mark.parametrize("command", [[], ["search"], ["rank"], ["rm"], ["ls"]])
+def test_help_names_no_types(shell: Shell, command: list[str]) -> None:
+    text = shell.call(*command, "--help")
+    assert "--help" in text
+    assert not re.search(r"<[a-z]", text)
+
+
 def test_ls_lists_all_that_there_is(finished: Shell) -> None:
     assert {what.value for what in What} == {"runs", "settings", *CATALOG}
     for what in CATALOG:
@@ -282,10 +382,17 @@ def test_the_dashboard_answers_on_this_machine_only(finished: Shell) -> None:
             assert [(study["study_name"], str(study["study_id"])) for study in studies] == [("by-proxy", study_id)]
             details = fetch_json(f"{base}/api/studies/{study_id}?after=0")
             assert len(details["trials"]) == 8
+            assert memory_of(process.pid) < 500e6
         finally:
             process.terminate()
             process.communicate(timeout=30)
         assert process.returncode == 0
+
+
+def memory_of(pid: int) -> float:
+    """Resident bytes of a process, as Linux counts them."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return 1024 * int(line.split()[1])
 
 
 def fetch_json(url: str, *, patience_seconds: float = 30) -> Any:
@@ -326,13 +433,40 @@ def test_a_search_ended_and_killed_goes_on_without_loss_or_repetition(shell: She
     assert shell.run_dir("s").meta["status"] == "done"
 
 
-def wait_for_trials(run: RunDir, count: int, process: subprocess.Popen[str]) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 1.5])
+def test_ctrl_c_while_ray_starts_ends_the_search_and_names_the_run(shell: Shell, seconds: float) -> None:
+    process = shell.start("search", "--proxy", "whole", *QUICK, "--name", "s")
+    wait_until(shell.run_dir("s").meta_path.is_file, process)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert shell.run_dir("s").meta["status"] == "interrupted"
+    assert "what is done is kept in run s; go on with nasproxy search --resume s" in errors
+
+
+def test_ctrl_c_before_there_is_a_run_says_so(shell: Shell, tmp_path: Path) -> None:
+    make_image_folder(tmp_path / "pets", num_images=500)
+    process = shell.start("search", "--proxy", "params", *QUICK, "--dataset", "pets", "--data-dir", "cache", "-v")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("reading")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, (shell.cwd / "runs").exists()) == (130, False)
+    assert "interrupted: no run was begun, nothing is kept" in errors
+
+
+def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if run.study_path.is_file() and count_records(run) >= count:
+        if is_so():
             return
-        time.sleep(0.1)
-    raise AssertionError("the search did not get that far")
+        time.sleep(0.05)
+    raise AssertionError("it did not get that far")
+
+
+def wait_for_trials(run: RunDir, count: int, process: subprocess.Popen[str]) -> None:
+    wait_until(lambda: run.study_path.is_file() and count_records(run) >= count, process)
 
 
 def test_an_interrupted_condensation_goes_on_bit_for_bit(shell: Shell) -> None:

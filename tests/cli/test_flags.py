@@ -16,13 +16,15 @@ from nasproxy.cli.flags import takes_settings
 
 IMAGES = {"--dataset", "--data-dir", "--image-size", "--skip-broken", "--val-fraction"}
 WORKERS = {"--device", "--workers", "--gpus-per-worker", "--address"}
-RUN = {"--name", "--runs-dir", "--json"}
+TALK = {"--verbose", "-v", "--quiet", "-q"}
+RUN = TALK | {"--name", "--runs-dir", "--json"}
 FLAGS = {
     "condense": IMAGES
     | RUN
     | {"--method", "--ipc", "--encoding", "--steps", "--init", "--embedding-net", "--embedding-weights"}
     | {"--classes-per-step", "--device", "--seed", "--config", "--resume"},
     "evaluate": IMAGES
+    | TALK
     | {"--nets", "--num-nets", "--recipe", "--epochs", "--device", "--seed", "--config", "--runs-dir", "--json"},
     "search": IMAGES
     | WORKERS
@@ -39,13 +41,14 @@ FLAGS = {
     "replay": RUN
     | {"--scores", "--truth", "--space", "--dataset", "--strategy", "--num-archs", "--repetitions", "--costs", "--eta"}
     | {"--processes", "--seed", "--config"},
-    "rank": {"--truth", "--top", "--seed", "--runs-dir", "--json"},
-    "report": {"--truth", "--top", "--seed", "--output", "-o", "--runs-dir", "--json"},
-    "export": {"--output", "-o", "--truth", "--runs-dir", "--json"},
-    "dashboard": {"--port", "--snapshot", "--allow-changes", "--runs-dir"},
+    "rank": TALK | {"--truth", "--top", "--seed", "--runs-dir", "--json"},
+    "report": TALK | {"--truth", "--top", "--seed", "--output", "-o", "--runs-dir", "--json"},
+    "export": TALK | {"--output", "-o", "--truth", "--runs-dir", "--json"},
+    "dashboard": TALK | {"--port", "--snapshot", "--allow-changes", "--runs-dir"},
     "ls": {"--runs-dir", "--json"},
     "show": {"--runs-dir", "--json"},
-    "demo": {"--device", "--runs-dir"},
+    "rm": {"--yes", "-y", "--force", "--runs-dir"},
+    "demo": TALK | {"--device", "--runs-dir"},
 }
 """Every option of every command: one that comes or goes is a decision."""
 KINDS: list[type[nap.CommandConfig]] = [
@@ -63,7 +66,8 @@ def options_of(command: str) -> dict[str, Any]:
     """The options of a command as typer has them, by each of their names."""
     made: Any = typer.main.get_command(app)
     options = [parameter for parameter in made.commands[command].params if parameter.param_type_name == "option"]
-    return {name: option for option in options for name in option.opts if name != "--help"}
+    names = {name: option for option in options for name in (*option.opts, *option.secondary_opts)}
+    return {name: option for name, option in names.items() if name != "--help" and not name.startswith("--no-")}
 
 
 def help_of(command: str) -> str:

@@ -26,6 +26,7 @@ from nasproxy.errors import DivergedError, SettingsError
 from nasproxy.images import ImageData, ImageSet
 from nasproxy.runs.condensing import run_condense
 from nasproxy.runs.place import Place
+from tests.records import Notes
 
 SELECTORS: dict[str, Callable[[Task], Tensor]] = {
     "random": select_random,
@@ -290,29 +291,12 @@ def test_a_proxy_set_names_the_seconds_of_a_kept_net(tiny_set: ImageSet, tmp_pat
     assert min(first.seconds, second.seconds) >= spent
 
 
-class _Notes:
-    """A listener that writes down how far the condensing is."""
-
-    def __init__(self) -> None:
-        self.condensing: list[tuple[int, int]] = []
-
-    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
-        if what == "condensing":
-            self.condensing.append((done, total))
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
-
-
 def test_a_run_shows_the_epochs_and_keeps_the_net_in_the_data_folder(tmp_path: Path) -> None:
     images = {"data_dir": tmp_path / "data", "train_per_class": 5}
     chosen = {"method": "herding", "images_per_class": 2, "selection_epochs": 2}
     config = make_config(CondenseConfig, {"images": images, "condense": chosen, "machine": {"device": "cpu"}})
-    notes = _Notes()
+    notes = Notes()
     for name in ("first", "second"):
         run_condense(Place(tmp_path / "runs", notes), config, name=name)
-    assert notes.condensing == [(0, 2), (1, 2), (2, 2), (0, 2)]
+    assert notes.of("condensing") == [(0, 2), (1, 2), (2, 2), (0, 2)]
     assert len(list((tmp_path / "data" / "selectors").iterdir())) == 1

@@ -19,6 +19,7 @@ from nasproxy.images.decoding import LOOK_AHEAD
 from nasproxy.nets.convnet import default_arch
 from nasproxy.training import make_net
 from tests.conftest import make_image_folder
+from tests.records import Notes
 
 
 def _load(folder: Path, **settings: Any) -> ImageData:
@@ -453,9 +454,9 @@ def test_broken_files_are_remembered_beside_the_decoded_ones(image_folder: Path)
     (path,) = _break(image_folder, "train/cat/0.png")
     with pytest.raises(DataError, match="cannot decode image"):
         _load(image_folder)
-    steps: list[str] = []
-    data = _load(image_folder, skip_broken=True, progress=lambda what, *_: steps.append(what))
-    assert set(steps) == {"reading"}
+    notes = Notes()
+    data = _load(image_folder, skip_broken=True, progress=notes)
+    assert {what for what, _, _ in notes.steps} == {"reading"}
     assert [file.path for file in data.skipped] == [path]
     with pytest.raises(DataError, match=f"cannot decode image {path}: it is no image"):
         _load(image_folder)
@@ -550,13 +551,13 @@ def _decoded(folder: Path) -> list[Path]:
 
 
 def test_second_load_reads_the_decoded_cache(image_folder: Path) -> None:
-    steps: list[tuple[str, int, int]] = []
-    first = _load(image_folder, progress=lambda *step: steps.append(step))
+    notes = Notes()
+    first = _load(image_folder, progress=notes)
     assert len(_decoded(image_folder)) == 1
-    assert steps == [(what, done, 24) for what in ("reading", "decoding") for done in range(1, 25)]
-    steps.clear()
-    second = _load(image_folder, progress=lambda *step: steps.append(step))
-    assert {what for what, _, _ in steps} == {"reading"}
+    assert notes.steps == [(what, done, 24) for what in ("reading", "decoding") for done in range(1, 25)]
+    notes = Notes()
+    second = _load(image_folder, progress=notes)
+    assert {what for what, _, _ in notes.steps} == {"reading"}
     assert len(_decoded(image_folder)) == 1
     assert (second.data_hash, second.split_hash) == (first.data_hash, first.split_hash)
     assert second.train.content_hash() == first.train.content_hash()

@@ -118,6 +118,7 @@ def test_test_split_does_not_depend_on_the_validation_fraction(digits: ImageData
         ({"val_fraction": 0.2}, True),
         ({"test_fraction": 0.3}, True),
         ({"train_per_class": 5}, False),
+        ({"test_per_class": 5}, False),
         ({"data_dir": "/nowhere"}, False),
     ],
 )
@@ -142,6 +143,15 @@ def test_train_per_class_limits_only_the_training_images(digits: ImageData) -> N
     assert not _contents(data.train) - _contents(digits.train)
     assert data.val.content_hash() == digits.val.content_hash()
     assert data.test.content_hash() == digits.test.content_hash()
+
+
+def test_test_per_class_limits_only_the_test_images(digits: ImageData) -> None:
+    few, more = (load_images("digits", test_per_class=count) for count in (5, 7))
+    assert (_counts(few.test), _counts(more.test)) == ([5] * 10, [7] * 10)
+    assert not _contents(few.test) - _contents(more.test)
+    assert not _contents(more.test) - _contents(digits.test)
+    assert few.train.content_hash() == digits.train.content_hash()
+    assert few.val.content_hash() == digits.val.content_hash()
 
 
 def test_train_per_class_keeps_mean_and_deviation(digits: ImageData) -> None:
@@ -211,7 +221,14 @@ def test_unknown_setting_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"val_fraction": 1.0}, {"val_fraction": -0.1}, {"test_fraction": 0}, {"train_per_class": 0}]
+    "setting",
+    [
+        {"val_fraction": 1.0},
+        {"val_fraction": -0.1},
+        {"test_fraction": 0},
+        {"train_per_class": 0},
+        {"test_per_class": 0},
+    ],
 )
 def test_setting_out_of_range_is_named(setting: dict[str, Any]) -> None:
     (name,) = setting

@@ -16,6 +16,7 @@ from PIL import Image
 from nasproxy.errors import DataError
 from nasproxy.images import ImageData, load_images
 from nasproxy.images.tinyimagenet import FOLDER, fetch_folder
+from tests.records import Notes
 
 IDS = ("n02124075", "n01443537", "n04067472")  # as in wnids.txt: in no order
 WORDS = (
@@ -81,11 +82,9 @@ def test_the_official_validation_images_are_the_test_split(data_dir: Path) -> No
 
 
 def test_decoded_images_are_cached(data_dir: Path) -> None:
-    steps: list[str] = []
-    first, second = (
-        load_images("tinyimagenet", data_dir=data_dir, progress=lambda what, *_: steps.append(what)) for _ in range(2)
-    )
-    assert (steps.count("reading"), steps.count("decoding")) == (84, 42)
+    notes = Notes()
+    first, second = (load_images("tinyimagenet", data_dir=data_dir, progress=notes) for _ in range(2))
+    assert (len(notes.of("reading")), len(notes.of("decoding"))) == (84, 42)
     assert len(list((data_dir / "decoded").iterdir())) == 1
     assert first.train.content_hash() == second.train.content_hash()
     assert first.split_hash == second.split_hash

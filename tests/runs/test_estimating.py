@@ -16,9 +16,10 @@ from nasproxy.rundir import RunDir, create_run
 from nasproxy.runs.asked import Asked
 from nasproxy.runs.estimating import Speed
 from nasproxy.runs.pieces import Condensing, Experiment, RunIndex, Searching
-from nasproxy.runs.place import Place, Silence
+from nasproxy.runs.place import Place
 from nasproxy.scoring import measure_costs
 from nasproxy.space import SearchSpace
+from nasproxy.talk import Silence
 
 TREE: Tree = {
     "compare": {"proxies": "random,early-stop,params,naswot", "space": "convnet-mini", "seeds": 2},

@@ -13,10 +13,11 @@ from nasproxy.nets.cells import format_id
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.runs.comparing import settings_of_compare
 from nasproxy.runs.loading import Task, load_truth
-from nasproxy.runs.place import Place, Silence
+from nasproxy.runs.place import Place
 from nasproxy.runs.references import settings_of_search
 from nasproxy.runs.reporting import load_comparison
 from nasproxy.space import load_space
+from nasproxy.talk import Silence
 from nasproxy.truths import load_published, load_published_scores
 from nasproxy.truths.published import CIFAR10_CLASSES
 from tests.cli.shell import Shell

@@ -13,11 +13,13 @@ from nasproxy.config import CompareConfig, make_config
 from nasproxy.errors import DivergedError, InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
 from nasproxy.images import ImageData
 from nasproxy.runs.pieces import Experiment, RunIndex, Searching
-from nasproxy.runs.place import Place, Silence
+from nasproxy.runs.place import Place
 from nasproxy.runs.references import settings_of_search
 from nasproxy.searching.plan import config_from_overrides
 from nasproxy.space import SearchSpace
+from nasproxy.talk import Silence
 from nasproxy.trials import ProxyKind, Trials
+from tests.records import Notes
 
 COUNTED: dict[str, Any] = {"seeds": 1, "num_archs": 8}
 
@@ -151,14 +153,33 @@ def test_data_made_in_memory_go_in_and_a_resume_needs_them_again(runs: nap.Runs,
     assert len(runs.search(data=made, resume="s")) == 8
 
 
+def test_progress_is_shown_on_stderr_where_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    silent, talking = nap.Runs(tmp_path / "a"), nap.Runs(tmp_path / "b", progress=True)
+    silent.condense("digits", "random", images_per_class=2)
+    assert capsys.readouterr().err == ""
+    talking.condense("digits", "random", images_per_class=2)
+    assert "digits: 1,295 train, 143 validation" in capsys.readouterr().err
+
+
+def test_removing_a_run_spares_what_others_name(runs: nap.Runs) -> None:
+    runs.search("convnet-mini", "params", "digits", **COUNTED, name="s")
+    runs.search("convnet-mini", "flops", "digits", **COUNTED, name="t")
+    runs.combine(["s", "t"], name="both")
+    with pytest.raises(RunError, match="run s is named by both"):
+        runs.remove("s")
+    runs.remove("both")
+    runs.remove("s")
+    assert [run.name for run in runs.all()] == ["t"]
+
+
 def test_a_renamed_folder_goes_on_with_its_own_study(runs: nap.Runs) -> None:
     runs.search("convnet-mini", "params", "digits", **COUNTED, name="before")
     (runs.root / "before").rename(runs.root / "after")
-    told: list[str] = []
-    trials = nap.Runs(runs.root, listener=Notes(told)).search(resume="after")
+    notes = Notes()
+    trials = nap.Runs(runs.root, progress=notes).search(resume="after")
     assert len(trials) == 8
     assert trials.info.name == "after"
-    assert told == []  # nothing was scored again
+    assert notes.of("searching") == [(8, 8)]  # nothing was scored again
     assert runs.rank(["after"], table_of(trials, runs.root / "t.csv")).rankings[0].name == "after"
 
 
@@ -298,25 +319,6 @@ def test_the_catalog_lists_what_there_is() -> None:
     assert all(nap.catalog("presets").values())
     with pytest.raises(SettingsError, match="did you mean 'methods'"):
         nap.catalog("method")
-
-
-class Notes:
-    """A listener that writes down which trials were scored."""
-
-    def __init__(self, told: list[str]) -> None:
-        self._told = told
-        self._done: int | None = None
-
-    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
-        if what == "searching" and self._done is not None and done != self._done:
-            self._told.append(note)
-        self._done = done if what == "searching" else self._done
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def table_of(trials: Trials, path: Path) -> Path:

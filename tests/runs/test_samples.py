@@ -10,10 +10,11 @@ import nasproxy as nap
 from nasproxy.comparing import SAMPLED
 from nasproxy.errors import RunNotFoundError, SettingsError
 from nasproxy.runs.pieces import Searching
-from nasproxy.runs.place import Place, Silence
+from nasproxy.runs.place import Place
 from nasproxy.runs.reporting import load_comparison
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import load_space
+from nasproxy.talk import Silence
 from nasproxy.trials import SampleInfo, Trials
 
 SPACE = load_space("convnet-mini")

@@ -1,11 +1,13 @@
-"""What is said while work goes on: to stderr, a live bar on a terminal, a plain line every 30 seconds elsewhere."""
+"""Who is told what while work goes on: nobody, or people on stderr, by a live bar on a terminal and plain lines
+elsewhere."""
 
 import contextlib
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,6 +15,48 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 PLAIN_INTERVAL_SECONDS = 30.0
 MOMENT_SECONDS = 1.0
 BAR_UNITS = 10_000
+
+
+class Listener(Protocol):
+    """What is told of the progress of some work. All calls come from the thread that does it."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
+        """`done` of `total` of something are done; `note` is the latest about it.
+
+        `work` is the fraction of all work done, where pieces differ in size; the time that is left goes by it.
+        """
+
+    def say(self, text: str) -> None:
+        """One line worth reading."""
+
+    def warn(self, text: str) -> None:
+        """One line that should not be missed: something is not as it was asked for, or not as it should be."""
+
+
+class Silence:
+    """A listener that shows nothing."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+
+SILENCE = Silence()
+
+
+@contextlib.contextmanager
+def listening(progress: bool | Listener) -> Iterator[Listener]:
+    """Who is told while the context lasts: people on stderr (True), nobody (False), or the listener that is given."""
+    if progress is True:
+        with Talk() as talk:
+            yield talk
+    else:
+        yield progress or SILENCE
 
 
 @dataclass(frozen=True)
@@ -47,14 +91,17 @@ class _Line:
 
 
 class Talk:
-    """A `nasproxy.runs.place.Listener` for people. Use as a context: `with Talk() as talk`.
+    """A listener for people. Use as a context: `with Talk() as talk`.
 
-    In it, what is printed goes to stderr: a user's builder may print, and stdout is for results.
+    On a terminal it shows a live bar. Elsewhere it says how far the work is every 30 seconds, and at its end. In the
+    context, what is printed goes to stderr: a user's builder may print, and stdout is for results.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, verbose: bool | None = None) -> None:
+        """True: says every step on a line of its own; False: says warnings only."""
+        self._verbose = verbose
         self._console = Console(file=sys.stderr)  # the stream as it is now: Ray's output is redirected later
-        self._live = self._console.is_terminal
+        self._live = self._console.is_terminal and verbose is None
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -92,14 +139,18 @@ class Talk:
 
     def say(self, text: str) -> None:
         """One line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._verbose is not False:
+            self._print(text)
 
     def warn(self, text: str) -> None:
         """One line that should not be missed."""
-        self.say(f"warning: {text}")
+        self._print(f"warning: {text}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
-        """Updates the bar of `what`; off a terminal, says so at the end, and every 30 seconds on the way."""
+        """Updates the bar of `what`, or says so; see the class."""
         if work is None:
             work = done / total if total else 1.0
         line = self._line
@@ -114,11 +165,11 @@ class Talk:
         if self._live and self._task is not None:
             units, count = work * BAR_UNITS, f"{done}/{total}"
             self._progress.update(self._task, completed=units, note=note, rate=line.rate(), count=count)
-        elif not self._live and done == total and time.monotonic() - line.started >= MOMENT_SECONDS:
+        elif self._verbose or (done == total and time.monotonic() - line.started >= MOMENT_SECONDS):
             self.say(line.text())
 
     def _repeat_line(self) -> None:
         """Shows that work goes on, also while a single piece of it takes long."""
         while not self._stop.wait(PLAIN_INTERVAL_SECONDS):
-            if self._line is not None and self._line.done < self._line.total:
+            if not self._verbose and self._line is not None and self._line.done < self._line.total:
                 self.say(self._line.text())

@@ -1,0 +1,49 @@
+"""What Ray must not take from us."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from nasproxy.searching.cluster import noticing_interrupts
+
+
+@pytest.fixture(autouse=True)
+def _terminable() -> Iterator[None]:
+    """A termination request is an exception here, as in the command line."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_was_swallowed_comes_again(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    notices = noticing_interrupts()
+    interrupts = notices.__enter__()
+    interrupts.check()
+    with suppress(KeyboardInterrupt):
+        signal.raise_signal(number)
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.check()
+    with pytest.raises(KeyboardInterrupt):
+        notices.__exit__(None, None, None)
+    assert signal.getsignal(number) is before
+
+
+def test_answers_that_were_put_in_place_inside_are_taken_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with noticing_interrupts():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_was_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with noticing_interrupts() as interrupts:
+            signal.raise_signal(signal.SIGINT)
+        assert not interrupts.has_come
+    finally:
+        signal.signal(signal.SIGINT, before)

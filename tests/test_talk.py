@@ -1,0 +1,50 @@
+"""Who is told of progress, and how it is said."""
+
+import pytest
+
+import nasproxy as nap
+from nasproxy.images import ImageData
+from nasproxy.space import SearchSpace
+from nasproxy.talk import Talk, listening
+from tests.records import Notes
+
+
+def test_off_a_terminal_only_the_end_of_what_takes_time_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with Talk() as talk:
+        for done in range(4):
+            talk.progress("counting", done, 3)
+        talk.say("a line")
+        talk.warn("beware")
+    assert capsys.readouterr().err == "a line\nwarning: beware\n"
+
+
+def test_quiet_says_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with Talk(verbose=False) as talk:
+        talk.progress("counting", 3, 3)
+        talk.say("a line")
+        talk.warn("beware")
+    assert capsys.readouterr().err == "warning: beware\n"
+
+
+def test_verbose_says_every_step(capsys: pytest.CaptureFixture[str]) -> None:
+    with Talk(verbose=True) as talk:
+        talk.progress("counting", 0, 2, "nothing yet")
+        talk.progress("counting", 2, 2)
+    assert capsys.readouterr().err == "counting 0/2 0 s nothing yet\ncounting 2/2 0 s\n"
+
+
+def test_a_listener_is_told_itself() -> None:
+    notes = Notes()
+    with listening(notes) as listener:
+        assert listener is notes
+    with listening(progress=False) as listener:
+        listener.progress("counting", 1, 2)
+
+
+def test_functions_tell_how_far_they_are(digits: ImageData, mini_space: SearchSpace) -> None:
+    notes = Notes()
+    nap.load_images("digits", progress=notes)
+    nap.condense(digits, "dm", images_per_class=2, real_batch_size=8, steps=20, progress=notes)
+    assert notes.of("condensing") == [(0, 20), (10, 20), (20, 20)]
+    nap.search(mini_space, "params", digits, archs=[arch.id for arch in mini_space.archs()[:3]], progress=notes)
+    assert notes.of("searching") == [(0, 3), (1, 3), (2, 3), (3, 3)]
