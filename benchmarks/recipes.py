@@ -58,13 +58,19 @@ def main() -> None:
     parser.add_argument("--recipes", default=RECIPES, help="separated by commas")
     parser.add_argument("--ipc", type=int, default=10, help="random images per class")
     parser.add_argument("--at", default="5,10,20,40", help="measured after so many passes over the set")
+    parser.add_argument("--image-size", type=int, help="side in pixels that images of a folder are resized to")
     parser.add_argument("--val-fraction", type=float, default=0.02)
     parser.add_argument("--csv", type=Path, help="file that rows are added to; what it has is not trained again")
     options = parser.parse_args()
     device = find_device("auto")
     console = Console(highlight=False, soft_wrap=True)
     console.print(", ".join(f"{key} {value}" for key, value in describe(device).items()))
-    images = ImageSettings(dataset=options.dataset, data_dir=options.data_dir, val_fraction=options.val_fraction)
+    images = ImageSettings(
+        dataset=options.dataset,
+        data_dir=options.data_dir,
+        image_size=options.image_size,
+        val_fraction=options.val_fraction,
+    )
     data = load_images(settings=images).to(device)
     chosen = condense(data, "random", images_per_class=options.ipc).images
     space, truth = load_space("nasbench201"), load_published("nasbench201:cifar10").by_id
