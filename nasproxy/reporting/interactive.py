@@ -5,6 +5,7 @@ The page's script adds what depends on the theme (text, grid, hover boxes) and f
 
 import math
 from html import escape
+from textwrap import wrap
 from typing import Any
 
 from nasproxy.reporting.chart import Axis, Band, Hover, Intervals, Panel, Points, Ribbon, Steps
@@ -12,6 +13,8 @@ from nasproxy.reporting.marks import REFERENCE_COLOR
 
 PlotlyFigure = dict[str, Any]
 """`data` and `layout`, or a part of them."""
+TITLE_WIDTH = 36
+"""Characters of a line of an axis' title: what a phone has room for."""
 
 
 def plotly_figure(panel: Panel) -> PlotlyFigure:
@@ -37,7 +40,7 @@ def _height(panel: Panel) -> int:
 
 def _axis(axis: Axis) -> PlotlyFigure:
     drawn: PlotlyFigure = {
-        "title": {"text": escape(axis.title), "standoff": 10},
+        "title": {"text": "<br>".join(map(escape, wrap(axis.title, TITLE_WIDTH))), "standoff": 10},
         "automargin": True,
         "zeroline": axis.has_zero_line,
     }

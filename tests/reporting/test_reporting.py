@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.reporting.chart import Band, Chart, Intervals, Points, Steps
 from nasproxy.reporting.figures import CHARTS, pareto_front, round_ticks, scatter_chart
 from nasproxy.reporting.findings import sure_pairs, verdict_of
-from nasproxy.reporting.interactive import plotly_figure
+from nasproxy.reporting.interactive import TITLE_WIDTH, plotly_figure
 from nasproxy.reporting.marks import mark_of
 from nasproxy.reporting.page import page_html
 from nasproxy.reporting.printed import printed_figure, write_figure
@@ -180,6 +181,8 @@ def test_the_page_and_the_files_for_papers_show_the_same_numbers(comparison: Com
     assert chart.panels
     for panel, axes in zip(chart.panels, printed_figure(chart).axes, strict=False):
         figure = plotly_figure(panel)
+        titles = [figure["layout"][axis]["title"]["text"] for axis in ("xaxis", "yaxis")]
+        assert all(len(line) <= TITLE_WIDTH for title in titles for line in unescape(title).split("<br>"))
         traces = iter(figure["data"])
         points, bars = iter(axes.collections), iter(axes.get_lines())
         for mark in panel.marks:
