@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from nasproxy.runs.catalog import catalog
     from nasproxy.runs.comparing import ComparisonPlan, PlanStep
     from nasproxy.runs.overview import RunSummary, summarize_runs
-    from nasproxy.runs.removing import Removal, plan_removal, remove_run
+    from nasproxy.runs.removing import Removal, plan_removal, remove_runs
     from nasproxy.runs.runs import Runs
     from nasproxy.scoring import Costs, measure_costs
     from nasproxy.searching.schedule import STRATEGIES
@@ -113,7 +113,7 @@ _HOMES = {
     "runs.catalog": ("catalog",),
     "runs.comparing": ("ComparisonPlan", "PlanStep"),
     "runs.overview": ("RunSummary", "summarize_runs"),
-    "runs.removing": ("Removal", "plan_removal", "remove_run"),
+    "runs.removing": ("Removal", "plan_removal", "remove_runs"),
     "runs.runs": ("Runs",),
     "scoring": ("Costs", "measure_costs"),
     "searching.schedule": ("STRATEGIES",),
@@ -221,7 +221,7 @@ __all__ = [
     "ranking_row",
     "read_scores",
     "read_truth",
-    "remove_run",
+    "remove_runs",
     "replay",
     "replay_frame",
     "search",

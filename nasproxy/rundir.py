@@ -171,9 +171,9 @@ class RunDir:
         """
         with hold(self.path):
             started = datetime.now(UTC)
-            self.update_meta(status="running", pid=os.getpid())
             status, problem = "failed", None
             try:
+                self.update_meta(status="running", pid=os.getpid())
                 yield
                 status = "done"
             except KeyboardInterrupt:

@@ -5,6 +5,7 @@ parameters, the selection score as value, losses as intermediate values, all els
 resume, tables and samplers all read this record.
 """
 
+import contextlib
 import math
 import warnings
 from collections.abc import Mapping
@@ -76,10 +77,14 @@ def create_store(info: SearchInfo, factors: Factors, url: str | None) -> TrialSt
         raise RunError(
             f"storage {without_password(url or '')} has a study {info.name!r} already; choose another --name"
         ) from None
-    study.set_user_attr(INFO, info.as_dict())
-    study.set_user_attr(FACTORS, {name: list(values) for name, values in factors.items()})
-    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        study.set_metric_names([info.selection_metric])
+    try:
+        study.set_user_attr(INFO, info.as_dict())
+        study.set_user_attr(FACTORS, {name: list(values) for name, values in factors.items()})
+        with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+            study.set_metric_names([info.selection_metric])
+    except BaseException:  # half a study would be taken for one of another version
+        optuna.delete_study(study_name=info.name, storage=study._storage)
+        raise
     return TrialStore(study)
 
 
@@ -108,6 +113,16 @@ def open_store(name: str, url: str, expected: SearchInfo | None = None) -> Trial
             f"study {name!r} in {without_password(url)} has another {', '.join(differ)}; choose another --name"
         )
     return store
+
+
+def delete_study(name: str, url: str) -> None:
+    """Removes a study from its storage, whichever version wrote it; one that is not there needs no removal.
+
+    Raises:
+        InputError: the storage cannot be reached.
+    """
+    with contextlib.suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=_storage(url))
 
 
 def find_study(name: str, url: str) -> tuple[optuna.storages.BaseStorage, int]:

@@ -52,11 +52,11 @@ SILENCE = Silence()
 @contextlib.contextmanager
 def listening(progress: bool | Listener) -> Iterator[Listener]:
     """Who is told while the context lasts: people on stderr (True), nobody (False), or the listener that is given."""
-    if progress is True:
-        with Talk() as talk:
+    if progress is True or isinstance(progress, Talk):
+        with Talk() if progress is True else progress as talk:
             yield talk
     else:
-        yield progress or SILENCE
+        yield SILENCE if progress is False else progress
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,49 @@ class _Line:
 
 
 class Talk:
-    """A listener for people. Use as a context: `with Talk() as talk`.
+    """A listener for people. Use as a context: `with Talk() as talk`, once or again, also inside itself.
 
     On a terminal it shows a live bar. Elsewhere it says how far the work is every 30 seconds, and at its end. In the
     context, what is printed goes to stderr: a user's builder may print, and stdout is for results.
     """
 
     def __init__(self, *, verbose: bool | None = None) -> None:
-        """True: says every step on a line of its own; False: says warnings only."""
+        """True: says every second how far the work is, on a line of its own; False: says warnings only."""
         self._verbose = verbose
         self._console = Console(file=sys.stderr)  # the stream as it is now: Ray's output is redirected later
         self._live = self._console.is_terminal and verbose is None
-        self._progress = Progress(
+        self._interval = MOMENT_SECONDS if verbose else PLAIN_INTERVAL_SECONDS
+        self._depth = 0
+        self._task: TaskID | None = None
+        self._line: _Line | None = None
+
+    def __enter__(self) -> Self:
+        self._depth += 1
+        if self._depth == 1:
+            self._task = self._line = None
+            self._redirected = contextlib.redirect_stdout(sys.stderr)
+            self._redirected.__enter__()
+            self._stop = threading.Event()
+            if self._live:
+                self._progress = self._make_progress()
+                self._progress.start()
+            else:
+                self._heart = threading.Thread(target=self._repeat_line, daemon=True)
+                self._heart.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._stop.set()
+            if self._live:
+                self._progress.stop()
+            else:
+                self._heart.join()
+            self._redirected.__exit__(*exception)
+
+    def _make_progress(self) -> Progress:
+        return Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
@@ -115,27 +146,6 @@ class Talk:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task: TaskID | None = None
-        self._line: _Line | None = None
-        self._stop = threading.Event()
-        self._redirected = contextlib.redirect_stdout(sys.stderr)
-        self._heart = threading.Thread(target=self._repeat_line, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._redirected.__enter__()
-        if self._live:
-            self._progress.start()
-        else:
-            self._heart.start()
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._stop.set()
-        if self._live:
-            self._progress.stop()
-        else:
-            self._heart.join()
-        self._redirected.__exit__(*exception)
 
     def say(self, text: str) -> None:
         """One line."""
@@ -165,11 +175,11 @@ class Talk:
         if self._live and self._task is not None:
             units, count = work * BAR_UNITS, f"{done}/{total}"
             self._progress.update(self._task, completed=units, note=note, rate=line.rate(), count=count)
-        elif self._verbose or (done == total and time.monotonic() - line.started >= MOMENT_SECONDS):
+        elif done == total and (self._verbose or time.monotonic() - line.started >= MOMENT_SECONDS):
             self.say(line.text())
 
     def _repeat_line(self) -> None:
         """Shows that work goes on, also while a single piece of it takes long."""
-        while not self._stop.wait(PLAIN_INTERVAL_SECONDS):
-            if not self._verbose and self._line is not None and self._line.done < self._line.total:
+        while not self._stop.wait(self._interval):
+            if self._line is not None and self._line.done < self._line.total:
                 self.say(self._line.text())

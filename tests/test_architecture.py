@@ -153,7 +153,7 @@ PUBLIC_NAMES = {
         "RunSummary",
         "format_score",
         "plan_removal",
-        "remove_run",
+        "remove_runs",
         "summarize_runs",
         "without_password",
         "Interrupted",

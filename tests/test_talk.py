@@ -1,5 +1,7 @@
 """Who is told of progress, and how it is said."""
 
+import time
+
 import pytest
 
 import nasproxy as nap
@@ -26,11 +28,25 @@ def test_quiet_says_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "warning: beware\n"
 
 
-def test_verbose_says_every_step(capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_says_every_second_how_far_it_is_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     with Talk(verbose=True) as talk:
-        talk.progress("counting", 0, 2, "nothing yet")
+        talk.progress("counting", 1, 2, "half of it")
+        time.sleep(1.5)
         talk.progress("counting", 2, 2)
-    assert capsys.readouterr().err == "counting 0/2 0 s nothing yet\ncounting 2/2 0 s\n"
+    *half, end = capsys.readouterr().err.splitlines()
+    assert half
+    assert all(line.startswith("counting 1/2 ") and line.endswith(" half of it") for line in half)
+    assert end.startswith("counting 2/2 ")
+
+
+def test_it_may_be_entered_again_and_in_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    talk = Talk(verbose=True)
+    for number in range(2):
+        with talk, listening(talk) as same:
+            assert same is talk
+            print("printed")
+            talk.progress("counting", number, number)
+    assert capsys.readouterr().err.count("printed\n") == 2
 
 
 def test_a_listener_is_told_itself() -> None:

@@ -50,7 +50,7 @@ class _Group(TyperGroup):
             print(f"interrupted: {_how_to_go_on(interrupted.run)}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except KeyboardInterrupt:
-            print("interrupted: no run was begun, nothing is kept", file=sys.stderr)
+            print("interrupted: no new run was begun", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -62,7 +62,7 @@ class _Group(TyperGroup):
 
 def _how_to_go_on(run: nap.RunDir) -> str:
     if run.command not in RESUMABLE:
-        return f"run {run.name} is not finished; start it again"
+        return f"run {run.name} is not finished; remove it with {command('rm', run.name, runs_dir=run.path.parent)}"
     again = command(run.command, "--resume", run.name, runs_dir=run.path.parent)
     return f"what is done is kept in run {run.name}; go on with {again}"
 

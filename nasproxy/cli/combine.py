@@ -29,4 +29,9 @@ def combine(
         "best": best.arch_id if best else None,
         "best_score": f"{best.selection_score:.6g}" if best else None,
     }
-    print_result(result, as_json=json, next_step=command("rank", run.name, "--truth", "TRUTH_RUN", runs_dir=runs_dir))
+    print_result(
+        result,
+        as_json=json,
+        next_step=command("rank", run.name, "--truth", "TRUTH_RUN", runs_dir=runs_dir),
+        quiet=verbose is False,
+    )

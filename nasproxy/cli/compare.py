@@ -34,7 +34,7 @@ def compare(
     """
     with nap.Talk(verbose=verbose) as talk:
         plan = nap.Runs(runs_dir, progress=talk).plan(settings=given, preset=preset, resume=resume)
-        steps = plan.steps() if dry_run or resume is None else []
+        steps = plan.steps() if dry_run or (resume is None and verbose is not False) else []
         if steps and not dry_run:
             print_plan(steps, to_stderr=True)
         comparison = None if dry_run else plan.perform(name)

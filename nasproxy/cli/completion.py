@@ -29,7 +29,7 @@ OF_RUNS = {"proxies", "proxy", "scores", "truth"}
 def complete_runs(context: typer.Context, typed: str) -> Iterator[str]:
     """Names of runs, the newest first."""
     runs_dir = Path(context.params.get("runs_dir") or "runs")
-    yield from (run.name for run in reversed(nap.summarize_runs(runs_dir)) if run.name.startswith(typed))
+    yield from (run.name for run in reversed(nap.Runs(runs_dir).all()) if run.name.startswith(typed))
 
 
 def complete_preset(incomplete: str) -> Iterator[str]:
@@ -45,7 +45,8 @@ def completion_of(key: str) -> Complete | None:
     def complete(context: typer.Context, typed: str) -> Iterator[str]:
         before, comma, last = typed.rpartition(",")
         for catalog in CATALOGS[key]:
-            yield from (f"{before}{comma}{name}" for name in nap.catalog(catalog) if name.startswith(last))
+            names = [name for name in nap.catalog(catalog) if name.islower()]  # not RUN, FILE.csv:COLUMN and such
+            yield from (f"{before}{comma}{name}" for name in names if name.startswith(last))
         if key in OF_RUNS:
             yield from (f"{before}{comma}{name}" for name in complete_runs(context, last))
 

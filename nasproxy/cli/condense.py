@@ -30,4 +30,9 @@ def condense(
         "num_stored_numbers": proxy.num_stored_numbers,
         "seconds": proxy.seconds,
     }
-    print_result(result, as_json=json, next_step=command("search", "--proxy", run.name, runs_dir=runs_dir))
+    print_result(
+        result,
+        as_json=json,
+        next_step=command("search", "--proxy", run.name, runs_dir=runs_dir),
+        quiet=verbose is False,
+    )

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,7 +41,7 @@ def ls(
         raise typer.BadParameter(f"'nasproxy ls {what.value}' takes no more: {command!r}", param_hint="COMMAND")
     if what is What.RUNS:
         summaries = nap.summarize_runs(runs_dir)
-        rows = [asdict(summary) for summary in summaries] if json else [_row(summary) for summary in summaries]
+        rows = [_record(summary) for summary in summaries] if json else [_row(summary) for summary in summaries]
     elif what is What.SETTINGS:
         rows = _describe_settings(command)
     else:
@@ -50,6 +50,10 @@ def ls(
         print_json(rows)
     elif rows:
         print_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _record(run: nap.RunSummary) -> dict[str, Any]:
+    return asdict(run) | {"created": run.created.isoformat(timespec="milliseconds")}
 
 
 def _row(run: nap.RunSummary) -> dict[str, str]:

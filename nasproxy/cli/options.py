@@ -35,7 +35,7 @@ Resume = Annotated[
 RunsDir = Annotated[Path, run_option(metavar="PATH", envvar="NASPROXY_RUNS", help="Folder of all runs.")]
 Verbose = Annotated[
     bool | None,
-    run_option("--verbose/--quiet", "-v/-q", help="Say every step on a line of its own, or warnings only."),
+    run_option("--verbose/--quiet", "-v/-q", help="Say every second how far it is, or warnings only."),
 ]
 Json = Annotated[bool, run_option("--json", help="Print the result as JSON.")]
 Overrides = Annotated[

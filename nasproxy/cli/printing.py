@@ -31,15 +31,16 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-def print_result(result: Mapping[str, Any], *, as_json: bool, next_step: str) -> None:
-    """A mapping as JSON or as `key: value` lines, then the next command."""
+def print_result(result: Mapping[str, Any], *, as_json: bool, next_step: str, quiet: bool = False) -> None:
+    """A mapping as JSON or as `key: value` lines, then, unless people want quiet, the next command."""
     if as_json:
         print_json(result)
         return
     for key, value in result.items():
         text = "none" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
         print(f"{key}: {text}")
-    print(f"next: {next_step}", file=sys.stderr)
+    if not quiet:
+        print(f"next: {next_step}", file=sys.stderr)
 
 
 def print_choice(comparison: "nap.Comparison", runs_dir: Path) -> None:

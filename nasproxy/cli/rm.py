@@ -20,9 +20,7 @@ def rm(
     Asks first; --yes where nobody can answer. Runs that others name, such as a proxy set that was searched with, stay
     unless these go as well, or --force is given.
     """
-    found = list({(run := nap.Runs(runs_dir).find(name)).path.resolve(): run for name in runs}.values())
-    names = [run.name for run in found]
-    removals = [nap.plan_removal(run, runs_dir, others=names) for run in found]
+    removals = nap.plan_removal([nap.Runs(runs_dir).find(name) for name in runs], runs_dir)
     for removal in removals:
         if removal.users and not force:
             raise nap.RunError(
@@ -31,9 +29,21 @@ def rm(
     for removal in removals:
         study = f", and its study in {nap.without_password(removal.storage)}" if removal.storage else ""
         print(f"{removal.run.path}: {removal.num_bytes / 1e6:,.1f} MB{study}", file=sys.stderr)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise nap.RunError("nobody can answer here whether to remove these; give --yes")
-        typer.confirm(f"Remove {len(removals)} run(s)?", abort=True, err=True)
-    for removal in removals:
-        nap.remove_run(removal)
+    if not yes and not is_terminal():
+        raise nap.RunError("nobody can answer here whether to remove these; give --yes")
+    if yes or _confirm(f"Remove {len(removals)} run(s)?"):
+        nap.remove_runs(removals)
+    else:
+        print("nothing is removed", file=sys.stderr)
+
+
+def is_terminal() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()
+
+
+def _confirm(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # what it makes of Ctrl-C
+        raise KeyboardInterrupt from None

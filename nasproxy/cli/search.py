@@ -51,10 +51,10 @@ def search(
     }
     if trials.info.sample is not None:
         result["sample"] = trials.info.sample.describe()
-    if not json:
+    if not json and verbose is not False:
         for sentence in nap.describe_validation([trials], [trials.info.proxy]):
             print(sentence, file=sys.stderr)
-    print_result(result, as_json=json, next_step=_next_step(trials, run.name, runs_dir))
+    print_result(result, as_json=json, next_step=_next_step(trials, run.name, runs_dir), quiet=verbose is False)
     if failed:
         raise typer.Exit(FAILED_TRIALS)
 
@@ -70,4 +70,4 @@ def _next_step(trials: "nap.Trials", name: str, runs_dir: Path) -> str:
 def _proxy_of(trials: "nap.Trials") -> str | None:
     """The search whose best architectures were trained fully; None: it was another choice."""
     kind, _, rest = str(run_of(trials).read_config()["search"]["archs"]).partition(":")
-    return rest.rpartition(":")[0] if kind == "top" and not rest.startswith("table:") else None
+    return rest.rpartition(":")[0] if kind == "top" and not rest.startswith("table:") and ".csv" not in rest else None

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 from nasproxy.combining import combine_trials
 from nasproxy.config import CombineConfig
-from nasproxy.files import write_text
 from nasproxy.images import save_picture_grid
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import KEPT, RunDir, create_run
 from nasproxy.runs.place import Place
+from nasproxy.runs.writing import write_trials
 from nasproxy.store import create_store, sqlite_url
-from nasproxy.tables import csv_text, trials_frame
 from nasproxy.trials import SearchInfo, Trials
 
 
@@ -75,7 +74,7 @@ def _write_trials(run: RunDir, trials: Trials) -> Trials:
         run.update_meta(has_study=True)
         for trial in named:
             store.add(trial)
-        write_text(run.path / "trials.csv", csv_text(trials_frame(named)))
+        write_trials(run, named)
     return named
 
 

@@ -37,6 +37,7 @@ from nasproxy.runs.reporting import Parts, judge, keep_parts, truth_of, write_co
 from nasproxy.runs.searching import choose_archs
 from nasproxy.searching.cluster import RaySession
 from nasproxy.space import SearchSpace, load_space
+from nasproxy.talk import listening
 from nasproxy.trials import FEWEST, Trials
 from nasproxy.truths import names_truth
 
@@ -204,7 +205,7 @@ class ComparisonPlan:
         parents = experiment.parents | {"space": experiment.space_hash}
         default_name = f"{experiment.data.name}-{experiment.space.name}-comparison"
         run = experiment.place.begin_run(config, parents, default_name, name=name, resume=self.resume)
-        with run.running():
+        with listening(experiment.place.listener), run.running():
             experiment.asked.keep_in(run)
             run.update_meta(images=experiment.data.describe())
             parts, proxies, truth, weights = self._perform_pieces(run)

@@ -1,6 +1,5 @@
 """The run folders under a root at a glance. Imports nothing that loads torch: listing costs no time."""
 
-import csv
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,9 +9,6 @@ from typing import Any
 
 from nasproxy.errors import InputError
 from nasproxy.rundir import RunDir, list_runs
-
-AT_CHANCE = "at-chance"
-"""State of trials that are ranked, and best of nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,7 @@ class RunSummary:
     proxy: str | None
     """What architectures are scored or compared by; of a condensation its method."""
     best: str | None
-    """Id of the best architecture of a search that is done; never one at chance."""
+    """Id of the best architecture of a search that was done; never one at chance."""
     best_score: float | None
     """What that is selected by: an accuracy as a fraction, or a score."""
     seconds: float | None
@@ -43,7 +39,7 @@ def summarize_runs(root: str | Path = "runs") -> list[RunSummary]:
 
 
 def summarize_run(run: RunDir) -> RunSummary:
-    """A run at a glance, from its `meta.json`, `config.toml` and `trials.csv`.
+    """A run at a glance, from its `meta.json` and `config.toml`.
 
     Raises:
         InputError: `meta.json` is damaged.
@@ -52,17 +48,16 @@ def summarize_run(run: RunDir) -> RunSummary:
     config: Mapping[str, Any] = {}
     with suppress(InputError):
         config = run.read_config()
-    asked = config.get(run.command, {})
-    best, best_score = _find_best(run.path / "trials.csv")
+    asked, best = _section(config, meta["command"]), _section(meta, "best")
     return RunSummary(
         name=run.name,
-        command=run.command,
+        command=meta["command"],
         status=str(meta.get("status", "")),
-        dataset=config.get("images", {}).get("dataset"),
+        dataset=_section(config, "images").get("dataset"),
         space=asked.get("space"),
         proxy=_name_proxy(asked),
-        best=best,
-        best_score=best_score,
+        best=best.get("arch_id"),
+        best_score=best.get("score"),
         seconds=meta.get("wall_seconds"),
         created=datetime.fromisoformat(meta["created"]),
     )
@@ -75,13 +70,7 @@ def _name_proxy(asked: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _find_best(path: Path) -> tuple[str | None, float | None]:
-    """Id and score of the first row, which is the best; none where that has no score, or is no better than guessing."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            row = next(csv.DictReader(file), {})
-        if row.get("rank") and row["state"] != AT_CHANCE:
-            return row["arch_id"], float(row["score"])
-    except (OSError, ValueError, KeyError):
-        pass
-    return None, None
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A table of a configuration; empty where there is none."""
+    section = config.get(name)
+    return section if isinstance(section, dict) else {}

@@ -133,14 +133,14 @@ class Runs:
             RunError: a live process works in the folder; or other runs name it, and `force` is not given.
             InputError: its settings or its storage cannot be read; nothing is removed.
         """
-        from nasproxy.runs.removing import plan_removal, remove_run
+        from nasproxy.runs.removing import plan_removal, remove_runs
 
-        removal = plan_removal(self.find(run), self.root)
+        (removal,) = plan_removal([self.find(run)], self.root)
         if removal.users and not force:
             raise RunError(
                 f"run {removal.run.name} is named by {', '.join(removal.users)}; remove these first, or give force=True"
             )
-        remove_run(removal)
+        remove_runs([removal])
 
     @_shown
     def condense(
@@ -673,11 +673,28 @@ class Runs:
 
 
 def _loaded(data: "str | Path | ImageData | None") -> "ImageData | None":
-    return None if data is None or isinstance(data, str | Path) else data
+    """Images that are in memory.
+
+    Raises:
+        SettingsError: neither these, nor a name, nor a path.
+    """
+    if data is None or isinstance(data, str | Path):
+        return None
+    from nasproxy.images import ImageData
+
+    if not isinstance(data, ImageData):
+        raise SettingsError(
+            f"data is of type {type(data).__name__}; give a name, a folder, or what load_images returns"
+        )
+    return data
 
 
 def _is_proxy_set(what: "Scored | ProxySet | None") -> "TypeGuard[ProxySet]":
-    return not (what is None or isinstance(what, str | Path | RunDir | Trials))
+    if what is None or isinstance(what, str | Path | RunDir | Trials):
+        return False
+    from nasproxy.proxyset import ProxySet
+
+    return isinstance(what, ProxySet)
 
 
 _PATHS = {

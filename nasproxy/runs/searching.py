@@ -8,19 +8,18 @@ from pathlib import Path
 
 from nasproxy.config import CompareSettings, SearchConfig, SearchSettings
 from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
-from nasproxy.files import write_text
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.asked import Asked
 from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Place
+from nasproxy.runs.writing import write_trials
 from nasproxy.searching.plan import Plan, SpaceCosts, measure_quantity, plan_search
 from nasproxy.searching.sample import COSTS, Quantity, draw_sample
 from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
-from nasproxy.tables import csv_text, trials_frame
 from nasproxy.trials import State, Trials
 
 
@@ -88,10 +87,10 @@ def run_search(
         parents["table"] = proxy.content_hash
     default_name = f"{data.name}-{space.name}-{plan.proxy.name.replace(':', '-')}"
     run = place.begin_run(config, parents, default_name, name=name, resume=resume)
-    store = None
+    store = None if resume is None else _open_store(run, plan, settings.storage, is_new=False)
     try:
         with run.running():
-            store = _open_store(run, plan, settings.storage, is_new=resume is None)
+            store = store or _open_store(run, plan, settings.storage, is_new=True)
             done = store.trials()
             workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
             left_out = dict(plan.costs.left_out)
@@ -108,7 +107,7 @@ def run_search(
                 plan, store, done=done, retry_failed=retry_failed, log_path=run.log_path, listener=place.listener
             )
             trials = replace(trials, info=replace(trials.info, name=run.name), run=run)
-            write_text(run.path / "trials.csv", csv_text(trials_frame(trials)))
+            write_trials(run, trials)
             run.log(f"done: {len(trials)} trials")
     except NasproxyError as error:
         if resume is None and (store is None or _was_refused(error, store)):

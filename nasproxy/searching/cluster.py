@@ -121,10 +121,10 @@ def running_ray(workforce: Workforce) -> Iterator[dict[str, float]]:
         SettingsError: no cluster at the address, or a worker asks for more than Ray has in all.
     """
     ours = not ray.is_initialized()
-    if ours:
-        with noticing_interrupts():
-            _start_ray(workforce)
     try:
+        if ours:
+            with noticing_interrupts():
+                _start_ray(workforce)
         yield _resources_of_worker(workforce, ray.cluster_resources())  # type: ignore[no-untyped-call]
     finally:
         if ours:
@@ -215,6 +215,9 @@ def noticing_interrupts() -> Iterator[Interrupts]:
             signal.signal(number, notice)
     try:
         yield interrupts
+    except Exception:
+        interrupts.check()  # it is what broke the rest
+        raise
     finally:
         for number, answer in before.items():
             signal.signal(number, answer)

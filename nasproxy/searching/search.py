@@ -149,7 +149,7 @@ def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: 
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(ArchTrainer, job=_make_job(plan)), resources),
                 tune_config=tune.TuneConfig(
-                    search_alg=_ScheduleSearcher(schedule, plan, recorder, interrupts),
+                    search_alg=_ScheduleSearcher(schedule, plan, recorder),
                     num_samples=-1,
                     max_concurrent_trials=plan.workforce.num_workers,
                     reuse_actors=True,
@@ -159,22 +159,31 @@ def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: 
                     name="search",
                     storage_path=scratch,
                     verbose=0,
-                    callbacks=[recorder],
+                    callbacks=[recorder, _Interruptible(interrupts)],
                     failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),
                 ),
             ).fit()
         recorder.log = None
 
 
+class _Interruptible(NotSaved, tune.Callback):
+    """Ends a search at its next step where Ctrl-C was swallowed."""
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+
+    def on_step_begin(self, iteration: int, trials: Any, **info: Any) -> None:
+        self._interrupts.check()
+
+
 class _ScheduleSearcher(NotSaved, Searcher):
     """Tune's view of our schedule."""
 
-    def __init__(self, schedule: Schedule, plan: Plan, recorder: Recorder, interrupts: Interrupts) -> None:
+    def __init__(self, schedule: Schedule, plan: Plan, recorder: Recorder) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self._schedule, self._plan, self._recorder, self._interrupts = schedule, plan, recorder, interrupts
+        self._schedule, self._plan, self._recorder = schedule, plan, recorder
 
     def suggest(self, trial_id: str) -> Any:
-        self._interrupts.check()
         if self._recorder.has_given_up:
             return Searcher.FINISHED
         answer = self._schedule.next()

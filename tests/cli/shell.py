@@ -39,10 +39,10 @@ class Shell:
             [*PROGRAM, *arguments], cwd=self.cwd, env=self.env, text=True, capture_output=True, timeout=300, check=False
         )
 
-    def run(self, *arguments: str, expect: int = 0) -> Result:
-        """The same in this process, with the Ray that runs here."""
+    def run(self, *arguments: str, expect: int = 0, typed: str | None = None) -> Result:
+        """The same in this process, with the Ray that runs here; `typed` is what people answer."""
         with _inside(self.cwd):
-            done = CliRunner(env={"COLUMNS": "200"}).invoke(app, list(arguments))
+            done = CliRunner(env={"COLUMNS": "200"}).invoke(app, list(arguments), input=typed)
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert done.exit_code == expect, done.output

@@ -32,6 +32,17 @@ def test_an_interrupt_that_was_swallowed_comes_again(number: signal.Signals) -> 
     assert signal.getsignal(number) is before
 
 
+def test_an_interrupt_that_broke_something_is_no_error() -> None:
+    def start() -> None:
+        with noticing_interrupts():
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            raise RuntimeError("no cluster")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+
+
 def test_answers_that_were_put_in_place_inside_are_taken_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with noticing_interrupts():
