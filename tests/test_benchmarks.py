@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import methods, naive, stacking
+from benchmarks import methods, naive, published_scores, recipes, stacking
 from benchmarks.machine import describe
 from benchmarks.table import Figure, as_table, write_csv
 from benchmarks.workload import SAMPLE, make_data
-from nasproxy.config import ImageSettings
+from nasproxy.config import ImageSettings, RecipeSettings
 from nasproxy.images import ImageData
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import measure_costs
@@ -88,3 +88,25 @@ def test_a_method_is_timed_beside_the_reference_and_evaluated(tmp_path: Path, mo
         rows = list(csv.DictReader(file))
     assert [row["method"].split()[0] for row in rows] == ["dsa", "random"]
     assert [float(value) for value in rows[0]["accuracies"].split()] == pytest.approx(updated.accuracies, abs=1e-4)
+
+
+def test_every_cell_is_a_network_or_has_no_path() -> None:
+    cells = published_scores.draw_cells(15_625)
+    assert (sum(cells.values()), len(cells), cells[""]) == (15_625, 6_461 + 1, 341)
+    some = published_scores.draw_cells(50)
+    assert sum(some.values()) == 50
+    assert some == published_scores.draw_cells(50)
+    assert some <= cells
+
+
+def test_a_net_is_measured_after_each_number_of_epochs(digits: ImageData, tmp_path: Path) -> None:
+    arch, recipe = parse_arch("w8-d1-instance-relu-avg"), RecipeSettings(epochs=20, batch_size=50, lr=0.05, lr_drops=())
+    images = digits.train.subset(torch.arange(100))
+    rows = recipes.follow(arch, images, digits, recipe, (5, 20), "mine", 0.9)
+    assert [row.steps for row in rows] == [10, 40]
+    assert rows[0].loss > rows[1].loss
+    assert 0 < rows[0].seconds < rows[1].seconds
+    recipes._append(tmp_path / "rows.csv", rows)
+    assert recipes._read(tmp_path / "rows.csv") == rows
+    (first, _) = recipes.summarize(rows)
+    assert first.startswith("mine, 10 updates: rho by accuracy ")
