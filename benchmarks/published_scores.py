@@ -36,6 +36,8 @@ SPEARMAN = {
     "jacob_cov": (0.731, 0.704, 0.701),
 }
 KENDALL = {"naswot": (0.57, 0.61, 0.55), "zico": (0.607, 0.614, 0.587)}
+BEST = 0.1
+"""Share of the sample, the best by the truth, that scores are judged on as well."""
 CHANCE = {"cifar10": 1 / 10, "cifar100": 1 / 100, "imagenet16-120": 1 / 120}
 """Accuracy of a cell without a path."""
 
@@ -80,7 +82,7 @@ def judge(
     runs: nap.Runs, searches: Sequence[str], dataset: str, drawn: Counter[str] | None
 ) -> list[dict[str, str | int | float]]:
     """A row for each search, against the accuracies on one data set."""
-    comparison = runs.rank(searches, f"nasbench201:{dataset}")
+    comparison = runs.rank(searches, f"nasbench201:{dataset}", top=BEST)
     truth = {trial.arch_id: trial.evaluation_score for trial in comparison.truth}
     rows = []
     for ranking, trials in zip(comparison.rankings, comparison.proxies, strict=True):
@@ -89,7 +91,11 @@ def judge(
         published = {"spearman": SPEARMAN, "kendall": KENDALL}
         if drawn is None:
             row["n"] = ranking.num_archs
-            for what, estimate in (("spearman", ranking.spearman), ("kendall", ranking.kendall)):
+            for what, estimate in (
+                ("spearman", ranking.spearman),
+                ("kendall", ranking.kendall),
+                ("spearman_best_tenth", ranking.true_top_spearman),
+            ):
                 row |= {what: _round(estimate.value), f"{what}_low": _round(estimate.low)}
                 row[f"{what}_high"] = _round(estimate.high)
         else:
