@@ -160,19 +160,20 @@ class Talk:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
-        """Updates the bar of `what`, or says so; see the class."""
+        """Updates the bar of `what`, or says so; see the class. Outside the context there is no bar."""
+        has_bar = self._live and self._depth > 0
         if work is None:
             work = done / total if total else 1.0
         line = self._line
         is_new = line is None or what != line.what or done < line.done
         if line is None or is_new:
             line = _Line(what, done, total, note, work, time.monotonic(), first_done=done, first_work=work)
-            if self._live:
+            if has_bar:
                 self._task = self._progress.add_task(
                     what, total=BAR_UNITS, completed=round(work * BAR_UNITS), note="", rate="", count=""
                 )
         self._line = line = replace(line, done=done, total=total, note=note, work=work)
-        if self._live and self._task is not None:
+        if has_bar and self._task is not None:
             units, count = work * BAR_UNITS, f"{done}/{total}"
             self._progress.update(self._task, completed=units, note=note, rate=line.rate(), count=count)
         elif done == total and (self._verbose or time.monotonic() - line.started >= MOMENT_SECONDS):

@@ -49,6 +49,20 @@ def test_it_may_be_entered_again_and_in_itself(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.count("printed\n") == 2
 
 
+def test_on_a_terminal_it_has_a_bar_inside_its_context_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # what makes any stream a terminal
+    talk = Talk()
+    talk.progress("counting", 1, 2)
+    assert capsys.readouterr().err == ""
+    with talk:
+        talk.progress("counting", 2, 2)
+    assert "counting" in capsys.readouterr().err
+    talk.progress("counting", 2, 2)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_listener_is_told_itself() -> None:
     notes = Notes()
     with listening(notes) as listener:
@@ -61,6 +75,9 @@ def test_functions_tell_how_far_they_are(digits: ImageData, mini_space: SearchSp
     notes = Notes()
     nap.load_images("digits", progress=notes)
     nap.condense(digits, "dm", images_per_class=2, real_batch_size=8, steps=20, progress=notes)
-    assert notes.of("condensing") == [(0, 20), (10, 20), (20, 20)]
+    told = notes.of("condensing")
+    assert (told[0], told[-1]) == ((0, 20), (20, 20))
+    assert (10, 20) in told
+    assert told == sorted(told)  # there are more of them where a step takes long
     nap.search(mini_space, "params", digits, archs=[arch.id for arch in mini_space.archs()[:3]], progress=notes)
     assert notes.of("searching") == [(0, 3), (1, 3), (2, 3), (3, 3)]
