@@ -31,7 +31,7 @@ def test_quiet_says_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
 def test_verbose_says_every_second_how_far_it_is_and_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     with Talk(verbose=True) as talk:
         talk.progress("counting", 1, 2, "half of it")
-        time.sleep(1.5)
+        time.sleep(3)
         talk.progress("counting", 2, 2)
     *half, end = capsys.readouterr().err.splitlines()
     assert half

@@ -475,14 +475,28 @@ def test_ctrl_c_while_ray_starts_ends_the_search_and_names_the_run(shell: Shell,
 
 
 def test_ctrl_c_before_there_is_a_run_says_so(shell: Shell, tmp_path: Path) -> None:
-    make_image_folder(tmp_path / "pets", num_images=3000)
-    process = shell.start("search", "--proxy", "params", *QUICK, "--dataset", "pets", "--data-dir", "cache", "-v")
+    (tmp_path / "b.py").write_text(SLOW)
+    functions = 'builder = "b.py:build"\ncanonical = "b.py:canonical"\n'
+    (tmp_path / "s.toml").write_text(f"size = 2\n{functions}[factors]\nwidth = [4, 8]\n")
+    process = shell.start("search", "--proxy", "params", "--space", "s.toml")
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("reading")
+    assert "thinking\n" in iter(process.stderr.readline, "")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=50)
     assert (process.returncode, (shell.cwd / "runs").exists()) == (130, False)
     assert "interrupted: no new run was begun" in errors
+
+
+SLOW = """
+import time
+
+def canonical(factors):
+    print("thinking", flush=True)
+    time.sleep(60)
+
+def build(arch, image_shape, num_classes):
+    raise NotImplementedError
+"""
 
 
 def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[str]) -> None:
