@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from nasproxy.runs.catalog import catalog
     from nasproxy.runs.comparing import ComparisonPlan, PlanStep
     from nasproxy.runs.overview import RunSummary, summarize_runs
+    from nasproxy.runs.references import run_of_top
     from nasproxy.runs.removing import Removal, plan_removal, remove_runs
     from nasproxy.runs.runs import Runs
     from nasproxy.scoring import Costs, measure_costs
@@ -87,7 +88,6 @@ _HOMES = {
         "CondenseConfig",
         "EvaluateConfig",
         "RankConfig",
-        "Removal",
         "ReplayConfig",
         "SearchConfig",
         "SettingInfo",
@@ -113,6 +113,7 @@ _HOMES = {
     "runs.catalog": ("catalog",),
     "runs.comparing": ("ComparisonPlan", "PlanStep"),
     "runs.overview": ("RunSummary", "summarize_runs"),
+    "runs.references": ("run_of_top",),
     "runs.removing": ("Removal", "plan_removal", "remove_runs"),
     "runs.runs": ("Runs",),
     "scoring": ("Costs", "measure_costs"),
@@ -224,6 +225,7 @@ __all__ = [
     "remove_runs",
     "replay",
     "replay_frame",
+    "run_of_top",
     "search",
     "simulate",
     "summarize_runs",

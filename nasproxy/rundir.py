@@ -2,7 +2,8 @@
 
 runs/NAME/
   config.toml          complete settings, accepted by --config
-  meta.json            command, versions, device, git commit, images in a line, parents and their hashes, status, times
+  meta.json            command, versions, device, git commit, images in a line, parents and their hashes, status, times,
+                       the best architecture of a search
   log.txt              what was said, and Ray's own output
   proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
   study.db, archs.txt, sample.csv                                          (search, combine)
@@ -189,7 +190,7 @@ class RunDir:
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, or a termination request, in the middle of a run; of one in the middle of another, that one."""
+    """Ctrl-C, or a termination request, in the middle of a run; where that is part of another run, of this one."""
 
     def __init__(self, run: RunDir) -> None:
         super().__init__()

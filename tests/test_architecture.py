@@ -154,6 +154,7 @@ PUBLIC_NAMES = {
         "format_score",
         "plan_removal",
         "remove_runs",
+        "run_of_top",
         "summarize_runs",
         "without_password",
         "Interrupted",

@@ -1,7 +1,6 @@
 """What a shell completes: names of runs, and what settings take."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import typer
 
@@ -28,8 +27,9 @@ OF_RUNS = {"proxies", "proxy", "scores", "truth"}
 
 def complete_runs(context: typer.Context, typed: str) -> Iterator[str]:
     """Names of runs, the newest first."""
-    runs_dir = Path(context.params.get("runs_dir") or "runs")
-    yield from (run.name for run in reversed(nap.Runs(runs_dir).all()) if run.name.startswith(typed))
+    runs_dir = context.params.get("runs_dir")
+    runs = nap.Runs(runs_dir) if runs_dir else nap.Runs()
+    yield from (run.name for run in reversed(runs.all()) if run.name.startswith(typed))
 
 
 def complete_preset(incomplete: str) -> Iterator[str]:

@@ -20,12 +20,7 @@ def rm(
     Asks first; --yes where nobody can answer. Runs that others name, such as a proxy set that was searched with, stay
     unless these go as well, or --force is given.
     """
-    removals = nap.plan_removal([nap.Runs(runs_dir).find(name) for name in runs], runs_dir)
-    for removal in removals:
-        if removal.users and not force:
-            raise nap.RunError(
-                f"run {removal.run.name} is named by {', '.join(removal.users)}; remove these as well, or give --force"
-            )
+    removals = nap.plan_removal([nap.Runs(runs_dir).find(name) for name in runs], runs_dir, force=force)
     for removal in removals:
         study = f", and its study in {nap.without_password(removal.storage)}" if removal.storage else ""
         print(f"{removal.run.path}: {removal.num_bytes / 1e6:,.1f} MB{study}", file=sys.stderr)

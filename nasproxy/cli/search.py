@@ -63,11 +63,6 @@ def _next_step(trials: "nap.Trials", name: str, runs_dir: Path) -> str:
     if trials.best is None:
         return "train longer (--epochs), or on more images: no architecture is better than guessing"
     if trials.info.kind is nap.ProxyKind.FULL_TRAINING:
-        return command("rank", _proxy_of(trials) or "PROXY_RUN", "--truth", name, runs_dir=runs_dir)
+        proxy = nap.run_of_top(run_of(trials).read_config()["search"]["archs"])
+        return command("rank", proxy or "PROXY_RUN", "--truth", name, runs_dir=runs_dir)
     return command("search", "--proxy", "whole", "--archs", trials.name_best(name), runs_dir=runs_dir)
-
-
-def _proxy_of(trials: "nap.Trials") -> str | None:
-    """The search whose best architectures were trained fully; None: it was another choice."""
-    kind, _, rest = str(run_of(trials).read_config()["search"]["archs"]).partition(":")
-    return rest.rpartition(":")[0] if kind == "top" and not rest.startswith("table:") and ".csv" not in rest else None

@@ -162,12 +162,8 @@ def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) ->
     def image_set(split: RawSplit) -> ImageSet:
         return ImageSet(split.images, split.labels, raw.classes, mean, std, flippable)
 
-    if settings.train_per_class is not None:
-        order_seed = derive_seed(settings.split_seed, data_hash, "order")
-        train = _take(train, _first_per_class(train.labels, settings.train_per_class, order_seed))
-    if settings.test_per_class is not None:
-        order_seed = derive_seed(settings.split_seed, data_hash, "test order")
-        test = _take(test, _first_per_class(test.labels, settings.test_per_class, order_seed))
+    train = _at_most(train, settings.train_per_class, derive_seed(settings.split_seed, data_hash, "order"))
+    test = _at_most(test, settings.test_per_class, derive_seed(settings.split_seed, data_hash, "test order"))
     decided_by = [data_hash, settings.split_seed]
     if raw.val is None:
         decided_by.append(settings.val_fraction)
@@ -200,6 +196,11 @@ def _hold_out(labels: Tensor, classes: tuple[str, ...], fraction: float, seed: i
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[np.concatenate(held)] = True
     return torch.from_numpy(np.flatnonzero(~chosen)), torch.from_numpy(np.flatnonzero(chosen))
+
+
+def _at_most(split: RawSplit, per_class: int | None, seed: int) -> RawSplit:
+    """The first so many images of each class in a seeded order; None: all."""
+    return split if per_class is None else _take(split, _first_per_class(split.labels, per_class, seed))
 
 
 def _first_per_class(labels: Tensor, count: int, seed: int) -> Tensor:

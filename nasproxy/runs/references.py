@@ -148,13 +148,11 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
     named: Tree = {"search": {}}
     if proxy == LAST:
         named["search"]["proxy"] = proxy = find_run(LAST, root, "condense").name
-    if archs.startswith("top:"):
-        reference, amount = split_top(archs)
-        if not names_table(reference):
-            run = find_search_run(reference, root)
-            named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
-            if config := search_behind(run, root):
-                defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
+    if reference := run_of_top(archs):
+        run, amount = find_search_run(reference, root), split_top(archs)[1]
+        named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
+        if config := search_behind(run, root):
+            defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
     if proxy.startswith(TABLE):
         defaults |= settings_behind(proxy, "search")
     named["search"]["sample"] = name_last(asked.get("sample"), root)
@@ -173,6 +171,18 @@ def search_behind(run: RunDir, root: Path) -> SearchConfig | None:
     while run.command == CombineConfig.command:
         run = find_search_run(read_config(CombineConfig, run.config_path).combine.runs[0], root)
     return None if run.command == KEPT else read_config(SearchConfig, run.config_path)
+
+
+def run_of_top(archs: str) -> str | None:
+    """The search whose best architectures `--archs` names, top:RUN:AMOUNT; None: a table's, or other ones.
+
+    Raises:
+        SettingsError: top:RUN:AMOUNT of another form.
+    """
+    if not archs.startswith("top:"):
+        return None
+    reference, _ = split_top(archs)
+    return None if names_table(reference) else reference
 
 
 def split_top(reference: str) -> tuple[str, str]:

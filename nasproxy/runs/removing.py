@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nasproxy.condensing import METHODS
+from nasproxy.config import parse_sample
 from nasproxy.errors import InputError, RunError
 from nasproxy.proxies import PROXIES
 from nasproxy.rundir import RunDir, hold, list_runs
-from nasproxy.runs.references import split_table
+from nasproxy.runs.references import split_table, split_top
 
 REFERENCES = ("proxy", "proxies", "archs", "sample", "truth", "runs", "scores", "condensed")
 """Settings, and parts of a comparison, that may name runs."""
@@ -28,40 +29,41 @@ class Removal:
     """Of its folder."""
     storage: str | None
     """Where its study is kept beside others, and removed as well; None: in the folder, or it has none."""
-    users: tuple[str, ...]
-    """Runs that name it: searches by it, combinations, comparisons. They keep their own results."""
 
 
-def plan_removal(runs: Sequence[RunDir], root: Path) -> list[Removal]:
+def plan_removal(runs: Sequence[RunDir], root: Path, *, force: bool = False) -> list[Removal]:
     """What would go with some runs.
 
     Args:
         runs: that may be removed, all of them.
         root: where runs that use them may lie, beside their own folders.
+        force: also where other runs name one of them: searches by it, combinations, comparisons. They keep their own
+            results, but no report of it can be made again.
 
     Raises:
+        RunError: other runs name one, and `force` is not given.
         InputError: a `meta.json` or `config.toml` is damaged.
     """
-    gone = {run.path.resolve() for run in runs}
-    removals = []
-    for path in sorted(gone):
-        others = [
-            (other, folder)
-            for folder in sorted({root.resolve(), path.parent})
-            for other in list_runs(folder)
-            if other.path.resolve() not in gone
-        ]
-        users = tuple(other.name for other, folder in others if _uses(other, folder, path))
-        removals.append(Removal(RunDir(path), _size(path), _storage_of(RunDir(path)), users))
-    return removals
+    paths = sorted({run.path.resolve() for run in runs})
+    if not force:
+        folders = {root.resolve(), *(path.parent for path in paths)}
+        others = [other for folder in sorted(folders) for other in list_runs(folder)]
+        named = [(other.name, _named_by(other)) for other in others if other.path.resolve() not in paths]
+        for path in paths:
+            users = [name for name, places in named if any(_is_in(place, path) for place in places)]
+            if users:
+                raise RunError(
+                    f"run {path.name} is named by {', '.join(users)}; remove these as well, or force it (--force)"
+                )
+    return [Removal(RunDir(path), _size(path), _storage_of(RunDir(path))) for path in paths]
 
 
 def remove_runs(removals: Sequence[Removal]) -> None:
-    """Removes the folders of runs, and their studies where these are kept elsewhere: of all, or of none.
+    """Removes the folders of runs, and their studies where these are kept elsewhere.
 
     Raises:
-        RunError: a live process works in a folder, or one cannot be removed.
-        InputError: a storage cannot be reached.
+        RunError: a live process works in one of the folders, and nothing is removed; or a folder cannot be removed.
+        InputError: a storage cannot be reached; no folder is removed.
     """
     with ExitStack() as held:
         for removal in removals:
@@ -94,16 +96,18 @@ def _storage_of(run: RunDir) -> str | None:
     return storage if storage and run.has_study else None
 
 
-def _uses(other: RunDir, root: Path, path: Path) -> bool:
-    """Whether a run's settings, or the parts of a comparison, name the run in a folder, or a file in it."""
+def _is_in(place: Path, path: Path) -> bool:
+    return place == path or path in place.parents
+
+
+def _named_by(run: RunDir) -> set[Path]:
+    """Where the runs, and files in their folders, would lie that its settings or the parts of a comparison name."""
     try:
-        settings: Any = other.read_config().get(other.command, {})
-        parts: Any = other.meta.get("parts", {})
+        trees: list[Any] = [run.read_config().get(run.command), run.meta.get("parts")]
     except InputError:
-        return False
-    named = [text for tree in (settings, parts) if isinstance(tree, Mapping) for text in _references(tree)]
-    places = [place.resolve() for text in named for place in (root / text, Path(text).expanduser())]
-    return any(place == path or path in place.parents for place in places)
+        return set()
+    texts = [text for tree in trees if isinstance(tree, Mapping) for text in _references(tree)]
+    return {place.resolve() for text in texts for place in (run.path.parent / text, Path(text).expanduser())}
 
 
 def _references(tree: Mapping[str, Any]) -> Iterator[str]:
@@ -113,11 +117,11 @@ def _references(tree: Mapping[str, Any]) -> Iterator[str]:
         for text in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
             if key in ("proxy", "proxies") and (text in PROXIES or (key == "proxies" and text in METHODS)):
                 continue  # a proxy or method of this name goes before a run
-            bare = text
+            reference: str | None = text
             if key == "archs" and text.startswith("top:"):
-                bare = text.removeprefix("top:").rpartition(":")[0]
+                reference, _ = split_top(text)
             elif key == "sample":
-                bare = text.partition(":")[2]
-            file, _ = split_table(bare)
-            if file or bare:
-                yield file or bare
+                _, reference = parse_sample(text)
+            if reference is not None:
+                file, _ = split_table(reference)
+                yield file or reference

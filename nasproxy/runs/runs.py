@@ -22,7 +22,7 @@ from nasproxy.config import (
     nest_settings,
     resumed_config,
 )
-from nasproxy.errors import RunError, SettingsError
+from nasproxy.errors import SettingsError
 from nasproxy.rundir import LAST, RunDir, find_run, list_runs
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
@@ -135,12 +135,7 @@ class Runs:
         """
         from nasproxy.runs.removing import plan_removal, remove_runs
 
-        (removal,) = plan_removal([self.find(run)], self.root)
-        if removal.users and not force:
-            raise RunError(
-                f"run {removal.run.name} is named by {', '.join(removal.users)}; remove these first, or give force=True"
-            )
-        remove_runs([removal])
+        remove_runs(plan_removal([self.find(run)], self.root, force=force))
 
     @_shown
     def condense(
