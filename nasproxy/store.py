@@ -234,5 +234,5 @@ def _from_json(values: Mapping[str, Any]) -> Rung:
     return Rung(**{**values, **scores})
 
 
-_SCORES = ("selection_scores", "evaluation_scores")
+_SCORES = ("selection_scores", "evaluation_scores", "selection_losses", "evaluation_losses")
 """Fields of a rung that hold one number per seed."""

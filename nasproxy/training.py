@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 
 EVAL_BATCH_SIZE = {"cpu": 250, "cuda": 1000}
-"""Images a forward pass of `correct_mask`, by device type; changes speed, not results."""
+"""Images a forward pass of `measure`, by device type; changes speed, not results."""
 LOOK_EVERY = 100
 """Minimum number of updates between checks of the losses: on a GPU each check waits for the device."""
 CURVE_POINTS = 10
@@ -57,11 +58,11 @@ class Fit:
 
 @dataclass(frozen=True)
 class SeedScores:
-    """Accuracies, as fractions, of S nets of one architecture, each with its own initialisation."""
+    """What S nets of one architecture are worth, each with its own initialisation."""
 
-    val_accuracies: tuple[float, ...]
+    val: tuple["Measure", ...]
     """S values; empty where there are no validation images."""
-    test_accuracies: tuple[float, ...]
+    test: tuple["Measure", ...]
     num_diverged: int
     train_seconds: float
     """Training time of all S nets, without evaluation."""
@@ -179,22 +180,39 @@ def _loss_and_gradient(net: nn.Module, batch: Tensor, labels: Tensor, precision:
     return loss.detach()
 
 
-def measure_accuracy(net: nn.Module, images: ImageSet) -> float:
+class Measure(NamedTuple):
+    """What a net is worth on some images."""
+
+    accuracy: float
     """Fraction of images classified correctly, see `correct_mask`."""
-    return int(correct_mask(net, images).sum()) / len(images)
+    loss: float
+    """Mean cross-entropy in nats; infinite or NaN where an output is."""
+
+
+@torch.no_grad()
+def measure(net: nn.Module, images: ImageSet) -> Measure:
+    """Accuracy and cross-entropy of a net, which is put in evaluation mode."""
+    logits = _predict(net, images)
+    accuracy = int(_is_correct(logits, images).sum()) / len(images)
+    return Measure(accuracy, float(F.cross_entropy(logits.double(), images.labels)))
 
 
 @torch.no_grad()
 def correct_mask(net: nn.Module, images: ImageSet) -> Tensor:
     """(N,) bool: whether the net, put in evaluation mode, classifies an image correctly; NaN outputs are wrong."""
+    return _is_correct(_predict(net, images), images)
+
+
+def _predict(net: nn.Module, images: ImageSet) -> Tensor:
+    """Logits (N, K) in single precision."""
     net.eval()
-    correct = torch.empty(len(images), dtype=torch.bool, device=images.device)
-    batch_size = EVAL_BATCH_SIZE[images.device.type]
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        logits: Tensor = net(images.normalized(part))
-        correct[part] = (logits.argmax(dim=1) == images.labels[part]) & logits.isfinite().all(dim=1)
-    return correct
+    size = EVAL_BATCH_SIZE[images.device.type]
+    parts = (slice(start, start + size) for start in range(0, len(images), size))
+    return torch.cat([net(images.normalized(part)).float() for part in parts])
+
+
+def _is_correct(logits: Tensor, images: ImageSet) -> Tensor:
+    return (logits.argmax(dim=1) == images.labels) & logits.isfinite().all(dim=1)
 
 
 @contextlib.contextmanager
@@ -271,7 +289,7 @@ def train_seeds(
         images: the training images: a proxy set, or a whole training set.
         recipe: how to train.
         val: images to select architectures by; None to evaluate on `test` only.
-        test: images for the reported accuracy.
+        test: images for what is reported.
         num_seeds: S.
         seed: every draw derives from (seed, arch.id, number of the net).
         cuda_graphs: see `train`.
@@ -280,8 +298,8 @@ def train_seeds(
     Raises:
         ArchError: the architecture does not fit the images, or its net returns anything but logits (N, K).
     """
-    val_accuracies: list[float] = []
-    test_accuracies: list[float] = []
+    by_val: list[Measure] = []
+    by_test: list[Measure] = []
     fits: list[Fit] = []
     seconds = 0.0
     size = _count_parallel_nets(arch, images, recipe, num_seeds)
@@ -297,11 +315,11 @@ def train_seeds(
         seconds += time.perf_counter() - started
         for net in nets:
             if val is not None:
-                val_accuracies.append(measure_accuracy(net, val))
-            test_accuracies.append(measure_accuracy(net, test))
-            on_seed(len(test_accuracies))
+                by_val.append(measure(net, val))
+            by_test.append(measure(net, test))
+            on_seed(len(by_test))
     num_diverged = sum(fit.diverged for fit in fits)
-    return SeedScores(tuple(val_accuracies), tuple(test_accuracies), num_diverged, seconds, mean_losses(fits))
+    return SeedScores(tuple(by_val), tuple(by_test), num_diverged, seconds, mean_losses(fits))
 
 
 def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, num_seeds: int) -> int:

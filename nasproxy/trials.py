@@ -110,6 +110,10 @@ class Rung:
     """(S,) what the proxy is judged by: test accuracies, or the same scores."""
     num_steps: int | None = None
     """Updates of each net; None where nothing was trained, or nobody says."""
+    selection_losses: tuple[float, ...] = ()
+    """(S,) mean cross-entropy on the validation images; empty where no net was trained here."""
+    evaluation_losses: tuple[float, ...] = ()
+    """(S,) mean cross-entropy on the test images; empty where no net was trained here."""
 
 
 @dataclass(frozen=True)

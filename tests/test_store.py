@@ -28,7 +28,7 @@ def _create(space: SearchSpace, url: str | None = None) -> TrialStore:
 
 def test_trials_are_read_back_from_sqlite_as_they_were(mini_space: SearchSpace, tmp_path: Path) -> None:
     archs = mini_space.archs()
-    rungs = (Rung((0.1,), (0.2,), 100), Rung((0.1, 0.1 + 0.2), (0.3, 1 / 3), 400))
+    rungs = (Rung((0.1,), (0.2,), 100), Rung((0.1, 0.1 + 0.2), (0.3, 1 / 3), 400, (2.5, math.inf), (math.inf, 0.7)))
     trials = (
         Trial(archs[5].id, archs[5].factors, State.COMPLETE, rungs, 123, 2**40, 1.25, None, 3, "host:17"),
         Trial(archs[0].id, archs[0].factors, State.DIVERGED, rungs[:1], 5, 6, 0.5, "loss is nan", 0, None),

@@ -16,10 +16,11 @@ from nasproxy.nets.convnet import parse_arch
 from nasproxy.training import (
     LOOK_EVERY,
     Fit,
+    Measure,
     count_steps,
     make_net,
     mean_losses,
-    measure_accuracy,
+    measure,
     train,
     train_seeds,
 )
@@ -71,7 +72,7 @@ def test_bfloat16_learns_what_float32_learns(digits: ImageData) -> None:
         net = make_net(ARCH, train_set, 0)
         recipe = RecipeSettings(epochs=40, precision=precision, augmentation="none")
         (fit,) = train([net], train_set, recipe, [make_generator(0)])
-        return fit.losses, measure_accuracy(net, digits.test)
+        return fit.losses, measure(net, digits.test).accuracy
 
     (exact_losses, exact), (rounded_losses, rounded) = learn("float32"), learn("bfloat16")
     assert exact > 0.4
@@ -121,7 +122,7 @@ def test_a_look_at_every_epoch_changes_nothing(tiny_set: ImageSet) -> None:
     plain, watched = (make_net(parse_arch("w8-d1-batch-relu-avg"), tiny_set, 0) for _ in range(2))
 
     def look(losses: torch.Tensor) -> None:
-        measure_accuracy(watched, tiny_set)
+        measure(watched, tiny_set)
         watched.train()
 
     (fit,) = train([plain], tiny_set, recipe, [make_generator(0)])
@@ -133,24 +134,23 @@ def test_a_net_learns_the_digits(digits: ImageData) -> None:
     recipe = RecipeSettings(epochs=8, augmentation="none")
     arch = parse_arch("w16-d1-instance-relu-max")
     scores = train_seeds(arch, digits.train, recipe, val=digits.val, test=digits.test, num_seeds=1, seed=0)
-    assert scores.test_accuracies[0] > 0.85
-    assert scores.val_accuracies[0] > 0.85
+    assert scores.test[0].accuracy > 0.85
+    assert scores.val[0].accuracy > 0.85
+    assert scores.val[0].loss < 0.7
 
 
 def test_scores_depend_on_the_seed_alone(digits: ImageData) -> None:
     train_set = digits.train.subset(torch.arange(100))
     recipe = RecipeSettings(epochs=3)
 
-    def accuracies(num_seeds: int, seed: int) -> tuple[float, ...]:
-        return train_seeds(
-            ARCH, train_set, recipe, val=None, test=digits.test, num_seeds=num_seeds, seed=seed
-        ).test_accuracies
+    def measures(num_seeds: int, seed: int) -> tuple[Measure, ...]:
+        return train_seeds(ARCH, train_set, recipe, val=None, test=digits.test, num_seeds=num_seeds, seed=seed).test
 
     torch.manual_seed(1)
-    three = accuracies(3, seed=7)
+    three = measures(3, seed=7)
     torch.manual_seed(2)
-    assert accuracies(2, seed=7) == three[:2]
-    assert accuracies(3, seed=8) != three
+    assert measures(2, seed=7) == three[:2]
+    assert measures(3, seed=8) != three
 
 
 def test_making_a_net_leaves_the_global_random_state_alone(tiny_set: ImageSet) -> None:
@@ -164,7 +164,7 @@ def test_a_net_that_diverges_is_scored_and_counted(digits: ImageData) -> None:
     few = digits.train.subset(torch.arange(50))
     scores = train_seeds(ARCH, few, recipe, val=digits.val, test=digits.test, num_seeds=2, seed=0)
     assert scores.num_diverged == 2
-    assert all(0 <= accuracy <= 0.3 for accuracy in scores.test_accuracies)
+    assert all(0 <= measure.accuracy <= 0.3 for measure in scores.test)
 
 
 @pytest.mark.parametrize("kind", ODD_KINDS)
@@ -197,13 +197,20 @@ class _Constant(nn.Module):
     ("logits", "accuracy"), [([1.0, 0.0, 0.0], 1 / 3), ([math.nan, 0.0, 0.0], 0.0), ([0.0, math.inf, 0.0], 0.0)]
 )
 def test_outputs_that_are_not_finite_count_as_wrong(tiny_set: ImageSet, logits: list[float], accuracy: float) -> None:
-    assert measure_accuracy(_Constant(logits), tiny_set) == pytest.approx(accuracy)
+    assert measure(_Constant(logits), tiny_set).accuracy == pytest.approx(accuracy)
 
 
-def test_accuracy_does_not_depend_on_the_batches_of_evaluation(digits: ImageData) -> None:
+def test_the_loss_is_the_cross_entropy_of_the_images_at_hand(tiny_set: ImageSet) -> None:
+    odds = [0.5, 0.25, 0.25]
+    expected = -sum(math.log(odds[label]) for label in tiny_set.labels.tolist()) / len(tiny_set)
+    assert measure(_Constant([math.log(part) for part in odds]), tiny_set).loss == pytest.approx(expected)
+    assert math.isnan(measure(_Constant([math.nan, 0.0, 0.0]), tiny_set).loss)
+
+
+def test_measures_do_not_depend_on_the_batches_of_evaluation(digits: ImageData) -> None:
     net = make_net(parse_arch("w8-d1-batch-relu-max"), digits.train, 0)
-    one_by_one = [measure_accuracy(net, digits.test.subset(torch.tensor([i]))) for i in range(len(digits.test))]
-    assert measure_accuracy(net, digits.test) == pytest.approx(sum(one_by_one) / len(one_by_one))
+    one_by_one = [measure(net, digits.test.subset(torch.tensor([i]))) for i in range(len(digits.test))]
+    assert measure(net, digits.test) == pytest.approx(torch.tensor(one_by_one).mean(dim=0).tolist(), rel=1e-5)
 
 
 def test_the_rate_drops_after_each_part_of_the_updates(tiny_set: ImageSet) -> None:
@@ -255,4 +262,4 @@ def test_training_with_cutmix_learns_and_is_seeded(tiny_set: ImageSet, device: s
     ]
     torch.testing.assert_close(fits[0].losses, fits[1].losses, rtol=1e-3, atol=1e-3)
     assert not torch.equal(fits[0].losses, fits[2].losses)
-    assert measure_accuracy(nets[0], images) > 0.9
+    assert measure(nets[0], images).accuracy > 0.9

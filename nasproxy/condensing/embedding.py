@@ -19,7 +19,7 @@ from nasproxy.nets.classifier import Classifier
 from nasproxy.nets.zoo import parse_net
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
-from nasproxy.training import make_net, measure_accuracy, seeded_torch, train
+from nasproxy.training import make_net, measure, seeded_torch, train
 
 LOOKS = 60
 """Accuracy measurements of a net in training before giving up on it."""
@@ -135,7 +135,7 @@ def _train_into(
     for _ in range(LOOKS):
         recipe = RecipeSettings(steps=int(steps), augmentation="none", lr_drops=())
         train([net], kept, recipe, [generator], cuda_graphs=False)
-        accuracy, steps = measure_accuracy(net, held), steps * LOOK_GROWTH
+        accuracy, steps = measure(net, held).accuracy, steps * LOOK_GROWTH
         if low <= accuracy < high:
             net.requires_grad_(False).train()
             return {name: value.clone() for name, value in net.state_dict().items()}

@@ -120,7 +120,7 @@ class ArchScorer:
         )
         return assignment.record(
             _judge(scores, self.job.val),
-            rungs=(Rung(scores.val_accuracies, scores.test_accuracies, max(scores.loss_curve, default=None)),),
+            rungs=(_to_rung(scores),),
             train_seconds=scores.train_seconds,
             loss_curve=scores.loss_curve,
             **_circumstances(started),
@@ -140,6 +140,16 @@ class ArchScorer:
         )
 
 
+def _to_rung(scores: SeedScores) -> Rung:
+    return Rung(
+        selection_scores=tuple(measure.accuracy for measure in scores.val),
+        evaluation_scores=tuple(measure.accuracy for measure in scores.test),
+        num_steps=max(scores.loss_curve, default=None),
+        selection_losses=tuple(measure.loss for measure in scores.val),
+        evaluation_losses=tuple(measure.loss for measure in scores.test),
+    )
+
+
 def _circumstances(started: datetime) -> dict[str, Any]:
     return {"worker": f"{platform.node()}:{os.getpid()}", "started": started, "ended": datetime.now(UTC)}
 
@@ -148,6 +158,6 @@ def _judge(scores: SeedScores, val: ImageSet) -> State:
     """Complete, diverged, or no better than always guessing the largest class (within two standard errors)."""
     if scores.num_diverged:
         return State.DIVERGED
-    num_seeds = len(scores.val_accuracies)
-    mean = sum(scores.val_accuracies) / num_seeds
+    num_seeds = len(scores.val)
+    mean = sum(measure.accuracy for measure in scores.val) / num_seeds
     return State.AT_CHANCE if is_chance(mean, val.largest_share, len(val) * num_seeds) else State.COMPLETE

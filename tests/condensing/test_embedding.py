@@ -17,7 +17,7 @@ from nasproxy.condensing.state import Task
 from nasproxy.config import CondenseSettings
 from nasproxy.errors import SettingsError
 from nasproxy.images import ImageData, ImageSet
-from nasproxy.training import measure_accuracy
+from nasproxy.training import measure
 
 NET = "w8-d2-instance-relu-avg"
 
@@ -43,7 +43,7 @@ def test_trained_embedding_nets_have_the_accuracy_asked_for(digits: ImageData) -
     accuracies, weights = [], set()
     for step in range(8):
         nets.draw(step)
-        accuracies.append(measure_accuracy(nets.net, digits.train))
+        accuracies.append(measure(nets.net, digits.train).accuracy)
         weights.add(float(nets.net.head.weight.sum()))
     assert len(weights) == 2
     assert all(0.35 < accuracy < 0.75 for accuracy in accuracies)
@@ -57,7 +57,7 @@ def test_random_embedding_nets_know_nothing_and_differ_from_step_to_step(digits:
         nets.draw(step)
         weights.add(float(nets.net.head.weight.sum()))
     assert len(weights) == 2
-    assert measure_accuracy(nets.net, digits.train) < 0.3
+    assert measure(nets.net, digits.train).accuracy < 0.3
 
 
 def test_condensing_by_trained_embedding_nets_is_decided_by_the_seed(digits: ImageData) -> None:
