@@ -167,7 +167,8 @@ def describe_validation(searches: Sequence[Trials], labels: Sequence[str]) -> li
     blind: dict[int, list[str]] = {}
     for trials, label in zip(searches, labels, strict=True):
         data = trials.info.data
-        if data is not None and trials.info.kind.is_trained and _is_blind(trials, data.num_val):
+        is_accuracy = trials.info.kind.is_trained and trials.info.has_accuracies
+        if data is not None and is_accuracy and _is_blind(trials, data.num_val):
             blind.setdefault(data.num_val, []).append(label)
     return [
         f"Validation has {count:,} images: a step is {100 / count:.2g} points, "

@@ -10,7 +10,7 @@ runs/NAME/
   archs.txt, sample.csv, truth_archs.csv, report.html, table.md, table.tex, figures/              (compare)
   evaluations.jsonl                                                        (evaluate)
   replay.csv, regret.png, regret.svg, regret.pdf                           (replay)
-  trials.csv, ranking.csv, architectures.csv                                              derived, deletable
+  trials.csv, ranking*.csv, architectures.csv                                             derived, deletable
 """
 
 import contextlib

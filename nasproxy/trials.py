@@ -75,6 +75,18 @@ class ProxyKind(StrEnum):
         return self in (ProxyKind.FULL_TRAINING, ProxyKind.EARLY_STOPPING, ProxyKind.PROXY_SET)
 
 
+class Signal(StrEnum):
+    """What trials of trained nets are ranked by."""
+
+    ACCURACY = "accuracy"
+    """Validation accuracy to select, test accuracy to judge."""
+    CROSS_ENTROPY = "cross-entropy"
+    """Mean cross-entropy on the validation images to select, on the test images to judge; negative."""
+    TRAINING_LOSS = "training-loss"
+    """Mean training loss over the second half of the updates; negative. Ru et al., "Speedy Performance Estimation for
+    Neural Architecture Search", NeurIPS 2021, section 3 (TSE-E), whose sum is over the last epochs."""
+
+
 @dataclass(frozen=True)
 class ProxyCost:
     """What a proxy costs."""
@@ -228,6 +240,8 @@ class SearchInfo:
     """None where nobody says."""
     score_name: str | None = None
     """Name of the score that architectures are ranked by; None: accuracies, validation to select and test to judge."""
+    signal: Signal = Signal.ACCURACY
+    """What of trained nets the scores are."""
     has_validation: bool = True
     """Whether accuracies to select by are of validation images; a table may have those of test images only."""
     cost: ProxyCost = ProxyCost()
@@ -298,6 +312,7 @@ class SearchInfo:
         """From what `as_dict` gave, perhaps by way of JSON."""
         typed = {
             "kind": ProxyKind(values["kind"]),
+            "signal": Signal(values.get("signal", Signal.ACCURACY)),
             "cost": ProxyCost(**values["cost"]),
             "parts": tuple(values["parts"]),
             "sample": SampleInfo(**sample) if (sample := values.get("sample")) else None,

@@ -17,7 +17,7 @@ LAYERS = [
     {"errors", "seeding", "files", "talk"},
     {"config", "space", "rundir", "tensorfile"},
     {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding", "trials"},
-    {"training", "scoring", "proxyset", "alignment", "formatting", "store"},
+    {"training", "scoring", "proxyset", "alignment", "formatting", "signals", "store"},
     {"condensing", "evaluating", "proxies"},
     {"searching"},
     {"choosing", "combining", "comparing", "replaying", "tables", "truths", "reporting", "dashboard"},

@@ -439,7 +439,8 @@ class CompareSettings(Settings):
 
     proxies: Names = ("dm", "random", "early-stop", "params", "flops", "synflow", "naswot")
     """Methods, proxies of 'nasproxy ls proxies', condense runs, .safetensors files, searches, or scores from elsewhere
-    (table:NAME, FILE.csv:COLUMN), with commas."""
+    (table:NAME, FILE.csv:COLUMN), with commas. Nets that are trained are ranked by accuracy, or by a finer signal that
+    is named: dm:cross-entropy, dm:training-loss."""
     space: str = "convnet720"
     """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
     archs: str = "all"
@@ -510,7 +511,7 @@ class CompareConfig(CommandConfig):
     def _names_methods_as_proxies(self) -> Self:
         if self.condense.method != CondenseSettings().method:
             raise ValueError(f"condense.method={self.condense.method!r}: a comparison has methods in compare.proxies")
-        if strangers := self.compare.per_method.keys() - set(self.compare.proxies):
+        if strangers := self.compare.per_method.keys() - {name.partition(":")[0] for name in self.compare.proxies}:
             raise ValueError(f"per_method names {', '.join(sorted(strangers))}, which compare.proxies does not")
         return self
 

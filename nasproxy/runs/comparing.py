@@ -21,7 +21,7 @@ from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights, write_weights
 from nasproxy.runs.estimating import Speed
-from nasproxy.runs.loading import describe_few, load_trials, load_truth
+from nasproxy.runs.loading import describe_few, load_scored, load_truth
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
@@ -36,6 +36,7 @@ from nasproxy.runs.references import (
 from nasproxy.runs.reporting import Parts, judge, keep_parts, truth_of, write_comparison
 from nasproxy.runs.searching import choose_archs
 from nasproxy.searching.cluster import RaySession
+from nasproxy.signals import join_signal, split_signal
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.talk import listening
 from nasproxy.trials import FEWEST, Trials
@@ -71,12 +72,15 @@ def settings_of_compare(given: Tree, root: Path) -> CompareConfig:
     truth = str(given.get("compare", {}).get("truth", TRAIN))
     config = make_config(CompareConfig, settings_behind(truth, "compare"), given)
     settings = config.compare
-    proxies = tuple(
-        find_run(LAST, root, "condense", *SCORED).name if name == LAST else name for name in settings.proxies
-    )
+    proxies = tuple(_name_last(name, root) for name in settings.proxies)
     truth = find_search_run(LAST, root).name if settings.truth == LAST else settings.truth
     named = {"proxies": proxies, "truth": truth, "sample": name_last(settings.sample, root)}
     return config.model_copy(update={"compare": settings.model_copy(update=named)})
+
+
+def _name_last(reference: str, root: Path) -> str:
+    name, signal = split_signal(reference)
+    return join_signal(find_run(LAST, root, "condense", *SCORED).name, signal) if name == LAST else reference
 
 
 @dataclass(frozen=True)
@@ -131,17 +135,20 @@ class ComparisonPlan:
         experiment = Experiment(place, config, data, space, RunIndex.of(place), asked)
         pieces: list[Piece] = []
         scored: dict[str, Trials] = {}
-        for proxy in settings.proxies:
+        for reference in settings.proxies:
+            proxy, signal = split_signal(reference)
             if proxy in METHODS:
                 for number in range(1, settings.sets + 1):
                     condensing = Condensing(experiment, proxy, number)
                     condensing.config  # noqa: B018  # refuses wrong settings
-                    pieces += [condensing, Searching(experiment, proxy, condensing)]
+                    if condensing not in pieces:
+                        pieces.append(condensing)
+                    pieces.append(Searching(experiment, proxy, condensing, signal=signal))
             elif _is_searched_with(proxy, place.root):
-                pieces.append(Searching(experiment, proxy))
+                pieces.append(Searching(experiment, proxy, signal=signal))
             else:
-                run = find_search_run(proxy, place.root)
-                scored[run.name] = known[proxy] if proxy in known else load_trials(run)
+                found = known[reference] if reference in known else load_scored(reference, place.root)
+                scored[found.name] = found
         if settings.truth != TRAIN:
             truth = truth or load_truth(settings.truth, place, experiment.task)
         plan = cls(experiment, tuple(pieces), scored, truth, resume)
@@ -230,7 +237,7 @@ class ComparisonPlan:
                 experiment.place.listener.say(f"{number}/{total} {_describe(piece)}")
                 made = piece.perform(ray)
                 if isinstance(piece, Searching):
-                    searched[made.name] = experiment.asked.part_of(piece.trials)
+                    searched[piece.trials.name] = experiment.asked.part_of(piece.trials)
                 else:
                     condensed.append(made.name)
             proxies = searched | {name: experiment.asked.part_of(trials) for name, trials in self.scored.items()}
@@ -241,7 +248,11 @@ class ComparisonPlan:
                 truth_name = last.perform(ray).name
                 truth = last.trials
         parts = Parts(
-            proxies=tuple(reference_of(trials.run, experiment.place.root) for trials in proxies.values() if trials.run),
+            proxies=tuple(
+                reference_of(trials.run, experiment.place.root, trials.info.signal)
+                for trials in proxies.values()
+                if trials.run
+            ),
             truth=truth_name,
             condensed=tuple(condensed),
             combine=settings.combine,

@@ -23,6 +23,7 @@ from nasproxy.runs.references import (
     split_top,
 )
 from nasproxy.searching.sample import COSTS, Quantity
+from nasproxy.signals import by_signal, split_signal
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_scores, read_truth
@@ -42,6 +43,17 @@ def load_trials(run: RunDir) -> Trials:
     """
     trials = open_store(run.study_name, storage_url(run)).trials()
     return replace(trials, info=replace(trials.info, name=run.name), run=run)
+
+
+def load_scored(reference: str, root: Path) -> Trials:
+    """All trials that a name, a path or @last refers to, by the signal that it names.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunError: a run without trials.
+        InputError: the study cannot be read, or has no such signal.
+    """
+    return by_signal(load_trials(find_search_run(reference, root)), split_signal(reference)[1])
 
 
 @dataclass(frozen=True)
@@ -88,12 +100,11 @@ def load_truth(reference: str, place: Place, task: Task) -> Trials:
             place.listener.warn(strangers)
         return truth
     try:
-        run = find_search_run(reference, place.root)
+        return load_scored(reference, place.root)
     except RunNotFoundError as error:
         nearest = get_close_matches(reference, TRUTHS, n=1, cutoff=0.7)
         hint = f"did you mean {nearest[0]!r}" if nearest else f"truths that need no run: {', '.join(TRUTHS)}"
         raise RunNotFoundError(f"{error}; {hint}") from None
-    return load_trials(run)
 
 
 def load_proxy(reference: str, root: Path, task: Task) -> "ProxySet | Trials | str":
@@ -157,13 +168,12 @@ def load_quantity(reference: str, root: Path, task: Task) -> Quantity:
     if names_table(reference):
         return Quantity.of(load_table(reference, task))
     try:
-        run = find_search_run(reference, root)
+        return Quantity.of(load_scored(reference, root))
     except RunNotFoundError as error:
         known = [*COSTS, *(run.name for run in list_runs(root) if run.command in SCORED)]
         nearest = get_close_matches(reference, known, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
         raise RunNotFoundError(f"{error}; {hint}sample by {', '.join(COSTS)}, or the scores of a search") from None
-    return Quantity.of(load_trials(run))
 
 
 def storage_url(run: RunDir) -> str:
@@ -199,7 +209,7 @@ def read_arch_ids(reference: str, root: Path, task: Task) -> list[str] | None:
         return None
     if reference.startswith("top:"):
         name, amount = split_top(reference)
-        scored = load_table(name, task) if names_table(name) else load_trials(find_search_run(name, root))
+        scored = load_table(name, task) if names_table(name) else load_scored(name, root)
         ids = scored.top(parse_amount(amount))
     else:
         try:

@@ -32,8 +32,9 @@ from nasproxy.runs.searching import SearchInput, run_search
 from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import RaySession
 from nasproxy.searching.plan import SpaceCosts, measure_space
+from nasproxy.signals import by_signal, join_signal
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.trials import Trials
+from nasproxy.trials import Signal, Trials
 
 WHOLE = "whole"
 BY_CONTENT = {
@@ -253,6 +254,8 @@ class Searching:
     """The only architectures to score; None: all that are compared."""
     archs: str | None = None
     """File of those."""
+    signal: Signal = Signal.ACCURACY
+    """What of the nets is compared; the search is the same."""
     done: list[Trials] = field(default_factory=list, compare=False)
     """The trials, once they are in memory."""
 
@@ -260,7 +263,7 @@ class Searching:
     def what(self) -> str:
         if self.proxy == WHOLE:
             return "the truth"
-        return f"search by {self.proxy}{_set_of(self.condensing) if self.condensing else ''}"
+        return f"search by {join_signal(self.proxy, self.signal)}{_set_of(self.condensing) if self.condensing else ''}"
 
     @property
     def is_at_hand(self) -> bool:
@@ -290,8 +293,8 @@ class Searching:
 
     @property
     def trials(self) -> Trials:
-        """What it found out, after `perform`; an earlier run is read once."""
-        return self.done[0]
+        """What it found out by its signal, after `perform`; an earlier run is read once."""
+        return by_signal(self.done[0], self.signal)
 
     def config(self, proxy: str) -> SearchConfig:
         """Settings of the run, of the proxy set where one is made."""

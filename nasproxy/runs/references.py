@@ -1,17 +1,20 @@
 """What names of runs and proxies mean.
 
-Knows nothing of trials, so that condensing starts without Optuna and pandas, and loads what needs torch only where a
+Reads no trials, so that condensing starts without Optuna and pandas, and loads what needs torch only where a
 name may mean a proxy.
 """
 
 import re
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasproxy.config import CombineConfig, CondenseConfig, SearchConfig, Tree, make_config, read_config
 from nasproxy.errors import RunError, RunNotFoundError, SettingsError, format_command
 from nasproxy.rundir import KEPT, LAST, RunDir, find_run, list_runs
+from nasproxy.signals import join_signal, split_signal
+from nasproxy.trials import Signal
 from nasproxy.truths import task_of
 
 if TYPE_CHECKING:
@@ -89,16 +92,23 @@ def find_condense_run(reference: str, root: Path) -> RunDir:
 
 
 def find_search_run(reference: str, root: Path) -> RunDir:
-    """The run of a proxy's trials that a name, a path or @last refers to.
+    """The run of a proxy's trials that a name, a path or @last refers to, whatever signal of it is named.
 
     Raises:
         RunNotFoundError: no such run.
         RunError: a run without trials.
     """
+    reference, _ = split_signal(reference)
     if reference == LAST:
         runs = [run for run in list_runs(root) if run.command in SCORED and not is_kept_proxy_set(run)]
         reference = str(runs[-1].path) if runs else LAST
-    run = find_run(reference, root, *SCORED)
+    try:
+        run = find_run(reference, root, *SCORED)
+    except RunNotFoundError as error:
+        _, colon, end = reference.rpartition(":")
+        if colon and (near := get_close_matches(end, [signal.value for signal in Signal], n=1)):
+            raise RunNotFoundError(f"{error}; the signal is called {near[0]!r}") from None
+        raise
     if is_kept_proxy_set(run):
         raise RunError(f"run {run.name} holds a proxy set, no trials; name a search")
     return run
@@ -109,9 +119,10 @@ def is_kept_proxy_set(run: RunDir) -> bool:
     return run.command == KEPT and run.proxy_path.is_file()
 
 
-def reference_of(run: RunDir, root: Path) -> str:
-    """How a run is written down: its name where that finds it under the root, else its absolute path."""
-    return run.name if run.path.resolve() == (root / run.name).resolve() else str(run.path.resolve())
+def reference_of(run: RunDir, root: Path, signal: Signal = Signal.ACCURACY) -> str:
+    """How a run is written down: its name where that finds it under the root, else its absolute path; with a signal."""
+    found = run.name if run.path.resolve() == (root / run.name).resolve() else str(run.path.resolve())
+    return join_signal(found, signal)
 
 
 def images_of(proxy: str, root: Path) -> Tree:
@@ -150,7 +161,7 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
         named["search"]["proxy"] = proxy = find_run(LAST, root, "condense").name
     if reference := run_of_top(archs):
         run, amount = find_search_run(reference, root), split_top(archs)[1]
-        named["search"]["archs"] = f"top:{run.name if reference == LAST else reference}:{amount}"
+        named["search"]["archs"] = f"top:{name_last_search(reference, root)}:{amount}"
         if config := search_behind(run, root):
             defaults = {"images": config.images.model_dump(), "search": {"space": config.search.space}}
     if proxy.startswith(TABLE):
@@ -161,9 +172,16 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
 
 def name_last(sample: str | int | None, root: Path) -> str | int | None:
     """What `--sample` is written down as: N:@last names the run, because that must mean the same later."""
-    if not isinstance(sample, str) or not sample.endswith(f":{LAST}"):
+    if not isinstance(sample, str):
         return sample
-    return f"{sample.removesuffix(LAST)}{find_search_run(LAST, root).name}"
+    count, colon, by = sample.partition(":")
+    return f"{count}{colon}{name_last_search(by, root)}"
+
+
+def name_last_search(reference: str, root: Path) -> str:
+    """What a reference to a search is written down as: @last is replaced by the run's name, with its signal."""
+    name, signal = split_signal(reference)
+    return join_signal(find_search_run(LAST, root).name, signal) if name == LAST else reference
 
 
 def search_behind(run: RunDir, root: Path) -> SearchConfig | None:

@@ -13,6 +13,7 @@ from nasproxy.errors import InputError, RunError
 from nasproxy.proxies import PROXIES
 from nasproxy.rundir import RunDir, hold, list_runs
 from nasproxy.runs.references import split_table, split_top
+from nasproxy.signals import split_signal
 
 REFERENCES = ("proxy", "proxies", "archs", "sample", "truth", "runs", "scores", "condensed")
 """Settings, and parts of a comparison, that may name runs."""
@@ -115,13 +116,14 @@ def _references(tree: Mapping[str, Any]) -> Iterator[str]:
     for key in REFERENCES:
         value = tree.get(key)
         for text in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
-            if key in ("proxy", "proxies") and (text in PROXIES or (key == "proxies" and text in METHODS)):
+            reference: str | None = split_signal(text)[0]
+            if key in ("proxy", "proxies") and (reference in PROXIES or (key == "proxies" and reference in METHODS)):
                 continue  # a proxy or method of this name goes before a run
-            reference: str | None = text
             if key == "archs" and text.startswith("top:"):
-                reference, _ = split_top(text)
+                reference = split_signal(split_top(text)[0])[0]
             elif key == "sample":
-                _, reference = parse_sample(text)
+                _, by = parse_sample(text)
+                reference = split_signal(by)[0] if by else None
             if reference is not None:
                 file, _ = split_table(reference)
                 yield file or reference

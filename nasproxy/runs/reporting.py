@@ -12,9 +12,8 @@ from nasproxy.images.imageset import read_classes
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights
-from nasproxy.runs.loading import Task, load_trials, load_truth
+from nasproxy.runs.loading import Task, load_scored, load_truth
 from nasproxy.runs.place import Place
-from nasproxy.runs.references import find_search_run
 from nasproxy.tables import comparison_frame, rankings_frame, write_table
 from nasproxy.trials import Trials
 
@@ -24,7 +23,7 @@ class Parts:
     """The runs that a comparison is made of; kept in its `meta.json`."""
 
     proxies: tuple[str, ...]
-    """Runs with the trials of each proxy."""
+    """Runs with the trials of each proxy, with the signal that they are ranked by."""
     truth: str
     """A search by 'whole', a published truth with its data set, or a CSV file."""
     condensed: tuple[str, ...] = ()
@@ -84,7 +83,7 @@ def load_comparison(run: RunDir, place: Place) -> tuple[Comparison, Parts]:
     parts = Parts(**run.meta["parts"])
     asked = Asked.kept_in(run) or Asked()
     weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
-    proxies = [asked.part_of(load_trials(find_search_run(name, place.root))) for name in parts.proxies]
+    proxies = [asked.part_of(load_scored(name, place.root)) for name in parts.proxies]
     truth = truth_of(load_truth(parts.truth, place, Task.of(proxies[0], place.root)), asked, weights)
     return replace(judge(parts, proxies, truth, weights), run=run), parts
 

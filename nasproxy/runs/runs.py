@@ -36,7 +36,7 @@ from nasproxy.runs.references import (
 )
 from nasproxy.space import SearchSpace
 from nasproxy.talk import SILENCE, Listener, listening
-from nasproxy.trials import Trials
+from nasproxy.trials import Signal, Trials
 
 # Each job is imported by the method that needs it: condensing starts without Ray, Optuna and pandas, and what shows a
 # search without torch.
@@ -292,11 +292,7 @@ class Runs:
         loaded = [self._load(trials) for trials in searches or asked.runs]
         known = self._load_truth(found, loaded[0]) if (found := true or asked.truth) else None
         config = config.model_copy(
-            update={
-                "combine": asked.model_copy(
-                    update={"runs": tuple(reference_of(trials.run, self.root) for trials in loaded if trials.run)}
-                )
-            }
+            update={"combine": asked.model_copy(update={"runs": tuple(filter(None, map(self._name_of, loaded)))})}
         )
         return run_combine(self._place, config, loaded, known, name=name)
 
@@ -441,7 +437,7 @@ class Runs:
         settings: Tree | None = None,
         **overrides: Any,
     ) -> "Comparison":
-        """Searches judged by a truth; the run of each gets a `ranking.csv`.
+        """Searches judged by a truth; the run of each gets a `ranking.csv`, by another signal `ranking-SIGNAL.csv`.
 
         Args:
             proxies: searches.
@@ -457,7 +453,7 @@ class Runs:
         comparison, _ = self._judge(proxies, truth, settings, overrides)
         for trials, ranking in zip(comparison.proxies, comparison.rankings, strict=True):
             if trials.run:
-                write_table(rankings_frame([ranking]), trials.run.path / "ranking.csv")
+                write_table(rankings_frame([ranking]), trials.run.path / _ranking_file(trials.info.signal))
         return comparison
 
     @_shown
@@ -628,12 +624,14 @@ class Runs:
         if what is None or isinstance(what, str):
             return what
         assert what.run is not None
-        return reference_of(what.run, self.root)
+        return reference_of(what.run, self.root, what.info.signal if isinstance(what, Trials) else Signal.ACCURACY)
 
     def _load(self, what: Scored) -> Trials:
-        from nasproxy.runs.loading import load_trials
+        from nasproxy.runs.loading import load_scored, load_trials
 
-        return what if isinstance(what, Trials) else load_trials(self._search_run(what))
+        if isinstance(what, Trials):
+            return what
+        return load_trials(what) if isinstance(what, RunDir) else load_scored(str(what), self.root)
 
     def _search_run(self, run: Run) -> RunDir:
         return run if isinstance(run, RunDir) else find_search_run(str(run), self.root)
@@ -665,6 +663,10 @@ class Runs:
         names = tuple(trials.name for trials in loaded)
         judged_by = true.name if isinstance(true, Trials | RunDir) else str(true)
         return comparison, Parts(names, judged_by, top=asked.top, seed=asked.seed)
+
+
+def _ranking_file(signal: Signal) -> str:
+    return "ranking.csv" if signal is Signal.ACCURACY else f"ranking-{signal}.csv"
 
 
 def _loaded(data: "str | Path | ImageData | None") -> "ImageData | None":

@@ -216,6 +216,27 @@ def test_the_dashboard_shows_truth_and_proxies_together(compared: Shell) -> None
     assert names[1].endswith("whole")
 
 
+def test_signals_of_a_search_are_compared_beside_it(compared: Shell) -> None:
+    before = num_runs(compared)
+    proxies = "random,random:cross-entropy,early-stop:training-loss"
+    compared.run("compare", *SMALL[2:], "--proxies", proxies, "--combine", "average", "--name", "signals")
+    assert num_runs(compared) == before + 1
+    found = rhos(compared, "signals")
+    assert set(found) == {
+        "random-4",
+        "random-4 by cross-entropy",
+        "early-stop by training-loss",
+        "average of 3 proxies",
+    }
+    compared.run("report", "signals", "--output", "page")
+    search = compared.run_dir("first").meta["parts"]["proxies"][0]
+    compared.run("rank", f"{search}:cross-entropy", "--truth", compared.run_dir("first").meta["parts"]["truth"])
+    (row,) = rows_of(compared.run_dir(search).path / "ranking-cross-entropy.csv")
+    assert float(row["spearman_value"]) == found["random-4 by cross-entropy"]
+    wrong = compared.run("rank", f"{search}:cross-entropies", "--truth", "truth.csv", expect=4)
+    assert wrong.stderr.endswith("the signal is called 'cross-entropy'\n")
+
+
 def test_an_interrupted_comparison_goes_on(compared: Shell) -> None:
     table = compared.cwd / "truth-of-all.csv"
     truth = next(run.name for run in list_runs(compared.cwd / "runs") if run.name.endswith("whole"))

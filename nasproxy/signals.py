@@ -1,0 +1,90 @@
+"""What a trained net is ranked by: its accuracy, or something finer that was measured at no further cost.
+
+Accuracies of a short training on few images are nearly equal and coarse: of 1,000 validation images, a step is a tenth
+of a point. Losses of the same nets tell them apart.
+
+A reference to a search may end in a signal: `RUN:cross-entropy`. Its trials are then those of the search, ranked and
+correlated by that signal; higher is better, so losses are negated.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from nasproxy.errors import InputError
+from nasproxy.trials import Rung, Signal, State, Trial, Trials
+
+
+def split_signal(reference: str) -> tuple[str, Signal]:
+    """'RUN:cross-entropy' -> RUN and the signal; accuracy where none is named."""
+    name, colon, signal = reference.rpartition(":")
+    if colon and signal in _NAMES:
+        return name, Signal(signal)
+    return reference, Signal.ACCURACY
+
+
+def join_signal(reference: str, signal: Signal) -> str:
+    """The inverse of `split_signal`: accuracy is not named."""
+    return reference if signal is Signal.ACCURACY else f"{reference}:{signal}"
+
+
+def by_signal(trials: Trials, signal: Signal) -> Trials:
+    """The same nets, ranked and correlated by a signal.
+
+    An architecture whose signal is infinite or NaN for one of its nets has no rank.
+
+    Raises:
+        InputError: the search trained no nets, or kept no losses of them.
+    """
+    if signal is trials.info.signal:
+        return trials
+    info = trials.info
+    if not info.kind.is_trained or not any(_values_of(trial, signal) for trial in trials):
+        why = "kept no losses: search again" if info.kind.is_trained else f"has {info.selection_metric} scores alone"
+        raise InputError(f"{trials.name} cannot be ranked by {signal}: it {why}")
+    named = replace(
+        info,
+        name=join_signal(info.name, signal),
+        proxy=f"{info.proxy} by {signal}",
+        score_name=f"negative {signal.replace('-', ' ')}",
+        signal=signal,
+    )
+    return replace(trials, info=named, items=tuple(_by_signal(trial, signal) for trial in trials))
+
+
+_NAMES = frozenset(signal.value for signal in Signal)
+
+
+def _by_signal(trial: Trial, signal: Signal) -> Trial:
+    values = _values_of(trial, signal)
+    if values is None:
+        return trial if not trial.is_ranked else replace(trial, state=State.FAILED, rungs=(), reason=f"no {signal}")
+    lost = [str(value) for value in (*values.selection_scores, *values.evaluation_scores) if not math.isfinite(value)]
+    if not lost:
+        return replace(trial, rungs=(values,))
+    return replace(trial, state=State.NOT_FINITE, rungs=(values,), reason=f"{signal} not finite: {', '.join(lost)}")
+
+
+def _values_of(trial: Trial, signal: Signal) -> Rung | None:
+    """A rung with the signal as its scores; None where the trial has none."""
+    rung = trial.rungs[-1] if trial.rungs else None
+    if rung is None:
+        return None
+    if signal is Signal.TRAINING_LOSS:
+        return _with_scores(rung, [_late_loss(trial)], [_late_loss(trial)]) if trial.loss_curve else None
+    return _with_scores(rung, rung.selection_losses, rung.evaluation_losses) if rung.evaluation_losses else None
+
+
+def _late_loss(trial: Trial) -> float:
+    """Mean over the second half of the points of the curve, which are as many updates each."""
+    losses = [loss for _, loss in sorted(trial.loss_curve.items())]
+    return statistics.fmean(losses[len(losses) // 2 :])
+
+
+def _with_scores(rung: Rung, selection_losses: Sequence[float], evaluation_losses: Sequence[float]) -> Rung:
+    return replace(
+        rung,
+        selection_scores=tuple(-loss for loss in selection_losses),
+        evaluation_scores=tuple(-loss for loss in evaluation_losses),
+    )

@@ -1,0 +1,88 @@
+import math
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+
+from nasproxy.comparing import rank
+from nasproxy.errors import InputError
+from nasproxy.signals import by_signal, join_signal, split_signal
+from nasproxy.trials import ProxyKind, Rung, Signal, State, Trial, Trials
+from tests.records import INFO, TRUTH_INFO, make_training_free
+
+LOSSES = {"a": (1.0, 1.5), "b": (0.5, 0.7), "c": (2.0, 2.5), "d": (0.75, 1.25)}
+"""Validation and test loss of one net each; all have the same accuracy."""
+
+
+def make_trials() -> Trials:
+    items = tuple(
+        Trial(
+            arch_id,
+            {},
+            State.COMPLETE,
+            (Rung((0.25,), (0.25,), 40, (val,), (test,)),),
+            loss_curve={10: 9.0, 20: 9.0, 30: val / 2, 40: val},
+        )
+        for arch_id, (val, test) in LOSSES.items()
+    )
+    return Trials(INFO, items)
+
+
+def test_a_reference_may_end_in_a_signal() -> None:
+    assert split_signal("my-run:cross-entropy") == ("my-run", Signal.CROSS_ENTROPY)
+    assert split_signal("dm") == ("dm", Signal.ACCURACY)
+    assert split_signal("file.csv:column") == ("file.csv:column", Signal.ACCURACY)
+    for signal in Signal:
+        assert split_signal(join_signal("a:b", signal)) == ("a:b", signal)
+
+
+def test_lower_losses_rank_higher() -> None:
+    trials = make_trials()
+    found = by_signal(trials, Signal.CROSS_ENTROPY)
+    assert [trial.arch_id for trial in found.ranked()] == ["b", "d", "a", "c"]
+    assert {trial.arch_id: (trial.selection_score, trial.evaluation_score) for trial in found} == {
+        arch_id: (-val, -test) for arch_id, (val, test) in LOSSES.items()
+    }
+    assert (found.name, found.info.proxy) == ("digits-search:cross-entropy", "digits-dm by cross-entropy")
+    assert found.info.selection_metric == "negative cross entropy"
+    assert not found.info.has_accuracies
+    assert by_signal(trials, Signal.ACCURACY) is trials
+
+
+def test_the_training_loss_is_that_of_the_second_half() -> None:
+    found = by_signal(make_trials(), Signal.TRAINING_LOSS)
+    assert {trial.arch_id: trial.selection_scores for trial in found} == {
+        arch_id: (-0.75 * val,) for arch_id, (val, _) in LOSSES.items()
+    }
+
+
+def test_a_loss_that_is_not_finite_has_no_rank() -> None:
+    trials = make_trials()
+    rung = replace(trials[0].rungs[0], selection_losses=(math.nan,))
+    found = by_signal(
+        replace(trials, items=(replace(trials[0], rungs=(rung,)), *trials.items[1:])), Signal.CROSS_ENTROPY
+    )
+    assert found[0].state is State.NOT_FINITE
+    assert found[0].reason == "cross-entropy not finite: nan"
+    assert found.top(1.0) == ["b", "d", "c"]
+
+
+def test_selected_by_validation_loss_and_correlated_by_test_loss() -> None:
+    truth = {"a": 0.8, "b": 0.9, "c": 0.6, "d": 0.7}
+    items = tuple(Trial(arch_id, {}, State.COMPLETE, (Rung((acc,), (acc,)),)) for arch_id, acc in truth.items())
+    trials = make_trials()
+    swapped = replace(trials[3], rungs=(replace(trials[3].rungs[0], selection_losses=(0.1,)),))
+    found = by_signal(replace(trials, items=(*trials.items[:3], swapped)), Signal.CROSS_ENTROPY)
+    ranking = rank(found, Trials(TRUTH_INFO, items))
+    expected = stats.spearmanr([-test for _, test in LOSSES.values()], list(truth.values())).statistic
+    assert ranking.spearman.value == pytest.approx(expected)
+    assert ranking.selected == "d"
+
+
+def test_what_has_no_losses_says_so() -> None:
+    with pytest.raises(InputError, match=r"cannot be ranked by cross-entropy: it has .* scores alone"):
+        by_signal(make_training_free(), Signal.CROSS_ENTROPY)
+    old = replace(make_trials(), items=(Trial("a", {}, State.COMPLETE, (Rung((0.5,), (0.5,)),)),))
+    with pytest.raises(InputError, match=r"digits-search cannot be ranked by cross-entropy: it kept no losses"):
+        by_signal(old, Signal.CROSS_ENTROPY)
+    assert old.info.kind is ProxyKind.PROXY_SET
