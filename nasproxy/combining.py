@@ -17,6 +17,7 @@ from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial
 
 COMBINATIONS = {
     "average": "mean of the proxies' ranks; needs no truth",
+    "log-average": "mean of the logarithms of the ranks: a low rank by one proxy weighs more; needs no truth",
     "fitted": "ridge regression of the truth's ranks on the proxies', cross-validated; needs a truth for some",
 }
 """Ways to combine proxies."""
@@ -51,7 +52,10 @@ def combine_trials(
         raise SettingsError(f"{len(proxies)} proxy is no combination; name two searches or more")
     alignment = align(proxies, truth.weighted({}, None) if truth and how == "fitted" else None)
     rows = common_rows(alignment)
-    scores, error = (_average(alignment, rows), 0.0) if how == "average" else _fit(alignment, rows, truth, seed)
+    if how == "fitted":
+        scores, error = _fit(alignment, rows, truth, seed)
+    else:
+        scores, error = _average(alignment, rows, is_log=how == "log-average"), 0.0
     info = replace(_describe(proxies, how, name, num_seeds=scores.shape[1]), fit_error=error)
     combined = [_combined(proxies, alignment.arch_ids[row], scores[at]) for at, row in enumerate(rows)]
     weights = alignment.sample_weights_of(rows)
@@ -74,8 +78,8 @@ def common_rows(alignment: Alignment) -> Indices:
     return rows
 
 
-def _average(alignment: Alignment, rows: Indices) -> Array:
-    """(A, S): ranks among the architectures, seed by seed, averaged over the proxies."""
+def _average(alignment: Alignment, rows: Indices, *, is_log: bool) -> Array:
+    """(A, S): ranks among the architectures, or their logarithms, seed by seed, averaged over the proxies."""
     selections = [scores.selection[rows] for scores in alignment.proxies]
     counts = [int(count_seeds(selection).min()) for selection in selections]
     num_seeds = min((count for count in counts if count > 1), default=1)
@@ -84,7 +88,7 @@ def _average(alignment: Alignment, rows: Indices) -> Array:
         for seed in range(num_seeds)
     ]
     weights = alignment.sample_weights_of(rows)
-    return np.stack([average_ranks(scores, weights=weights) for scores in by_seed], axis=1)
+    return np.stack([average_ranks(scores, weights=weights, is_log=is_log) for scores in by_seed], axis=1)
 
 
 def _fit(alignment: Alignment, rows: Indices, truth: Trials | None, seed: int) -> tuple[Array, float]:

@@ -42,6 +42,15 @@ def test_an_average_is_the_mean_of_ranks_seed_by_seed() -> None:
     assert combined.info.num_seeds == 2
 
 
+def test_a_log_average_is_the_mean_of_the_logarithms_of_the_ranks() -> None:
+    first, second = simulate("one", 0.8, num_seeds=1), simulate("other", 0.5, num_seeds=1)
+    combined = combine_trials([first, second], "log-average")
+    ranks = [stats.rankdata([trial.selection_score for trial in trials]) / len(ARCHS) for trials in (first, second)]
+    expected = dict(zip([trial.arch_id for trial in first], np.log(np.sqrt(ranks[0] * ranks[1])), strict=True))
+    assert {trial.arch_id: trial.selection_score for trial in combined} == pytest.approx(expected)
+    assert combined.info.proxy == "log-average of one, other"
+
+
 def test_a_proxy_of_one_seed_enters_every_seed_of_an_average() -> None:
     trained, counted = simulate("one", 0.8, num_seeds=3), simulate("other", 0.8, num_seeds=1)
     combined = combine_trials([trained, counted], "average")

@@ -466,7 +466,8 @@ class CompareSettings(Settings):
     top: Share = 0.05
     """Share of the architectures that a proxy selects, e.g. 5%."""
     combine: Annotated[tuple[str, ...], BeforeValidator(split_names), Metavar("NAME,...")] = ()
-    """Combinations of all these proxies to compare as well: average, fitted, with commas. Default: none."""
+    """Combinations of all these proxies to compare as well: average, log-average, fitted, with commas. Default: none
+    of them."""
     per_method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of [condense] for one method alone, e.g. per_method={dm={steps=500}}."""
     seed: int = 0

@@ -59,24 +59,26 @@ def include_fit(estimate: Estimate, error: float, *, kind: str = "spearman") -> 
     return replace(estimate, low=min(low, estimate.low), high=max(high, estimate.high))
 
 
-def average_ranks(scores: ArrayLike, *, weights: ArrayLike | None = None) -> Array:
+def average_ranks(scores: ArrayLike, *, weights: ArrayLike | None = None, is_log: bool = False) -> Array:
     """(A,): mean over proxies of each architecture's rank, scaled to (0, 1], ties by mean rank.
 
     Args:
         scores: (P, A), higher is better, finite.
         weights: as in `correlate`: ranks of a sample are then those of the space, as far as it tells.
+        is_log: the mean of the ranks' logarithms instead (Lee & Ham, "AZ-NAS", CVPR 2024, section 3.3, where it is a
+            sum): what one proxy puts last is hardly made up for by the others.
 
     Raises:
         ValueError: the shape is wrong, a score is not finite, or a weight is not positive.
     """
     values = _check_proxies(scores)
     if weights is None:
-        means: Array = (stats.rankdata(values, axis=1) / values.shape[1]).mean(axis=0)
-        return means
-    w = check_weights(weights, values.shape[1])
-    centred = np.mean([centred_ranks(row, w) for row in values], axis=0)
-    weighted: Array = centred / w.sum() + 0.5 + 0.5 / values.shape[1]
-    return weighted
+        ranks: Array = stats.rankdata(values, axis=1) / values.shape[1]
+    else:
+        w = check_weights(weights, values.shape[1])
+        ranks = np.stack([centred_ranks(row, w) for row in values]) / w.sum() + 0.5 + 0.5 / values.shape[1]
+    means: Array = (np.log(ranks) if is_log else ranks).mean(axis=0)
+    return means
 
 
 def fit_combination(scores: ArrayLike, truth: ArrayLike, *, seed: int = 0) -> FittedCombination:

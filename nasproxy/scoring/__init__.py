@@ -1,7 +1,7 @@
 """Scoring without training: costs of an architecture, and scores of its freshly initialised nets.
 
-`costs` counts parameters and FLOPs, `gradients` and `separation` hold the formulas, `training_free` is the registry of
-scores and averages them over seeds.
+`costs` counts parameters and FLOPs, `gradients`, `separation` and `blocks` hold the formulas, `training_free` is the
+registry of scores and averages them over seeds.
 """
 
 from nasproxy.scoring.costs import Costs, measure_costs

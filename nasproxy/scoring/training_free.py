@@ -17,6 +17,7 @@ from torch import nn
 from nasproxy.device import synchronize
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.scoring.batch import Batch
+from nasproxy.scoring.blocks import az_expressivity, az_progressivity, az_trainability
 from nasproxy.scoring.costs import Costs, count_flops, count_params, measure_costs
 from nasproxy.scoring.gradients import fisher, grad_norm, grasp, snip, synflow, zico
 from nasproxy.scoring.separation import jacob_cov, naswot
@@ -173,6 +174,24 @@ SCORES: dict[str, TrainingFreeScore] = {
         "sum over layers of the log of mean / deviation of gradients between batches",
         "Li et al., ICLR 2023",
         num_batches=2,
+    ),
+    "az_expressivity": TrainingFreeScore(
+        _mean_over_batches(az_expressivity),
+        "entropy of the principal components of the blocks' maps, summed",
+        "Lee & Ham, CVPR 2024",
+        num_batches=0,
+    ),
+    "az_progressivity": TrainingFreeScore(
+        _mean_over_batches(az_progressivity),
+        "the least that this entropy grows from a block to the next",
+        "Lee & Ham, CVPR 2024",
+        num_batches=0,
+    ),
+    "az_trainability": TrainingFreeScore(
+        _mean_over_batches(az_trainability),
+        "how little blocks shrink or blow up gradients",
+        "Lee & Ham, CVPR 2024",
+        num_batches=0,
     ),
 }
 """Training-free scores by name. To add one: its function in a module of this package, and a line here."""

@@ -273,6 +273,73 @@ def test_a_score_does_not_depend_on_the_layout_of_the_weights(name: str) -> None
     assert score(net, batches) == pytest.approx(expected, rel=1e-6)
 
 
+def az_maps(net: nn.Sequential, ends: Sequence[int], shape: tuple[int, ...]) -> list[Tensor]:
+    """The maps after these layers of a chain, by Kaiming's scale, of the noise that the scores look at."""
+    net = copy.deepcopy(net).train()
+    with torch.no_grad():
+        for module in net:
+            if isinstance(module, LAYERS):
+                module.weight *= (2 / module.weight[0].numel()) ** 0.5 / module.weight.std(correction=0)
+                if module.bias is not None:
+                    module.bias.zero_()
+            if isinstance(module, nn.ReLU | nn.LeakyReLU):
+                module.inplace = False
+    maps, found = torch.randn(shape, generator=torch.Generator().manual_seed(0)), []
+    for number, layer in enumerate(net):
+        maps = layer(maps)
+        if number in ends:
+            found.append(maps)
+    return found
+
+
+def test_az_scores_are_those_of_the_maps_between_blocks(tiny: nn.Sequential) -> None:
+    """Blocks are a convolution up to the next one: layers 0 to 3 and 4 to 6."""
+    maps = az_maps(tiny, (3, 6), (64, 2, 6, 6))
+    entropies = []
+    for block in maps:
+        points = np.array([block[n, :, y, x].tolist() for n, y, x in np.ndindex(64, *block.shape[2:])])
+        shares = np.linalg.eigvalsh(np.cov(points.T, bias=True))
+        entropies.append(-sum(share * math.log(share) for share in shares / shares.sum()))
+    assert SCORES["az_expressivity"](tiny, [make_batch(1)]) == pytest.approx(sum(entropies), rel=1e-4)
+    assert SCORES["az_progressivity"](tiny, [make_batch(1)]) == pytest.approx(entropies[1] - entropies[0], rel=1e-4)
+
+
+def test_az_trainability_is_that_of_explicit_products() -> None:
+    net = make_tiny(
+        nn.Conv2d(2, 3, 3, padding=1), nn.Tanh(), nn.Conv2d(3, 3, 3, padding=1), nn.Tanh(),
+        nn.Conv2d(3, 4, 2, stride=2), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(36, 3),
+    )  # fmt: skip
+    maps = az_maps(net, (1, 3, 5), (64, 2, 6, 6))
+    scores = []
+    for before, after in pairwise(maps):
+        signs = 2.0 * torch.randint(0, 2, after.shape, generator=torch.Generator().manual_seed(0)) - 1
+        (given,) = torch.autograd.grad(after, before, signs, retain_graph=True)
+        product = np.zeros((3 * (before.shape[2] // after.shape[2]) ** 2, after.shape[1]))
+        for n, y, x in np.ndindex(64, *after.shape[2:]):
+            size = before.shape[2] // after.shape[2]
+            patch = given[n, :, size * y : size * (y + 1), size * x : size * (x + 1)].flatten()
+            product += np.outer(patch, signs[n, :, y, x]) / (64 * after.shape[2] * after.shape[3])
+        norm = np.linalg.svd(product, compute_uv=False).max()
+        scores.append(2 - norm - 1 / norm)
+    assert SCORES["az_trainability"](net, [make_batch(1)]) == pytest.approx(np.mean(scores), rel=1e-4)
+
+
+def test_az_scores_find_the_cells_of_a_net_and_a_lone_block_follows_the_images() -> None:
+    skips, convolutions = (load_space("nasbench201").find(arch_id) for arch_id in ("n-nn-snn", "3-n3-nn3"))
+    values, blank = {}, Batch(torch.zeros(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64))
+    for arch in (skips, convolutions):
+        with seeded_torch(0, torch.device("cpu")):
+            net = build(arch, (3, 8, 8), 10)
+        values[arch.id] = {name: SCORES[name](net, [blank]) for name in SCORES if name.startswith("az_")}
+    assert values["n-nn-snn"]["az_progressivity"] == pytest.approx(0, abs=1e-6)
+    assert values["n-nn-snn"]["az_trainability"] < -1e5
+    assert -100 < values["3-n3-nn3"]["az_trainability"] < 0
+    alone = make_tiny(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    assert SCORES["az_expressivity"](alone, [make_batch(1)]) > 0
+    assert math.isfinite(SCORES["az_trainability"](alone, [make_batch(1)]))
+    assert math.isnan(SCORES["az_progressivity"](make_tiny(nn.Flatten(), nn.Linear(72, 3)), [make_batch(1)]))
+
+
 def test_zico_is_that_of_single_weights(tiny: nn.Module) -> None:
     batches = [make_batch(seed=seed) for seed in range(3)]
     per_batch = [[grad.flatten().tolist() for _, grad in gradients_of_layers(tiny, batch)] for batch in batches]
