@@ -122,6 +122,27 @@ To add one that trains: a line here, and its recipe in `config.RECIPES`; one tha
 """
 
 
+@dataclass(frozen=True)
+class Composite:
+    """Several proxies as one."""
+
+    parts: tuple[str, ...]
+    """Names of `PROXIES`."""
+    how: str
+    """How their scores become one: a key of `nasproxy.combining.COMBINATIONS` that needs no truth."""
+    summary: str
+
+
+COMPOSITES: dict[str, Composite] = {
+    "az-nas": Composite(
+        ("az_expressivity", "az_progressivity", "az_trainability", "flops"),
+        "log-average",
+        "training-free, AZ-NAS: the three az scores and flops as one (Lee & Ham, CVPR 2024)",
+    ),
+}
+"""What a comparison takes as one proxy and a search does not: ranks are among the architectures that are compared."""
+
+
 _NOT_OF_METHOD = ("seed", "engine", "classes_per_step", "checkpoint_every")
 """Settings of condensing that tell two sets of one method apart, or change nothing but speed."""
 

@@ -39,11 +39,11 @@ def _describe_nets() -> dict[str, str]:
 
 
 def _describe_all_proxies() -> dict[str, str]:
-    named, tables = (
-        _summaries(*home)() for home in (("nasproxy.proxies", "PROXIES"), ("nasproxy.truths", "EARLY_STOPS"))
-    )
+    homes = (("nasproxy.proxies", "PROXIES"), ("nasproxy.proxies", "COMPOSITES"), ("nasproxy.truths", "EARLY_STOPS"))
+    named, composites, tables = (_summaries(*home)() for home in homes)
     return (
         named
+        | composites
         | {f"{TABLE}{name}": f"published: {summary}" for name, summary in tables.items()}
         | {"RUN": "the proxy set of a condense run", "FILE.csv:COLUMN": "scores from elsewhere, higher is better"}
     )

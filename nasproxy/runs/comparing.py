@@ -5,7 +5,7 @@ goes on: a comparison is resumed by starting it again.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from nasproxy.condensing import METHODS
 from nasproxy.config import CompareConfig, Tree, make_config, parse_share
 from nasproxy.errors import InputError, SettingsError, unknown_name
 from nasproxy.images import ImageData
-from nasproxy.proxies import PROXIES
+from nasproxy.proxies import COMPOSITES, PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights, write_weights
@@ -33,7 +33,7 @@ from nasproxy.runs.references import (
     reference_of,
     settings_behind,
 )
-from nasproxy.runs.reporting import Parts, judge, keep_parts, truth_of, write_comparison
+from nasproxy.runs.reporting import Parts, compose, judge, keep_parts, truth_of, write_comparison
 from nasproxy.runs.searching import choose_archs
 from nasproxy.searching.cluster import RaySession
 from nasproxy.signals import join_signal, split_signal
@@ -90,6 +90,8 @@ class ComparisonPlan:
     experiment: Experiment
     pieces: tuple[Piece, ...]
     """Without the truth, which may depend on them."""
+    composites: Mapping[str, tuple[Searching, ...]]
+    """Proxies that are several as one, by name: the searches by their parts, which are among the pieces."""
     scored: Mapping[str, Trials]
     """Trials that are compared as they are, by the name of their run."""
     truth: Trials | None
@@ -133,25 +135,10 @@ class ComparisonPlan:
         if kept is None and (few := describe_few(settings.archs, asked.arch_ids)):
             place.listener.warn(few)
         experiment = Experiment(place, config, data, space, RunIndex.of(place), asked)
-        pieces: list[Piece] = []
-        scored: dict[str, Trials] = {}
-        for reference in settings.proxies:
-            proxy, signal = split_signal(reference)
-            if proxy in METHODS:
-                for number in range(1, settings.sets + 1):
-                    condensing = Condensing(experiment, proxy, number)
-                    condensing.config  # noqa: B018  # refuses wrong settings
-                    if condensing not in pieces:
-                        pieces.append(condensing)
-                    pieces.append(Searching(experiment, proxy, condensing, signal=signal))
-            elif _is_searched_with(proxy, place.root):
-                pieces.append(Searching(experiment, proxy, signal=signal))
-            else:
-                found = known[reference] if reference in known else load_scored(reference, place.root)
-                scored[found.name] = found
+        pieces, composites, scored = _take_apart(settings.proxies, experiment, known)
         if settings.truth != TRAIN:
             truth = truth or load_truth(settings.truth, place, experiment.task)
-        plan = cls(experiment, tuple(pieces), scored, truth, resume)
+        plan = cls(experiment, pieces, composites, scored, truth, resume)
         plan._check_what_is_there()
         if is_read_here:
             place.tell_images(data)
@@ -228,7 +215,6 @@ class ComparisonPlan:
         settings, experiment = self.experiment.config.compare, self.experiment
         total = len(self.pieces) + (self.truth is None)
         condensed: list[str] = []
-        searched: dict[str, Trials] = {}
         truth, truth_name, chosen = self.truth, settings.truth, None
         if truth is not None and names_truth(truth_name):  # with its data set: a report is written without the images
             truth_name = truth.name
@@ -236,11 +222,16 @@ class ComparisonPlan:
             for number, piece in enumerate(self.pieces, start=1):
                 experiment.place.listener.say(f"{number}/{total} {_describe(piece)}")
                 made = piece.perform(ray)
-                if isinstance(piece, Searching):
-                    searched[piece.trials.name] = experiment.asked.part_of(piece.trials)
-                else:
+                if isinstance(piece, Condensing):
                     condensed.append(made.name)
-            proxies = searched | {name: experiment.asked.part_of(trials) for name, trials in self.scored.items()}
+            searched = [piece for piece in self.pieces if isinstance(piece, Searching)]
+            alone = {piece.trials.name: piece.trials for piece in searched if not piece.is_part} | dict(self.scored)
+            proxies = {name: experiment.asked.part_of(trials) for name, trials in alone.items()}
+            composed = {
+                name: [experiment.asked.part_of(part.trials) for part in parts]
+                for name, parts in self.composites.items()
+            }
+            proxies |= {name: compose(name, parts) for name, parts in composed.items()}
             if truth is None:
                 chosen = self._choose(list(proxies.values()), run)
                 last = self._truth_for(run, chosen)
@@ -248,11 +239,8 @@ class ComparisonPlan:
                 truth_name = last.perform(ray).name
                 truth = last.trials
         parts = Parts(
-            proxies=tuple(
-                reference_of(trials.run, experiment.place.root, trials.info.signal)
-                for trials in proxies.values()
-                if trials.run
-            ),
+            proxies=self._references(proxies.values()),
+            composites={name: self._references(trials) for name, trials in composed.items()},
             truth=truth_name,
             condensed=tuple(condensed),
             combine=settings.combine,
@@ -262,6 +250,11 @@ class ComparisonPlan:
             seed=settings.seed,
         )
         return parts, list(proxies.values()), truth_of(truth, experiment.asked, chosen), chosen
+
+    def _references(self, proxies: Iterable[Trials]) -> tuple[str, ...]:
+        """How those that have runs are written down."""
+        root = self.experiment.place.root
+        return tuple(reference_of(trials.run, root, trials.info.signal) for trials in proxies if trials.run)
 
     def _choose(self, proxies: Sequence[Trials], run: RunDir) -> dict[str, float] | None:
         """Architectures for the truth, and how many each one stands for; None: all. Chosen once, then kept."""
@@ -294,6 +287,37 @@ class ComparisonPlan:
         if kind == "top":
             return min(parse_share(amount) * num_proxies, 1.0)
         return min(int(amount) / len(self.experiment.archs), 1.0) if kind == "sample" else 1.0
+
+
+def _take_apart(
+    proxies: Sequence[str], experiment: Experiment, known: Mapping[str, Trials]
+) -> tuple[tuple[Piece, ...], dict[str, tuple[Searching, ...]], dict[str, Trials]]:
+    """The pieces of work that proxies need, the searches that composites are made of, and the trials there are."""
+    pieces: list[Piece] = []
+    scored: dict[str, Trials] = {}
+    for reference in proxies:
+        proxy, signal = split_signal(reference)
+        if reference in COMPOSITES:
+            continue
+        if proxy in METHODS:
+            for number in range(1, experiment.config.compare.sets + 1):
+                condensing = Condensing(experiment, proxy, number)
+                condensing.config  # noqa: B018  # refuses wrong settings
+                if condensing not in pieces:
+                    pieces.append(condensing)
+                pieces.append(Searching(experiment, proxy, condensing, signal=signal))
+        elif _is_searched_with(proxy, experiment.place.root):
+            pieces.append(Searching(experiment, proxy, signal=signal))
+        else:
+            found = known[reference] if reference in known else load_scored(reference, experiment.place.root)
+            scored[found.name] = found
+    composites: dict[str, tuple[Searching, ...]] = {}
+    for name in filter(COMPOSITES.__contains__, proxies):
+        asked = {piece.proxy: piece for piece in pieces if isinstance(piece, Searching)}
+        parts = [asked.get(part) or Searching(experiment, part, is_part=True) for part in COMPOSITES[name].parts]
+        pieces += [part for part in parts if part not in pieces]
+        composites[name] = tuple(parts)
+    return tuple(pieces), composites, scored
 
 
 def choose_top(proxies: Sequence[Trials], fraction: float) -> dict[str, float]:

@@ -256,6 +256,8 @@ class Searching:
     """File of those."""
     signal: Signal = Signal.ACCURACY
     """What of the nets is compared; the search is the same."""
+    is_part: bool = False
+    """Whether it is searched for a composite alone, and not compared for itself."""
     done: list[Trials] = field(default_factory=list, compare=False)
     """The trials, once they are in memory."""
 

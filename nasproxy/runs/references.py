@@ -149,10 +149,16 @@ def settings_of_search(given: Tree, root: Path) -> SearchConfig:
         SettingsError: no proxy, or an unknown or invalid setting.
         RunNotFoundError: no run of a name.
     """
-    from nasproxy.proxies import default_settings
+    from nasproxy.proxies import COMPOSITES, default_settings
 
     asked = given.get("search", {})
     proxy, archs = asked.get("proxy"), str(asked.get("archs", ""))
+    if proxy in COMPOSITES:
+        composite = COMPOSITES[proxy]
+        raise SettingsError(
+            f"{proxy!r} is made of {len(composite.parts)} scores: give it to 'nasproxy compare --proxies {proxy}', or "
+            f"search by {', '.join(composite.parts)} and join these with 'nasproxy combine --how {composite.how}'"
+        )
     if proxy is None:
         raise SettingsError("no proxy: give --proxy a condense run (e.g. @last), or a name of 'nasproxy ls proxies'")
     defaults: Tree = {}

@@ -10,13 +10,15 @@ from typing import Any
 from nasproxy.condensing import METHODS
 from nasproxy.config import parse_sample
 from nasproxy.errors import InputError, RunError
-from nasproxy.proxies import PROXIES
+from nasproxy.proxies import COMPOSITES, PROXIES
 from nasproxy.rundir import RunDir, hold, list_runs
 from nasproxy.runs.references import split_table, split_top
 from nasproxy.signals import split_signal
 
 REFERENCES = ("proxy", "proxies", "archs", "sample", "truth", "runs", "scores", "condensed")
 """Settings, and parts of a comparison, that may name runs."""
+_NO_RUNS = {"proxy": {*PROXIES}, "proxies": {*PROXIES, *METHODS, *COMPOSITES}}
+"""Setting -> names that go before those of runs."""
 GOING = ".removing-"
 """What the name of a folder begins with while it is removed: such a folder is no run."""
 
@@ -104,7 +106,9 @@ def _is_in(place: Path, path: Path) -> bool:
 def _named_by(run: RunDir) -> set[Path]:
     """Where the runs, and files in their folders, would lie that its settings or the parts of a comparison name."""
     try:
-        trees: list[Any] = [run.read_config().get(run.command), run.meta.get("parts")]
+        parts = run.meta.get("parts", {})
+        composites = [{"proxies": list(names)} for names in parts.get("composites", {}).values()]
+        trees: list[Any] = [run.read_config().get(run.command), parts, *composites]
     except InputError:
         return set()
     texts = [text for tree in trees if isinstance(tree, Mapping) for text in _references(tree)]
@@ -117,8 +121,8 @@ def _references(tree: Mapping[str, Any]) -> Iterator[str]:
         value = tree.get(key)
         for text in [value] if isinstance(value, str) else value if isinstance(value, list) else []:
             reference: str | None = split_signal(text)[0]
-            if key in ("proxy", "proxies") and (reference in PROXIES or (key == "proxies" and reference in METHODS)):
-                continue  # a proxy or method of this name goes before a run
+            if reference in _NO_RUNS.get(key, ()):
+                continue
             if key == "archs" and text.startswith("top:"):
                 reference = split_signal(split_top(text)[0])[0]
             elif key == "sample":

@@ -1,7 +1,7 @@
 """From runs to a comparison and its report: what `compare`, `report`, `export` and `dashboard` show of one."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from nasproxy.combining import combine_trials
 from nasproxy.comparing import Comparison, compare_trials
 from nasproxy.errors import DataError, RunError, format_command
 from nasproxy.images.imageset import read_classes
+from nasproxy.proxies import COMPOSITES
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights
@@ -26,6 +27,8 @@ class Parts:
     """Runs with the trials of each proxy, with the signal that they are ranked by."""
     truth: str
     """A search by 'whole', a published truth with its data set, or a CSV file."""
+    composites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Proxies that are several as one, a key of `COMPOSITES` each: runs with the trials of its parts."""
     condensed: tuple[str, ...] = ()
     """Runs that made proxy sets."""
     combine: tuple[str, ...] = ()
@@ -64,6 +67,20 @@ def judge(
     )
 
 
+def compose(name: str, parts: Sequence[Trials]) -> Trials:
+    """A proxy that is several as one.
+
+    Args:
+        name: a key of `COMPOSITES`.
+        parts: trials of its parts.
+
+    Raises:
+        InputError: see `combine_trials`.
+    """
+    combined = combine_trials(parts, COMPOSITES[name].how, name=name)
+    return replace(combined, info=replace(combined.info, proxy=name))
+
+
 def truth_of(truth: Trials, asked: Asked, chosen: Collection[str] | None) -> Trials:
     """A truth of what is compared, or of what was chosen of that to have one; still of its run."""
     return replace(asked.part_of(truth).of(chosen), run=truth.run)
@@ -84,6 +101,8 @@ def load_comparison(run: RunDir, place: Place) -> tuple[Comparison, Parts]:
     asked = Asked.kept_in(run) or Asked()
     weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
     proxies = [asked.part_of(load_scored(name, place.root)) for name in parts.proxies]
+    for composite, names in parts.composites.items():
+        proxies.append(compose(composite, [asked.part_of(load_scored(name, place.root)) for name in names]))
     truth = truth_of(load_truth(parts.truth, place, Task.of(proxies[0], place.root)), asked, weights)
     return replace(judge(parts, proxies, truth, weights), run=run), parts
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from scipy.stats import spearmanr
 from nasproxy.nets.cells import format_id
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.runs.comparing import settings_of_compare
-from nasproxy.runs.loading import Task, load_truth
+from nasproxy.runs.loading import Task, load_trials, load_truth
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import settings_of_search
 from nasproxy.runs.reporting import load_comparison
@@ -55,6 +56,33 @@ def test_a_comparison_reads_benchmark_ids_and_a_published_truth(shell: Shell) ->
     published = load_published("nasbench201:cifar10").by_id
     for arch_id, row in rows.items():
         assert float(row["truth_test_accuracy"]) == pytest.approx(published[arch_id].evaluation_score)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_composite_is_one_proxy_whose_parts_are_searched(shell: Shell) -> None:
+    """AZ-NAS over six networks: the mean of the logarithms of the ranks of four scores."""
+    six = [arch.id for arch in ARCHS[::7][:6]]
+    (shell.cwd / "six.txt").write_text("\n".join(six))
+    asked = [*COMPARE, "compare.archs=six.txt", "--proxies", "az-nas,params,flops", "--image-size", "8", "--top", "50%"]
+    planned = json.loads(shell.run(*asked, "--dry-run", "--json").stdout)
+    parts = ["flops", "az_expressivity", "az_progressivity", "az_trainability"]
+    assert [step["what"] for step in planned] == [f"search by {name}" for name in ("params", *parts)]
+    shell.run(*asked, "--name", "composed")
+    run = shell.run_dir("composed")
+    comparison, kept = load_comparison(run, Place(run.path.parent, Silence()))
+    assert {ranking.label for ranking in comparison.rankings} == {"az-nas", "params", "flops"}
+    assert len(kept.proxies) == 2
+    scores = [
+        {arch_id: load_trials(shell.run_dir(name)).by_id[arch_id].selection_score for arch_id in six}
+        for name in kept.composites["az-nas"]
+    ]
+    ranks = {arch_id: [sorted(each.values()).index(each[arch_id]) + 1 for each in scores] for arch_id in scores[0]}
+    expected = {arch_id: sum(math.log(rank / 6) for rank in of_arch) / 4 for arch_id, of_arch in ranks.items()}
+    (composed,) = (trials for trials in comparison.proxies if trials.info.proxy == "az-nas")
+    assert {trial.arch_id: trial.selection_score for trial in composed} == pytest.approx(expected)
+    refused = shell.run("rm", kept.composites["az-nas"][0], "--yes", expect=4)
+    assert "composed" in refused.stderr
+    assert "nasproxy compare --proxies az-nas" in shell.run("search", "--proxy", "az-nas", expect=2).stderr
 
 
 def test_its_report_says_that_the_images_are_others_also_when_it_is_written_again(shell: Shell) -> None:
