@@ -230,7 +230,7 @@ def _to_json(rung: Rung) -> dict[str, Any]:
 
 
 def _from_json(values: Mapping[str, Any]) -> Rung:
-    scores = {name: tuple(map(float, values[name])) for name in _SCORES}
+    scores = {name: tuple(map(float, values.get(name, ()))) for name in _SCORES}  # older studies have no losses
     return Rung(**{**values, **scores})
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
+from nasproxy.store import TrialStore, create_store, open_store, sqlite_url, to_optuna
 from nasproxy.trials import ProxyCost, Rung, SampleInfo, State, Trial, Trials
 from tests import records
 
@@ -63,6 +63,19 @@ def test_a_weight_and_the_sample_are_kept_only_where_there_is_one(mini_space: Se
     assert ["weight" in trial.user_attrs for trial in study.trials] == [True, False]
     with pytest.raises(RunError, match="has another sample"):
         open_store(INFO.name, url, expected=INFO)
+
+
+def test_a_study_from_before_losses_were_kept_is_read(mini_space: SearchSpace, tmp_path: Path) -> None:
+    url, trial = sqlite_url(tmp_path / "study.db"), _trial(mini_space.archs()[0])
+    _create(mini_space, url)
+    frozen = to_optuna(trial, mini_space.factors)
+    for rung in frozen.user_attrs["rungs"]:
+        del rung["selection_losses"], rung["evaluation_losses"]
+    study = optuna.load_study(study_name=INFO.name, storage=url)
+    study.add_trial(frozen)
+    study.set_user_attr("nasproxy", {key: value for key, value in INFO.as_dict().items() if key != "signal"})
+    opened = open_store(INFO.name, url, expected=INFO)
+    assert [found.rungs for found in opened.trials()] == [trial.rungs]
 
 
 def test_a_score_that_is_nan_is_kept_as_such_and_as_valid_json(mini_space: SearchSpace, tmp_path: Path) -> None:
