@@ -25,6 +25,7 @@ from scipy import stats
 import nasproxy as nap
 from nasproxy.errors import ArchError
 from nasproxy.nets.cells import FACTORS, OPERATIONS, canonical
+from nasproxy.trials import ProxyKind
 
 DATASETS = ("cifar10", "cifar100", "imagenet16-120")
 SPEARMAN = {
@@ -86,7 +87,8 @@ def judge(
     truth = {trial.arch_id: trial.evaluation_score for trial in comparison.truth}
     rows = []
     for ranking, trials in zip(comparison.rankings, comparison.proxies, strict=True):
-        name, place = trials.info.proxy, DATASETS.index(dataset)
+        is_combined = trials.info.kind is ProxyKind.COMBINATION
+        name, place = trials.name if is_combined else trials.info.proxy, DATASETS.index(dataset)
         row: dict[str, str | int | float] = {"proxy": name, "truth": dataset}
         published = {"spearman": SPEARMAN, "kendall": KENDALL}
         if drawn is None:
