@@ -113,7 +113,8 @@ def judge(
         for what in published:
             row.setdefault(f"{what}_published", "")
         row["not_finite"] = ranking.num_not_finite
-        row["seconds_per_arch"] = _round(sum(trial.train_seconds or 0 for trial in trials) / len(trials))
+        seconds = trials.cost.search_seconds
+        row["seconds_per_arch"] = _round(None if seconds is None else seconds / len(trials))
         rows.append(row)
     return [{key: row[key] for key in rows[0]} for row in rows]
 

@@ -21,6 +21,7 @@ from nasproxy.formatting import (
 )
 from nasproxy.ranking import Estimate, accuracy_intervals, answer_error, count_of
 from nasproxy.ranking.jackknife import QUANTILE
+from nasproxy.signals import join_signal
 from nasproxy.trials import FEWEST, Trials
 
 SEEDS = 5
@@ -261,8 +262,10 @@ def _next_arguments(comparison: Comparison, num_ties: int) -> tuple[str, ...]:
     if is_settled and truth.run is not None:
         count, seeds = min(num_ties + 1, FEWEST), max(2 * truth.info.num_seeds, SEEDS)
         return (*search, f"top:{truth.run.name}:{count}", "--seeds", str(seeds))
-    run = comparison.proxies[index].run if index is not None else None
-    return () if run is None else (*search, f"top:{run.name}:{FEWEST}")
+    best = comparison.proxies[index] if index is not None else None
+    if best is None or best.run is None:
+        return ()
+    return (*search, f"top:{join_signal(best.run.name, best.info.signal)}:{FEWEST}")
 
 
 def _describe(candidate: Candidate) -> str:

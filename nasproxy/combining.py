@@ -114,8 +114,13 @@ def _combined(proxies: Sequence[Trials], arch_id: str, scores: Array) -> Trial:
         rungs=(Rung(tuple(scores.tolist()), tuple(scores.tolist())),),
         num_params=known.num_params,
         flops=known.flops,
-        train_seconds=sum_seconds([part.train_seconds for part in parts]),
+        train_seconds=sum_seconds([trials.by_id[arch_id].train_seconds for trials in _distinct(proxies)]),
     )
+
+
+def _distinct(proxies: Sequence[Trials]) -> list[Trials]:
+    """One of those of each search: its signals cost nothing more."""
+    return list({trials.run.path if trials.run else id(trials): trials for trials in proxies}.values())
 
 
 def _describe(proxies: Sequence[Trials], how: str, name: str | None, *, num_seeds: int) -> SearchInfo:
@@ -132,7 +137,7 @@ def _describe(proxies: Sequence[Trials], how: str, name: str | None, *, num_seed
         split_hash=infos[0].split_hash,
         data=infos[0].data,
         score_name=SCORE_NAME,
-        cost=sum((info.cost for info in infos), ProxyCost()),
+        cost=sum((trials.info.cost for trials in _distinct(proxies)), ProxyCost()),
         num_seeds=num_seeds,
         parts=tuple(info.name for info in infos),
         is_fitted=how == "fitted",

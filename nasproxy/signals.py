@@ -35,14 +35,18 @@ def by_signal(trials: Trials, signal: Signal) -> Trials:
     An architecture whose signal is infinite or NaN for one of its nets has no rank.
 
     Raises:
-        InputError: the search trained no nets, or kept no losses of them.
+        InputError: the search trained no nets, or kept no losses of some; or these are by another signal already.
     """
     if signal is trials.info.signal:
         return trials
     info = trials.info
-    if not info.kind.is_trained or not any(_values_of(trial, signal) for trial in trials):
-        why = "kept no losses: search again" if info.kind.is_trained else f"has {info.selection_metric} scores alone"
-        raise InputError(f"{trials.name} cannot be ranked by {signal}: it {why}")
+    if not info.kind.is_trained or not info.has_accuracies:
+        raise InputError(f"{trials.name} cannot be ranked by {signal}: it has {info.selection_metric} scores alone")
+    if lacking := sum(trial.is_ranked and _values_of(trial, signal) is None for trial in trials):
+        raise InputError(
+            f"{trials.name} cannot be ranked by {signal}: {lacking} of {len(trials)} trials are of an earlier version, "
+            "which kept no losses; remove the run and search again"
+        )
     named = replace(
         info,
         name=join_signal(info.name, signal),
@@ -57,9 +61,8 @@ _NAMES = frozenset(signal.value for signal in Signal)
 
 
 def _by_signal(trial: Trial, signal: Signal) -> Trial:
-    values = _values_of(trial, signal)
-    if values is None:
-        return trial if not trial.is_ranked else replace(trial, state=State.FAILED, rungs=(), reason=f"no {signal}")
+    if (values := _values_of(trial, signal)) is None:
+        return trial
     lost = [str(value) for value in (*values.selection_scores, *values.evaluation_scores) if not math.isfinite(value)]
     if not lost:
         return replace(trial, rungs=(values,))

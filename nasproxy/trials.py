@@ -287,11 +287,15 @@ class SearchInfo:
     @property
     def selection_metric(self) -> str:
         """What architectures are selected by, for people."""
+        if self.signal is Signal.CROSS_ENTROPY:
+            return "negative validation cross entropy"
         return self.score_name or (VALIDATION_ACCURACY if self.has_validation else TEST_ACCURACY)
 
     @property
     def evaluation_metric(self) -> str:
         """What the proxy is judged by, for people."""
+        if self.signal is Signal.CROSS_ENTROPY:
+            return "negative test cross entropy"
         return self.score_name or TEST_ACCURACY
 
     def differences(self, other: "SearchInfo") -> list[str]:
@@ -359,8 +363,12 @@ class Trials(Sequence[Trial]):
 
     @cached_property
     def content_hash(self) -> str:
-        """32 hex digits that depend on every score, and on nothing else."""
-        scores = sorted((trial.arch_id, [vars(rung) for rung in trial.rungs]) for trial in self.items)
+        """32 hex digits that depend on every score and number of updates, and on nothing else."""
+        fields = ("selection_scores", "evaluation_scores", "num_steps")
+        scores = sorted(
+            (trial.arch_id, [{name: getattr(rung, name) for name in fields} for rung in trial.rungs])
+            for trial in self.items
+        )
         return blake2b(repr(scores).encode(), digest_size=16).hexdigest()
 
     @property

@@ -1,11 +1,14 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from scipy import stats
 
+from nasproxy.combining import combine_trials
 from nasproxy.comparing import rank
 from nasproxy.errors import InputError
+from nasproxy.rundir import RunDir
 from nasproxy.signals import by_signal, join_signal, split_signal
 from nasproxy.trials import ProxyKind, Rung, Signal, State, Trial, Trials
 from tests.records import INFO, TRUTH_INFO, make_training_free
@@ -44,7 +47,8 @@ def test_lower_losses_rank_higher() -> None:
         arch_id: (-val, -test) for arch_id, (val, test) in LOSSES.items()
     }
     assert (found.name, found.info.proxy) == ("digits-search:cross-entropy", "digits-dm by cross-entropy")
-    assert found.info.selection_metric == "negative cross entropy"
+    assert found.info.selection_metric == "negative validation cross entropy"
+    assert found.info.evaluation_metric == "negative test cross entropy"
     assert not found.info.has_accuracies
     assert by_signal(trials, Signal.ACCURACY) is trials
 
@@ -82,7 +86,18 @@ def test_selected_by_validation_loss_and_correlated_by_test_loss() -> None:
 def test_what_has_no_losses_says_so() -> None:
     with pytest.raises(InputError, match=r"cannot be ranked by cross-entropy: it has .* scores alone"):
         by_signal(make_training_free(), Signal.CROSS_ENTROPY)
-    old = replace(make_trials(), items=(Trial("a", {}, State.COMPLETE, (Rung((0.5,), (0.5,)),)),))
-    with pytest.raises(InputError, match=r"digits-search cannot be ranked by cross-entropy: it kept no losses"):
-        by_signal(old, Signal.CROSS_ENTROPY)
-    assert old.info.kind is ProxyKind.PROXY_SET
+    trials = make_trials()
+    some = replace(trials, items=(*trials.items, Trial("z", {}, State.COMPLETE, (Rung((0.5,), (0.5,)),))))
+    with pytest.raises(InputError, match=r"cannot be ranked by cross-entropy: 1 of 5 trials are of an earlier"):
+        by_signal(some, Signal.CROSS_ENTROPY)
+    assert some.info.kind is ProxyKind.PROXY_SET
+    with pytest.raises(InputError, match="it has negative validation cross entropy scores alone"):
+        by_signal(by_signal(trials, Signal.CROSS_ENTROPY), Signal.ACCURACY)
+
+
+def test_a_search_counts_once_in_a_combination_of_its_signals(tmp_path: Path) -> None:
+    trials = replace(make_trials(), run=RunDir(tmp_path))
+    timed = replace(trials, items=tuple(replace(trial, train_seconds=2.0) for trial in trials))
+    combined = combine_trials([timed, by_signal(timed, Signal.CROSS_ENTROPY)], "average")
+    assert {trial.train_seconds for trial in combined} == {2.0}
+    assert combined.info.cost == timed.info.cost

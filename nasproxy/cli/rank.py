@@ -20,7 +20,7 @@ def rank(
 ) -> None:
     """Compare rankings with full training: Spearman and Kendall with 95 % intervals (Table 5 of the DM paper).
 
-    Writes ranking.csv into each proxy's run folder.
+    Writes ranking.csv (ranking-SIGNAL.csv) into each proxy's run folder.
     """
     with nap.Talk(verbose=verbose) as talk:
         comparison = nap.Runs(runs_dir, progress=talk).rank(runs, settings=given)

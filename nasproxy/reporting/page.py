@@ -24,6 +24,7 @@ from nasproxy.reporting.findings import describe_results, verdict_of
 from nasproxy.reporting.interactive import PlotlyFigure, plotly_figure
 from nasproxy.reporting.marks import mark_of
 from nasproxy.reporting.records import RunRecord, command_line, meta_rows, settings_rows
+from nasproxy.signals import split_signal
 
 
 def page_html(comparison: Comparison, records: Sequence[RunRecord], *, title: str, dashboard: str | None = None) -> str:
@@ -113,7 +114,7 @@ def _difference_cell(difference: Difference, comparison: Comparison) -> dict[str
 def _pictures(comparison: Comparison, records: Sequence[RunRecord]) -> list[tuple[str, str, tuple[str, ...]]]:
     """Label, picture and classes of each proxy set; the name of its run where no search with it is compared."""
     searched_with = {record.name: record.settings.get("search", {}).get("proxy") for record in records}
-    labels = {searched_with.get(ranking.name): ranking.label for ranking in comparison.rankings}
+    labels = {searched_with.get(split_signal(ranking.name)[0]): ranking.label for ranking in comparison.rankings}
     return [
         (labels.get(record.name, record.name), _data_uri(record.picture), record.classes)
         for record in records

@@ -35,11 +35,12 @@ from nasproxy.runs.references import (
 )
 from nasproxy.runs.reporting import Parts, compose, judge, keep_parts, truth_of, write_comparison
 from nasproxy.runs.searching import choose_archs
+from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import RaySession
 from nasproxy.signals import join_signal, split_signal
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.talk import listening
-from nasproxy.trials import FEWEST, Trials
+from nasproxy.trials import FEWEST, Signal, Trials
 from nasproxy.truths import names_truth
 
 TRAIN = "train"
@@ -147,6 +148,9 @@ class ComparisonPlan:
     def _check_what_is_there(self) -> None:
         """Refuses searches, or a truth, of other images or another space before anything is trained."""
         expected = self.experiment.parents | {"space": self.experiment.space_hash}
+        for piece in self.pieces:
+            if isinstance(piece, Searching):
+                piece.check_signal()
         for other in [*self.scored.values(), *([self.truth] if self.truth else [])]:
             for what, mine in expected.items():
                 theirs = getattr(other.info, f"{what}_hash")
@@ -179,12 +183,14 @@ class ComparisonPlan:
         if takes_time and any(self.experiment.costs.of.values()):  # else nothing can be multiplied
             self.experiment.place.listener.say("timing some steps of training and condensing for the plan")
             speed = Speed.measure(self.experiment)
-        return [
-            PlanStep(
-                piece.what, run.name if run else None, not is_left, share * speed.of(piece) if is_left and speed else 0
-            )
-            for (piece, share), run, is_left in zip(pieces, found, left, strict=True)
-        ]
+        steps, seen = [], []
+        for (piece, share), run, is_left in zip(pieces, found, left, strict=True):
+            work = replace(piece, signal=Signal.ACCURACY, is_part=False) if isinstance(piece, Searching) else piece
+            takes = is_left and work not in seen  # one search is compared by several signals
+            seconds = share * speed.of(piece) if takes and speed else 0
+            steps.append(PlanStep(piece.what, run.name if run else None, not is_left, seconds))
+            seen.append(work)
+        return steps
 
     def perform(self, name: str | None = None) -> Comparison:
         """The whole experiment, in a run folder: `report.html`, `comparison.csv`, `architectures.csv`, `figures/`.
@@ -296,8 +302,10 @@ def _take_apart(
     pieces: list[Piece] = []
     scored: dict[str, Trials] = {}
     for reference in proxies:
-        proxy, signal = split_signal(reference)
-        if reference in COMPOSITES:
+        proxy, signal = (reference, Signal.ACCURACY) if names_table(reference) else split_signal(reference)
+        if signal is not Signal.ACCURACY and (proxy in COMPOSITES or proxy in SCORES):
+            raise SettingsError(f"proxy {reference!r}: {proxy} trains no nets that could be ranked by {signal}")
+        if proxy in COMPOSITES:
             continue
         if proxy in METHODS:
             for number in range(1, experiment.config.compare.sets + 1):

@@ -27,7 +27,7 @@ from nasproxy.signals import by_signal, split_signal
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_scores, read_truth
-from nasproxy.trials import FEWEST, Trial, Trials
+from nasproxy.trials import FEWEST, Signal, Trial, Trials
 from nasproxy.truths import TRUTHS, load_published, load_published_scores, names_truth
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def load_scored(reference: str, root: Path) -> Trials:
         RunError: a run without trials.
         InputError: the study cannot be read, or has no such signal.
     """
-    return by_signal(load_trials(find_search_run(reference, root)), split_signal(reference)[1])
+    trials, (_, signal) = load_trials(find_search_run(reference, root)), split_signal(reference)
+    return trials if signal is Signal.ACCURACY else by_signal(trials, signal)
 
 
 @dataclass(frozen=True)

@@ -343,6 +343,16 @@ class Searching:
         self.done[:] = [trials]
         return trials.run
 
+    def check_signal(self) -> None:
+        """Refuses a finished search that lacks the signal, before anything is started.
+
+        Raises:
+            InputError: it kept no losses.
+        """
+        found = self.find() if self.signal is not Signal.ACCURACY else None
+        if found is not None and found.is_done:
+            by_signal(load_trials(found), self.signal)
+
     @property
     def _asked(self) -> Asked:
         return self.experiment.asked if self.arch_ids is None else Asked(self.arch_ids)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasproxy.config import CommandConfig, ImageSettings, dump_config
+from nasproxy.errors import RunError
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.talk import Listener
 
@@ -58,6 +59,11 @@ class Place:
         Raises:
             RunError: the name is taken or no plain folder name; or `resume` was made from something else.
         """
+        if name is not None and resume is None:
+            from nasproxy.proxies import COMPOSITES  # only here: it loads torch
+
+            if name in COMPOSITES:
+                raise RunError(f"run name {name!r} means a proxy of its own in 'ls proxies'; choose another --name")
         text = dump_config(config)
         run = resume or create_run(
             self.root, name, default_name, command=config.command, config_text=text, parents=parents

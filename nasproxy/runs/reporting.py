@@ -15,8 +15,9 @@ from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights
 from nasproxy.runs.loading import Task, load_scored, load_truth
 from nasproxy.runs.place import Place
+from nasproxy.runs.references import find_search_run
 from nasproxy.tables import comparison_frame, rankings_frame, write_table
-from nasproxy.trials import Trials
+from nasproxy.trials import ProxyKind, Trials
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def compose(name: str, parts: Sequence[Trials]) -> Trials:
         InputError: see `combine_trials`.
     """
     combined = combine_trials(parts, COMPOSITES[name].how, name=name)
-    return replace(combined, info=replace(combined.info, proxy=name))
+    is_free = all(trials.info.kind is ProxyKind.FORMULA for trials in parts)
+    kind = ProxyKind.FORMULA if is_free else combined.info.kind
+    return replace(combined, info=replace(combined.info, proxy=name, kind=kind))
 
 
 def truth_of(truth: Trials, asked: Asked, chosen: Collection[str] | None) -> Trials:
@@ -100,10 +103,14 @@ def load_comparison(run: RunDir, place: Place) -> tuple[Comparison, Parts]:
     parts = Parts(**run.meta["parts"])
     asked = Asked.kept_in(run) or Asked()
     weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
-    proxies = [asked.part_of(load_scored(name, place.root)) for name in parts.proxies]
-    for composite, names in parts.composites.items():
-        proxies.append(compose(composite, [asked.part_of(load_scored(name, place.root)) for name in names]))
-    truth = truth_of(load_truth(parts.truth, place, Task.of(proxies[0], place.root)), asked, weights)
+    alone = [asked.part_of(load_scored(name, place.root)) for name in parts.proxies]
+    composed = {
+        composite: [asked.part_of(load_scored(name, place.root)) for name in names]
+        for composite, names in parts.composites.items()
+    }
+    searched = [*alone, *(trials for several in composed.values() for trials in several)]
+    proxies = [*alone, *(compose(composite, several) for composite, several in composed.items())]
+    truth = truth_of(load_truth(parts.truth, place, Task.of(searched[0], place.root)), asked, weights)
     return replace(judge(parts, proxies, truth, weights), run=run), parts
 
 
@@ -125,7 +132,11 @@ def write_comparison(
 def find_records(comparison: Comparison, parts: Parts, root: Path) -> list[RunRecord]:
     """What the report says about each run."""
     records = [_record(find_run(name, root), "condense") for name in parts.condensed]
-    records += [_record(trials.run, "proxy") for trials in comparison.proxies if trials.run]
+    searched = {trials.run.path.resolve(): trials.run for trials in comparison.proxies if trials.run}
+    for name in (name for names in parts.composites.values() for name in names):
+        run = find_search_run(name, root)
+        searched.setdefault(run.path.resolve(), run)
+    records += [_record(run, "proxy") for run in searched.values()]
     return records + ([_record(comparison.truth.run, "truth")] if comparison.truth.run else [])
 
 

@@ -34,6 +34,7 @@ from nasproxy.runs.references import (
     settings_of_search,
     split_table,
 )
+from nasproxy.signals import join_signal, split_signal
 from nasproxy.space import SearchSpace
 from nasproxy.talk import SILENCE, Listener, listening
 from nasproxy.trials import Signal, Trials
@@ -550,9 +551,9 @@ class Runs:
             NasproxyError: as for `search`.
         """
         from nasproxy.dashboard import Dashboard
-        from nasproxy.runs.loading import load_trials, storage_url
+        from nasproxy.runs.loading import storage_url
 
-        runs = [self.find(run, *SCORED, COMPARE) for run in what]
+        runs = [self._find_shown(run) for run in what]
         is_comparison = [run.command == COMPARE for run in runs]
         if any(is_comparison) and len(runs) > 1:
             raise SettingsError("a comparison is shown alone; name one comparison, or searches")
@@ -565,7 +566,7 @@ class Runs:
             comparison, parts = load_comparison(runs[0], self._place)
             pictures = find_pictures(comparison, parts, self.root)
             return Dashboard.of_comparison(runs[0].name, comparison, pictures, port, allow_changes=allow_changes)
-        return Dashboard.of_searches([load_trials(run) for run in runs], port, allow_changes=allow_changes)
+        return Dashboard.of_searches([self._load(run) for run in what], port, allow_changes=allow_changes)
 
     def _ask(
         self,
@@ -597,11 +598,15 @@ class Runs:
         if isinstance(what, Comparison):
             return what.run
         names = [what] if isinstance(what, str | Path | RunDir) else list(what) if not isinstance(what, Trials) else []
-        found = [self.find(run, *SCORED, COMPARE) for run in names if not isinstance(run, Trials)]
+        found = [self._find_shown(run) for run in names if not isinstance(run, Trials)]
         comparisons = [run for run in found if run.command == COMPARE]
         if comparisons and len(names) > 1:
             raise SettingsError(_OWN_TRUTH.format(name=comparisons[0].name))
         return comparisons[0] if comparisons else None
+
+    def _find_shown(self, run: Run) -> RunDir:
+        """A comparison, or a search whatever signal of it is named."""
+        return self.find(run if isinstance(run, RunDir) else split_signal(str(run))[0], *SCORED, COMPARE)
 
     def _keep(self, what: Scored) -> str | Trials:
         """A name, or trials with a run."""
@@ -731,7 +736,8 @@ def _absolute_if_there(text: str, *, is_folder: bool = False) -> str:
         path = Path(text).expanduser()
         return str(path.resolve()) if text not in DATASETS and path.is_dir() else text
     file, column = split_table(text)
-    path = Path(file or text).expanduser()
+    name, signal = (file, Signal.ACCURACY) if file else split_signal(text)
+    path = Path(name).expanduser()
     if not path.is_file():
         return text
-    return f"{path.resolve()}:{column}" if column else str(path.resolve())
+    return f"{path.resolve()}:{column}" if column else join_signal(str(path.resolve()), signal)

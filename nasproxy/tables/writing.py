@@ -20,7 +20,7 @@ from nasproxy.comparing import Comparison, Ranking
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.files import write_atomically
 from nasproxy.replaying import Replays
-from nasproxy.trials import ProxyKind, SearchInfo, Trial, Trials
+from nasproxy.trials import ProxyKind, SearchInfo, Signal, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
 Frame = pd.DataFrame
@@ -166,6 +166,7 @@ def _proxy_columns(comparison: Comparison, index: int) -> dict[str, Any]:
         "rank": _whole_numbers(scores.ranks),
         "score_std": spreads,
         **({"test_accuracy": scores.evaluation_means} if trials.info.has_accuracies else {}),
+        **({"test score": scores.evaluation_means} if trials.info.signal is Signal.CROSS_ENTROPY else {}),
         "rank among those with a truth": _ranks(pd.Series(among)),
         "regret": regret,
     }

@@ -233,6 +233,10 @@ def test_signals_of_a_search_are_compared_beside_it(compared: Shell) -> None:
     compared.run("rank", f"{search}:cross-entropy", "--truth", compared.run_dir("first").meta["parts"]["truth"])
     (row,) = rows_of(compared.run_dir(search).path / "ranking-cross-entropy.csv")
     assert float(row["spearman_value"]) == found["random-4 by cross-entropy"]
+    values = json.loads(compared.run("export", f"{search}:cross-entropy", "--json").stdout)
+    assert all(row["score"] < 0 for row in values)
+    refused = compared.run("compare", *SMALL[2:], "--proxies", "random,params:cross-entropy", expect=2)
+    assert "params trains no nets" in refused.stderr
     wrong = compared.run("rank", f"{search}:cross-entropies", "--truth", "truth.csv", expect=4)
     assert wrong.stderr.endswith("the signal is called 'cross-entropy'\n")
 

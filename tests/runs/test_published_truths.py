@@ -188,17 +188,18 @@ def test_a_search_by_a_table_is_a_search_by_any_strategy(shell: Shell) -> None:
 
 
 def test_scores_from_a_file_enter_a_comparison_and_are_read_again_when_they_change(shell: Shell) -> None:
+    """A column may be called like a signal."""
     ids = [format_id(arch.factors) for arch in ARCHS]
     rows = [f"{arch_id},{number}" for number, arch_id in enumerate(ids)]
     scores = shell.cwd / "scores.csv"
-    scores.write_text("\n".join(["arch_id,mine", *rows, "elsewhere,5"]))
-    arguments = [*COMPARE, "--proxies", "scores.csv:mine,params", "compare.archs=archs.txt", "--json"]
+    scores.write_text("\n".join(["arch_id,accuracy", *rows, "elsewhere,5"]))
+    arguments = [*COMPARE, "--proxies", "scores.csv:accuracy,params", "compare.archs=archs.txt", "--json"]
     first = shell.run(*arguments, "--name", "mine")
-    assert "1 row(s) of scores:mine are no architectures of nasbench201, e.g. elsewhere: left out" in first.stderr
-    scores.write_text("\n".join(["arch_id,mine", *(f"{arch_id},{-n}" for n, arch_id in enumerate(ids))]))
+    assert "1 row(s) of scores:accuracy are no architectures of nasbench201, e.g. elsewhere: left out" in first.stderr
+    scores.write_text("\n".join(["arch_id,accuracy", *(f"{arch_id},{-n}" for n, arch_id in enumerate(ids))]))
     second = shell.run(*arguments, "--name", "mine-2")
     rho, other = ({row["label"]: row["spearman_value"] for row in json.loads(done.stdout)} for done in (first, second))
-    assert rho["mine"] == pytest.approx(-other["mine"])
+    assert rho["accuracy"] == pytest.approx(-other["accuracy"])
     assert rho["params"] == other["params"]
 
 
