@@ -12,6 +12,7 @@ import nasproxy as nap
 from nasproxy.config import CompareConfig, make_config
 from nasproxy.errors import DivergedError, InputError, RunError, RunNotFoundError, SettingsError, StudyNotFoundError
 from nasproxy.images import ImageData
+from nasproxy.proxies import COMPOSITES
 from nasproxy.runs.pieces import Experiment, RunIndex, Searching
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import settings_of_search
@@ -315,7 +316,7 @@ def test_last_means_trials_where_trials_are_wanted(
 def test_the_catalog_lists_what_there_is() -> None:
     assert set(nap.catalog("methods")) == set(nap.METHODS)
     elsewhere = {"table:nasbench201:12-epochs", "FILE.csv:COLUMN"}
-    assert set(nap.catalog("proxies")) == {*nap.PROXIES, *elsewhere, "RUN"}
+    assert set(nap.catalog("proxies")) == {*nap.PROXIES, *COMPOSITES, *elsewhere, "RUN"}
     assert all(nap.catalog("presets").values())
     with pytest.raises(SettingsError, match="did you mean 'methods'"):
         nap.catalog("method")

@@ -12,7 +12,7 @@ from nasproxy.config import RECIPES, CondenseSettings, MachineSettings, SearchCo
 from nasproxy.device import num_cores
 from nasproxy.errors import InputError, ProxySetError, SettingsError, UsageError
 from nasproxy.images import ImageData, load_images
-from nasproxy.proxies import PROXIES, make_proxy
+from nasproxy.proxies import COMPOSITES, PROXIES, make_proxy
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, measure_costs
 from nasproxy.searching import recorder
@@ -105,9 +105,11 @@ def test_sets_of_one_method_are_told_from_sets_of_another(mini_space: SearchSpac
 
 def test_proxies_train_or_are_training_free() -> None:
     assert set(PROXIES) == (set(RECIPES) - {"proxy-set"}) | set(SCORES)
-    assert {"params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot", "zico"} == set(
-        SCORES
-    )
+    assert set(SCORES) == {
+        "params", "flops", "grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov", "naswot", "zico",
+        "az_expressivity", "az_progressivity", "az_trainability",
+    }  # fmt: skip
+    assert all(set(composite.parts) <= set(PROXIES) for composite in COMPOSITES.values())
 
 
 @pytest.mark.usefixtures("local_ray")
