@@ -117,7 +117,7 @@ def train_ours(arch_id: str, images: ImageSet, data: ImageData, recipe: RecipeSe
     """Test accuracies of as many nets trained by nasproxy."""
     with retain_freed_memory():
         scores = train_seeds(parse_arch(arch_id), images, recipe, val=None, test=data.test, num_seeds=num_nets, seed=0)
-    return [measure.accuracy for measure in scores.test]
+    return list(scores.test_accuracies)
 
 
 def compare(slow: Sequence[float], fast: Sequence[float], name: str) -> str:

@@ -145,7 +145,7 @@ def run(method: str, job: Job) -> Row:
         )  # fmt: skip
     return Row(
         method, steps, proxy.seconds, step_seconds, naive_seconds, peak / 2**20, len(proxy.images),
-        proxy.num_stored_numbers, tuple(measure.accuracy for measure in scores.test),
+        proxy.num_stored_numbers, scores.test_accuracies,
     )  # fmt: skip
 
 

@@ -112,4 +112,4 @@ def _evaluate_arch(
         cuda_graphs=config.machine.cuda_graphs,
         on_seed=on_seed,
     )
-    return Evaluation(arch.id, tuple(measure.accuracy for measure in scores.test), scores.train_seconds)
+    return Evaluation(arch.id, scores.test_accuracies, scores.train_seconds)

@@ -75,7 +75,8 @@ def _values_of(trial: Trial, signal: Signal) -> Rung | None:
     if rung is None:
         return None
     if signal is Signal.TRAINING_LOSS:
-        return _with_scores(rung, [_late_loss(trial)], [_late_loss(trial)]) if trial.loss_curve else None
+        losses = [_late_loss(trial)] if trial.loss_curve else []
+        return _with_scores(rung, losses, losses) if losses else None
     return _with_scores(rung, rung.selection_losses, rung.evaluation_losses) if rung.evaluation_losses else None
 
 

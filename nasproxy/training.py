@@ -69,6 +69,14 @@ class SeedScores:
     loss_curve: Mapping[int, float]
     """See `mean_losses`."""
 
+    @property
+    def val_accuracies(self) -> tuple[float, ...]:
+        return tuple(measure.accuracy for measure in self.val)
+
+    @property
+    def test_accuracies(self) -> tuple[float, ...]:
+        return tuple(measure.accuracy for measure in self.test)
+
 
 def mean_losses(fits: Sequence[Fit]) -> dict[int, float]:
     """Training loss in up to `CURVE_POINTS` equal parts: updates done at the end of a part -> mean over part and nets.

@@ -26,9 +26,9 @@ from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex,
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
     SCORED,
-    find_search_run,
     is_kept_proxy_set,
     name_last,
+    name_last_search,
     names_table,
     reference_of,
     settings_behind,
@@ -74,7 +74,7 @@ def settings_of_compare(given: Tree, root: Path) -> CompareConfig:
     config = make_config(CompareConfig, settings_behind(truth, "compare"), given)
     settings = config.compare
     proxies = tuple(_name_last(name, root) for name in settings.proxies)
-    truth = find_search_run(LAST, root).name if settings.truth == LAST else settings.truth
+    truth = name_last_search(settings.truth, root)
     named = {"proxies": proxies, "truth": truth, "sample": name_last(settings.sample, root)}
     return config.model_copy(update={"compare": settings.model_copy(update=named)})
 
@@ -230,9 +230,8 @@ class ComparisonPlan:
                 made = piece.perform(ray)
                 if isinstance(piece, Condensing):
                     condensed.append(made.name)
-            searched = [piece for piece in self.pieces if isinstance(piece, Searching)]
-            alone = {piece.trials.name: piece.trials for piece in searched if not piece.is_part} | dict(self.scored)
-            proxies = {name: experiment.asked.part_of(trials) for name, trials in alone.items()}
+            searched = [piece.trials for piece in self.pieces if isinstance(piece, Searching) and not piece.is_part]
+            proxies = {trials.name: experiment.asked.part_of(trials) for trials in (*searched, *self.scored.values())}
             composed = {
                 name: [experiment.asked.part_of(part.trials) for part in parts]
                 for name, parts in self.composites.items()

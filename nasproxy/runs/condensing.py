@@ -11,7 +11,6 @@ from nasproxy.device import describe_device, find_device, holds
 from nasproxy.errors import RunError
 from nasproxy.files import write_text
 from nasproxy.images import ImageData, save_picture_grid
-from nasproxy.proxies import PROXIES
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.place import Place
@@ -47,8 +46,6 @@ def run_condense(
         refuse_changes(resume.name, asked, config)
     if holds(device, data.train.num_bytes):
         data = data.to(device)
-    if name in PROXIES:
-        raise RunError(f"run name {name!r} means a proxy of its own in 'ls proxies'; choose another --name")
     parents = {"data": data.data_hash, "split": data.split_hash}
     default_name = f"{data.name}-{describe_method(settings, data.train)}-{settings.images_per_class}"
     run = place.begin_run(config, parents, default_name, name=name, resume=resume)

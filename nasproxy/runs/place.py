@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nasproxy.config import CommandConfig, ImageSettings, dump_config
+from nasproxy.config import CommandConfig, CondenseConfig, ImageSettings, dump_config
 from nasproxy.errors import RunError
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.talk import Listener
@@ -60,9 +60,9 @@ class Place:
             RunError: the name is taken or no plain folder name; or `resume` was made from something else.
         """
         if name is not None and resume is None:
-            from nasproxy.proxies import COMPOSITES  # only here: it loads torch
+            from nasproxy.proxies import COMPOSITES, PROXIES  # only here: it loads torch
 
-            if name in COMPOSITES:
+            if name in COMPOSITES or (config.command == CondenseConfig.command and name in PROXIES):
                 raise RunError(f"run name {name!r} means a proxy of its own in 'ls proxies'; choose another --name")
         text = dump_config(config)
         run = resume or create_run(

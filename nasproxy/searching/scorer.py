@@ -142,8 +142,8 @@ class ArchScorer:
 
 def _to_rung(scores: SeedScores) -> Rung:
     return Rung(
-        selection_scores=tuple(measure.accuracy for measure in scores.val),
-        evaluation_scores=tuple(measure.accuracy for measure in scores.test),
+        selection_scores=scores.val_accuracies,
+        evaluation_scores=scores.test_accuracies,
         num_steps=max(scores.loss_curve, default=None),
         selection_losses=tuple(measure.loss for measure in scores.val),
         evaluation_losses=tuple(measure.loss for measure in scores.test),
@@ -159,5 +159,5 @@ def _judge(scores: SeedScores, val: ImageSet) -> State:
     if scores.num_diverged:
         return State.DIVERGED
     num_seeds = len(scores.val)
-    mean = sum(measure.accuracy for measure in scores.val) / num_seeds
+    mean = sum(scores.val_accuracies) / num_seeds
     return State.AT_CHANCE if is_chance(mean, val.largest_share, len(val) * num_seeds) else State.COMPLETE

@@ -351,3 +351,9 @@ def test_a_condensation_of_an_older_version_goes_on_where_the_method_is_what_it_
         expected = (SettingsError, f"run old cannot go on with other settings ({refused}); start a new run")
     with pytest.raises(expected[0], match=re.escape(expected[1])):
         runs.condense(digits, resume="old")
+
+
+@pytest.mark.parametrize("name", ["naswot", "az-nas"])
+def test_no_proxy_set_is_called_like_a_proxy_of_its_own(name: str, digits: ImageData, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=f"run name '{name}' means a proxy of its own"):
+        nap.Runs(tmp_path).condense(digits, "random", images_per_class=1, name=name)
