@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import mean_over_seeds
+from nasproxy.screened import by_place, to_the_end
 from nasproxy.space import FactorValue
 from nasproxy.trials import SampleInfo, Trial, Trials
 
@@ -157,8 +158,8 @@ def align(
     """Sets searches beside one another; of the sample that some of them are of, if there is one (`cut_to_sample`).
 
     Args:
-        proxies: searches of the same space and data, at least one.
-        truth: full training of some or all of the architectures; None: there is none.
+        proxies: searches of the same space and data, at least one; those with a screen by place (`by_place`).
+        truth: full training of some or all of the architectures, without those that a screen cut; None: there is none.
         weights: architectures that each one with a truth stands for, by id, where those are a stratified sample
             (`nasproxy.ranking.sample_stratified`) of the ones that proxies scored; those without a weight get no truth.
             What these stand for themselves (`Trial.weight`) is multiplied with it.
@@ -170,6 +171,7 @@ def align(
         InputError: they are about different data or spaces, or of different samples, or a proxy and the truth have no
             architecture in common.
     """
+    proxies, truth = [by_place(trials) for trials in proxies], truth and to_the_end(truth)
     names = [trials.name for trials in proxies]
     if not names or len(set(names)) < len(names):
         raise SettingsError(f"a comparison needs proxies of different names, not {', '.join(names) or 'none'}")

@@ -21,6 +21,7 @@ from nasproxy.formatting import (
 )
 from nasproxy.ranking import Estimate, accuracy_intervals, answer_error, count_of
 from nasproxy.ranking.jackknife import QUANTILE
+from nasproxy.screened import to_the_end
 from nasproxy.signals import join_signal
 from nasproxy.trials import FEWEST, Trials
 
@@ -194,7 +195,8 @@ def describe_top(comparison: Comparison) -> str:
 
 def _is_blind(trials: Trials, num_images: int) -> bool:
     """Whether the best by validation differ by less (standard deviation) than the error of one of them."""
-    best = [trials.by_id[arch_id].selection_score for arch_id in trials.top(FEWEST)]
+    kept = to_the_end(trials)
+    best = [kept.by_id[arch_id].selection_score for arch_id in kept.top(FEWEST)]
     return len(best) > 1 and answer_error(best, num_images) > statistics.stdev(best)
 
 

@@ -51,6 +51,7 @@ from nasproxy.ranking import (
     set_noise,
 )
 from nasproxy.rundir import RunDir
+from nasproxy.screened import by_place, to_the_end
 from nasproxy.space import FactorValue, sort_values
 from nasproxy.trials import FLAGGED, ProxyCost, ProxyKind, SearchInfo, State, Trials
 
@@ -270,6 +271,7 @@ def compare_trials(
     """
     if not 0 < top <= 1:
         raise SettingsError(f"top={top} is no fraction of the architectures; give one above 0 and up to 1 (or 100%)")
+    proxies, truth = [by_place(trials) for trials in proxies], to_the_end(truth)
     alignment = align(proxies, truth, weights=weights, truth_for=truth_for)
     *proxies, cut = cut_to_sample([*proxies, truth])
     groups = _group(proxies)

@@ -78,10 +78,22 @@ def _make_whole(name: str, kind: ProxyKind, data: ImageData, config: SearchConfi
     return Proxy(name, kind, data.train, config.recipe, _cost_of(data.train))
 
 
+def make_training_free(name: str, data: ImageData, num_seeds: int, seed: int) -> Proxy:
+    """The training-free score of a name on these data.
+
+    Args:
+        name: a key of `SCORES`.
+        data: the images.
+        num_seeds: nets scored of each architecture.
+        seed: of the images that it looks at.
+    """
+    images = SCORES[name].draw_images(data.train, num_seeds, seed)
+    return Proxy(name, ProxyKind.FORMULA, images, name, _cost_of(images))
+
+
 def _make_training_free(name: str, data: ImageData, config: SearchConfig) -> Proxy:
     _refuse_recipe(name, config)
-    images = SCORES[name].draw_images(data.train, config.search.seeds, config.search.seed)
-    return Proxy(name, ProxyKind.FORMULA, images, name, _cost_of(images))
+    return make_training_free(name, data, config.search.seeds, config.search.seed)
 
 
 def _make_looked_up(table: Trials, config: SearchConfig) -> Proxy:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nasproxy.errors import InputError
-from nasproxy.trials import Rung, Signal, State, Trial, Trials
+from nasproxy.trials import CUT, Rung, Signal, State, Trial, Trials
 
 
 def split_signal(reference: str) -> tuple[str, Signal]:
@@ -35,13 +35,18 @@ def by_signal(trials: Trials, signal: Signal) -> Trials:
     An architecture whose signal is infinite or NaN for one of its nets has no rank.
 
     Raises:
-        InputError: the search trained no nets, or kept no losses of some; or these are by another signal already.
+        InputError: the search trained no nets, cut some in a screen, or kept no losses of some; or these are by another
+            signal already.
     """
     if signal is trials.info.signal:
         return trials
     info = trials.info
     if not info.kind.is_trained or not info.has_accuracies:
         raise InputError(f"{trials.name} cannot be ranked by {signal}: it has {info.selection_metric} scores alone")
+    if any(trial.state in CUT for trial in trials):
+        raise InputError(
+            f"{trials.name} cannot be ranked by {signal}: a screen has cut architectures by accuracy already"
+        )
     if lacking := sum(trial.is_ranked and _values_of(trial, signal) is None for trial in trials):
         raise InputError(
             f"{trials.name} cannot be ranked by {signal}: {lacking} of {len(trials)} trials are of an earlier version, "

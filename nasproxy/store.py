@@ -1,12 +1,16 @@
 """Trials in an Optuna study: the one place where results are kept.
 
 One Optuna trial per architecture, added in one transaction when it is done, so there is never half a trial: factors as
-parameters, the selection score as value, losses as intermediate values, all else as user attributes. The dashboard,
-resume, tables and samplers all read this record.
+parameters, the selection score as value, validation accuracy as intermediate value, all else as user attributes. The
+dashboard, resume, tables and samplers all read this record.
+
+In a screen, an architecture has one Optuna trial as well. It is running from the end of its first rung on, and ends as
+complete or pruned. What is known of it while it runs is one attribute, written in one transaction after each rung.
 """
 
 import contextlib
 import math
+import statistics
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -33,20 +37,44 @@ class TrialStore:
     """The Optuna study of one search. Made by `create_store`, opened by `open_store`."""
 
     def __init__(self, study: optuna.Study) -> None:
-        self._study = study
+        self._study, self._storage = study, study._storage
         self._factors: Factors = study.user_attrs[FACTORS]
+        self._running = {  # architecture id -> Optuna's id of its trial
+            frozen.user_attrs["arch_id"]: frozen._trial_id
+            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if "arch_id" in frozen.user_attrs
+        }
 
     @property
     def info(self) -> SearchInfo:
         return SearchInfo.from_dict(self._study.user_attrs[INFO])
 
     def add(self, trial: Trial) -> None:
-        """Records a trial, in one transaction."""
-        self._study.add_trial(to_optuna(trial, self._factors))
+        """Records a trial, in one transaction; or how one goes on that waited for it."""
+        frozen, known = to_optuna(trial, self._factors), self._running.get(trial.arch_id)
+        if known is None:
+            known = self._storage.create_new_trial(self._study._study_id, template_trial=frozen)
+        else:
+            self._go_on(known, frozen)
+        if frozen.state is TrialState.RUNNING:
+            self._running[trial.arch_id] = known
+        else:
+            self._running.pop(trial.arch_id, None)
+
+    def _go_on(self, trial_id: int, frozen: FrozenTrial) -> None:
+        """Brings a running trial to what `frozen` says; its end is what is written last."""
+        for step, value in frozen.intermediate_values.items():
+            self._storage.set_trial_intermediate_value(trial_id, step, value)
+        for name, value in frozen.user_attrs.items():
+            self._storage.set_trial_user_attr(trial_id, name, value)
+        for name, value in frozen.system_attrs.items():
+            self._storage.set_trial_system_attr(trial_id, name, value)
+        if frozen.state is not TrialState.RUNNING:
+            self._storage.set_trial_state_values(trial_id, frozen.state, frozen.values)
 
     def delete(self) -> None:
         """Removes the study from its storage."""
-        optuna.delete_study(study_name=self._study.study_name, storage=self._study._storage)
+        optuna.delete_study(study_name=self._study.study_name, storage=self._storage)
 
     def trials(self) -> Trials:
         """All trials in the order they ended; of an architecture that was tried again, the last."""
@@ -174,6 +202,10 @@ def make_distributions(factors: Factors) -> dict[str, BaseDistribution]:
 
 _ATTRIBUTES = ("arch_id", "num_params", "flops", "train_seconds", "reason", "round", "worker")
 """Fields of a trial that are user attributes as they are."""
+_WAITING = "waiting"
+"""System attribute of a running trial: all that its user attributes will be. The dashboard does not show it."""
+_STATES = {State.WAITING: TrialState.RUNNING, State.PRUNED: TrialState.PRUNED}
+"""Of Optuna; the others are complete, or failed where they have no score."""
 
 
 def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
@@ -186,16 +218,22 @@ def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
     attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
     if trial.weight != 1:
         attributes["weight"] = trial.weight
+    if trial.place is not None:
+        attributes["place"] = trial.place
     attributes["rungs"] = [_to_json(rung) for rung in trial.rungs]
+    attributes["loss_curve"] = [[step, _finite_or_text(loss)] for step, loss in trial.loss_curve.items()]
     if math.isfinite(trial.evaluation_score):
         attributes["evaluation_score"] = trial.evaluation_score
+    state = _STATES.get(trial.state, TrialState.COMPLETE if trial.is_ranked else TrialState.FAIL)
+    is_running = state is TrialState.RUNNING
     frozen = create_trial(
         params=dict(trial.factors),
         distributions=make_distributions(factors),
-        value=trial.selection_score if trial.is_ranked else None,
-        state=TrialState.COMPLETE if trial.is_ranked else TrialState.FAIL,
-        user_attrs=attributes,
-        intermediate_values=dict(trial.loss_curve),
+        value=trial.selection_score if state is TrialState.COMPLETE else None,
+        state=state,
+        user_attrs={"arch_id": trial.arch_id} if is_running else attributes,
+        system_attrs={_WAITING: attributes} if is_running else {},
+        intermediate_values=_intermediate_values(trial),
     )
     set_times(frozen, trial)
     return frozen
@@ -208,25 +246,40 @@ def set_times(frozen: FrozenTrial, trial: Trial) -> None:
         frozen.datetime_complete = trial.ended.astimezone().replace(tzinfo=None)
 
 
+def _intermediate_values(trial: Trial) -> dict[int, float]:
+    """Updates of all its nets in a rung -> mean validation accuracy; nothing of rungs that train nothing."""
+    return {
+        rung.num_steps * len(rung.selection_scores): statistics.fmean(rung.selection_scores)
+        for rung in trial.rungs
+        if rung.num_steps and rung.selection_scores
+    }
+
+
 def _from_optuna(frozen: FrozenTrial) -> Trial:
+    values = frozen.system_attrs.get(_WAITING, {}) if frozen.state is TrialState.RUNNING else frozen.user_attrs
+    curve = values.get("loss_curve")
     return Trial(
         factors=frozen.params,
-        state=State(frozen.user_attrs["state"]),
-        rungs=tuple(map(_from_json, frozen.user_attrs["rungs"])),
-        weight=frozen.user_attrs.get("weight", 1.0),
-        loss_curve=frozen.intermediate_values,
+        state=State(values["state"]),
+        rungs=tuple(map(_from_json, values["rungs"])),
+        weight=values.get("weight", 1.0),
+        place=values.get("place"),
+        loss_curve=frozen.intermediate_values if curve is None else {step: float(loss) for step, loss in curve},
         started=frozen.datetime_start and frozen.datetime_start.astimezone(UTC),
         ended=frozen.datetime_complete and frozen.datetime_complete.astimezone(UTC),
-        **{name: frozen.user_attrs[name] for name in _ATTRIBUTES},
+        **{name: values[name] for name in _ATTRIBUTES},
     )
 
 
 def _to_json(rung: Rung) -> dict[str, Any]:
-    """JSON has neither infinity nor NaN: those become texts."""
-    scores = {
-        name: [score if math.isfinite(score) else str(score) for score in getattr(rung, name)] for name in _SCORES
-    }
-    return asdict(rung) | scores
+    scores = {name: [_finite_or_text(score) for score in getattr(rung, name)] for name in _SCORES}
+    values = asdict(rung) | scores
+    return values if rung.metric else {name: value for name, value in values.items() if name != "metric"}
+
+
+def _finite_or_text(value: float) -> float | str:
+    """JSON has neither infinity nor NaN."""
+    return value if math.isfinite(value) else str(value)
 
 
 def _from_json(values: Mapping[str, Any]) -> Rung:

@@ -63,11 +63,10 @@ class SeedScores:
     val: tuple["Measure", ...]
     """S values; empty where there are no validation images."""
     test: tuple["Measure", ...]
-    num_diverged: int
     train_seconds: float
     """Training time of all S nets, without evaluation."""
     loss_curve: Mapping[int, float]
-    """See `mean_losses`."""
+    """See `mean_losses`: not finite in the end where a net diverged."""
 
     @property
     def val_accuracies(self) -> tuple[float, ...]:
@@ -286,6 +285,7 @@ def train_seeds(
     val: ImageSet | None,
     test: ImageSet,
     num_seeds: int,
+    first_seed: int = 0,
     seed: int,
     cuda_graphs: bool = True,
     on_seed: Callable[[int], None] = lambda _: None,
@@ -298,7 +298,8 @@ def train_seeds(
         recipe: how to train.
         val: images to select architectures by; None to evaluate on `test` only.
         test: images for what is reported.
-        num_seeds: S.
+        num_seeds: S, those before `first_seed` included.
+        first_seed: number of the first net to train: the ones before it are there already.
         seed: every draw derives from (seed, arch.id, number of the net).
         cuda_graphs: see `train`.
         on_seed: called after each net with the number of nets done.
@@ -310,8 +311,8 @@ def train_seeds(
     by_test: list[Measure] = []
     fits: list[Fit] = []
     seconds = 0.0
-    size = _count_parallel_nets(arch, images, recipe, num_seeds)
-    for first in range(0, num_seeds, size):
+    size = _count_parallel_nets(arch, images, recipe, num_seeds - first_seed)
+    for first in range(first_seed, num_seeds, size):
         repeats = range(first, min(first + size, num_seeds))
         nets = [make_candidate(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
         generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
@@ -326,8 +327,7 @@ def train_seeds(
                 by_val.append(measure(net, val))
             by_test.append(measure(net, test))
             on_seed(len(by_test))
-    num_diverged = sum(fit.diverged for fit in fits)
-    return SeedScores(tuple(by_val), tuple(by_test), num_diverged, seconds, mean_losses(fits))
+    return SeedScores(tuple(by_val), tuple(by_test), seconds, mean_losses(fits))
 
 
 def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, num_seeds: int) -> int:

@@ -45,12 +45,18 @@ class State(StrEnum):
     """It raised an error: nothing was measured."""
     LOST = "lost"
     """Its process or node died before anything was measured; a resumed search tries it again."""
+    WAITING = "waiting"
+    """Measured in a rung of a screen that is not decided yet."""
+    PRUNED = "pruned"
+    """Cut by a screen: ranked behind those that went on, by what it was cut by."""
 
 
 UNRANKED = frozenset({State.NOT_FINITE, State.FAILED, State.LOST})
 """States without a finite score."""
 FLAGGED = (State.DIVERGED, State.AT_CHANCE)
 """States that are ranked as measured, but should be looked at."""
+CUT = frozenset({State.WAITING, State.PRUNED})
+"""States of what a screen has measured, but not to the end: scores of different rungs say nothing of each other."""
 
 
 class ProxyKind(StrEnum):
@@ -126,6 +132,13 @@ class Rung:
     """(S,) mean cross-entropy on the validation images; empty where no net was trained here."""
     evaluation_losses: tuple[float, ...] = ()
     """(S,) mean cross-entropy on the test images; empty where no net was trained here."""
+    metric: str = ""
+    """Name of the training-free score, in a rung of a screen that trains nothing; empty: what `SearchInfo` says."""
+
+    @property
+    def num_seeds(self) -> int:
+        """S."""
+        return len(self.evaluation_scores)
 
 
 @dataclass(frozen=True)
@@ -143,9 +156,9 @@ class Trial:
     train_seconds: float | None = 0.0
     """Of training all seeds; of scoring them, where nothing is trained; None where nobody says."""
     reason: str | None = None
-    """Why it failed, or what is not finite."""
+    """Why it failed, what is not finite, or after which rung it was cut."""
     round: int = 0
-    """Number of the proposal round, for strategies that learn."""
+    """Number of the proposal round, for strategies that learn; of the rung, in a screen."""
     worker: str | None = None
     """Host and process that trained or scored it."""
     loss_curve: Mapping[int, float] = field(default_factory=dict, compare=False, repr=False)
@@ -156,6 +169,8 @@ class Trial:
     """With a time zone; the time of recording, where it is not known."""
     weight: float = 1.0
     """Architectures of the space that it stands for: more than itself where those to score are a sample."""
+    place: int | None = None
+    """Among those of the rung that it was cut after, 1 is the best; None: it was not cut."""
 
     @property
     def is_ranked(self) -> bool:
@@ -186,6 +201,16 @@ class Trial:
     def num_seeds(self) -> int:
         """Seeds measured at the highest fidelity."""
         return len(self.evaluation_scores)
+
+    @property
+    def order(self) -> tuple[float, ...]:
+        """Sorts the best first: by selection score; then what a screen cut, the last cut leading; then those without a
+        score."""
+        if not self.is_ranked:
+            return (2.0,)
+        if self.state in CUT:
+            return (1.0, -len(self.rungs), self.place or math.inf, -self.selection_score)
+        return (0.0, -self.selection_score)
 
 
 @dataclass(frozen=True)
@@ -262,6 +287,8 @@ class SearchInfo:
     """Standard error of its Spearman correlation with that truth that the fit alone makes, on Fisher's z scale."""
     sample: SampleInfo | None = None
     """How the architectures were drawn; None: they were not."""
+    screen: tuple[str, ...] = ()
+    """Rungs that architectures were cut after, as they are written, and the last one; empty: none was cut."""
     device: str = ""
 
     @property
@@ -319,6 +346,7 @@ class SearchInfo:
             "signal": Signal(values.get("signal", Signal.ACCURACY)),
             "cost": ProxyCost(**values["cost"]),
             "parts": tuple(values["parts"]),
+            "screen": tuple(values.get("screen", ())),
             "sample": SampleInfo(**sample) if (sample := values.get("sample")) else None,
             "data": DataInfo(**data) if (data := values.get("data")) else None,
         }
@@ -421,13 +449,12 @@ class Trials(Sequence[Trial]):
     @property
     def best(self) -> Trial | None:
         """The one that is selected: the best selection score that is better than guessing; None: there is none."""
-        return next((trial for trial in self.ranked() if trial.is_ranked and not self.is_at_chance(trial)), None)
+        to_the_end = (trial for trial in self.ranked() if trial.is_ranked and trial.state not in CUT)
+        return next((trial for trial in to_the_end if not self.is_at_chance(trial)), None)
 
     def ranked(self) -> list[Trial]:
-        """Best selection score first, equal ones by id; those without one last."""
-        return sorted(
-            self.items, key=lambda trial: (-trial.selection_score if trial.is_ranked else math.inf, trial.arch_id)
-        )
+        """Best first, equal ones by id, see `Trial.order`."""
+        return sorted(self.items, key=lambda trial: (*trial.order, trial.arch_id))
 
     def name_best(self, name: str) -> str:
         """How --archs names those of this search that are worth full training: the best 5 %, but not fewer than ten."""

@@ -16,7 +16,7 @@ PACKAGE = Path(nasproxy.__file__).parent
 LAYERS = [
     {"errors", "seeding", "files", "talk"},
     {"config", "space", "rundir", "tensorfile"},
-    {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding", "trials"},
+    {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding", "screened", "trials"},
     {"training", "scoring", "proxyset", "alignment", "formatting", "signals", "store"},
     {"condensing", "evaluating", "proxies"},
     {"searching"},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
 from nasproxy.space import Arch, SearchSpace
@@ -69,13 +70,43 @@ def test_a_study_from_before_losses_were_kept_is_read(mini_space: SearchSpace, t
     url, trial = sqlite_url(tmp_path / "study.db"), _trial(mini_space.archs()[0])
     _create(mini_space, url)
     frozen = to_optuna(trial, mini_space.factors)
+    del frozen.user_attrs["loss_curve"]
+    frozen.intermediate_values = {200: 1.5, 400: 0.25}  # those were losses
     for rung in frozen.user_attrs["rungs"]:
         del rung["selection_losses"], rung["evaluation_losses"]
     study = optuna.load_study(study_name=INFO.name, storage=url)
     study.add_trial(frozen)
-    study.set_user_attr("nasproxy", {key: value for key, value in INFO.as_dict().items() if key != "signal"})
-    opened = open_store(INFO.name, url, expected=INFO)
-    assert [found.rungs for found in opened.trials()] == [trial.rungs]
+    new = ("signal", "screen")
+    study.set_user_attr("nasproxy", {key: value for key, value in INFO.as_dict().items() if key not in new})
+    (found,) = open_store(INFO.name, url, expected=INFO).trials()
+    assert (found.rungs, found.loss_curve) == (trial.rungs, frozen.intermediate_values)
+
+
+def test_a_trial_that_waits_is_one_running_trial_until_it_ends(mini_space: SearchSpace, tmp_path: Path) -> None:
+    url, arch = sqlite_url(tmp_path / "study.db"), mini_space.archs()[0]
+    store, rungs = (
+        _create(mini_space, url),
+        (Rung((300.0,), (300.0,), metric="naswot"), Rung((0.5, 0.25), (0.4, 0.2), 10)),
+    )
+    waiting = Trial(arch.id, arch.factors, State.WAITING, rungs[:1], train_seconds=0.5, round=0)
+    pruned = replace(
+        waiting,
+        state=State.PRUNED,
+        rungs=rungs,
+        train_seconds=2.0,
+        round=1,
+        place=3,
+        reason="cut",
+        loss_curve={10: 2.0},
+    )
+    for trial, state in ((waiting, TrialState.RUNNING), (pruned, TrialState.PRUNED)):
+        store.add(trial)
+        store = open_store(INFO.name, url)
+        assert store.trials().items == (trial,)
+        (frozen,) = optuna.load_study(study_name=INFO.name, storage=url).trials
+        assert (frozen.state, frozen.value) == (state, None)
+    assert frozen.intermediate_values == {20: 0.375}
+    assert store.trials()[0].loss_curve == {10: 2.0}
 
 
 def test_a_score_that_is_nan_is_kept_as_such_and_as_valid_json(mini_space: SearchSpace, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ CATALOGS = {
     "scores": ("proxies",),
     "space": ("spaces",),
     "strategy": ("strategies",),
+    "screen": ("screens",),
     "truth": ("truths",),
     "combine": ("combinations",),
 }

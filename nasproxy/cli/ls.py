@@ -23,6 +23,7 @@ class What(StrEnum):
     PROXIES = "proxies"
     TRUTHS = "truths"
     STRATEGIES = "strategies"
+    SCREENS = "screens"
     PRESETS = "presets"
     COMBINATIONS = "combinations"
     SETTINGS = "settings"

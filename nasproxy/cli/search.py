@@ -49,6 +49,8 @@ def search(
         "best_score": f"{best.selection_score:.6g}" if best else None,
         "trials": str(run.path / "trials.csv"),
     }
+    if trials.info.screen:
+        result["num_cut"] = trials.count(nap.State.PRUNED)
     if trials.info.sample is not None:
         result["sample"] = trials.info.sample.describe()
     if not json and verbose is not False:

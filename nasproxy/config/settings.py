@@ -288,6 +288,11 @@ class SearchSettings(Settings):
     Default: all."""
     sample_seed: int = 0
     """Seed of that draw, which is the same for all proxies and seeds of a search."""
+    screen: Annotated[str | None, Metavar("NAME|RUNGS")] = None
+    """Cut architectures in rungs, cheap ones first, then the search's own recipe and seeds: naswot:20%,steps=40:25%
+    scores all, trains the best 20% for 40 updates, and the best 25% of those to the end. A rung is a training-free
+    score, az-nas, or some of steps=40 (or 10%), epochs=5, seeds=2, joined by '+'; with a share or a number that go on.
+    By name: top, halving or funnel. Default: none is cut."""
     num_archs: Count | None = None
     """At most this many architectures: with grid the first ones of the space, which do not stand for it (--sample draws
     some that do). Default: all (grid, random), or a tenth of the space (tpe)."""
@@ -394,6 +399,7 @@ class SearchConfig(CommandConfig):
         "strategy": "search.strategy",
         "archs": "search.archs",
         "sample": "search.sample",
+        "screen": "search.screen",
         "num-archs": "search.num_archs",
         "seeds": "search.seeds",
         "seed": "search.seed",

@@ -20,6 +20,7 @@ from nasproxy.dashboard.notes import arch_note, search_facts, search_note, searc
 from nasproxy.dashboard.sides import Side, check_names, in_order, selection_side, truth_side
 from nasproxy.errors import InputError
 from nasproxy.ranking import Estimate
+from nasproxy.screened import by_place
 from nasproxy.store import make_distributions, set_times, to_optuna
 from nasproxy.trials import Factors, Trials, factors_of
 
@@ -48,7 +49,7 @@ class Snapshot:
         factors = factors_of(trial for trials in searches for trial in trials)
         if len(searches) > 1:
             alignment = align([trials.weighted({}, None) for trials in searches])  # weights change no value and no rank
-            sides = [selection_side(alignment, index, trials) for index, trials in enumerate(searches)]
+            sides = [selection_side(alignment, index, by_place(trials)) for index, trials in enumerate(searches)]
             self._add_side_by_side(f"{len(searches)} searches side by side", sides, searches, factors, {})
         for trials in searches:
             self._add_search(trials, factors)
@@ -86,7 +87,8 @@ class Snapshot:
         study.add_trials([to_optuna(trial, factors) for trial in trials])
         urls = [self._attach(study, trials.name, picture)] if picture else []
         save_note(study, search_note(trials, urls))
-        side = selection_side(align([trials]), 0, trials)
+        placed = by_place(trials)
+        side = selection_side(align([placed]), 0, placed)
         _save_notes(study, (trial_note(trial, side) for trial in trials))
 
     def _add_side_by_side(

@@ -56,6 +56,7 @@ CATALOG: Mapping[str, Callable[[], dict[str, str]]] = {
     "nets": _describe_nets,
     "proxies": _describe_all_proxies,
     "strategies": _summaries("nasproxy.searching.schedule", "STRATEGIES"),
+    "screens": _summaries("nasproxy.searching.screen", "SCREENS"),
     "combinations": _summaries("nasproxy.combining", "COMBINATIONS"),
     "truths": _summaries("nasproxy.truths", "TRUTHS"),
     "presets": _summaries("nasproxy.runs.presets", "PRESETS"),
@@ -64,7 +65,7 @@ CATALOG: Mapping[str, Callable[[], dict[str, str]]] = {
 
 
 def catalog(what: str) -> dict[str, str]:
-    """Names and summaries of all methods, datasets, spaces, nets, proxies, strategies, combinations, truths or presets.
+    """Names and summaries of all methods, datasets, spaces, nets, proxies, strategies, screens and so on (`CATALOG`).
 
     Raises:
         SettingsError: another `what` (the nearest is named).

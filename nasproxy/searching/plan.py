@@ -2,22 +2,23 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nasproxy.augment import parse_strategy
-from nasproxy.config import SearchConfig, make_config, nest_settings
+from nasproxy.config import RecipeSettings, SearchConfig, make_config, nest_settings
 from nasproxy.errors import ArchError, NasproxyError, SettingsError, unknown_name
 from nasproxy.images import ImageData
-from nasproxy.proxies import Proxy, default_settings, make_proxy
+from nasproxy.proxies import Proxy, default_settings, make_proxy, make_training_free
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, Costs, measure_costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
 from nasproxy.searching.sample import COSTS, Quantity, Sample, draw_sample
 from nasproxy.searching.schedule import STRATEGIES
-from nasproxy.searching.scorer import Assignment
+from nasproxy.searching.scorer import Assignment, Job, Measurement
+from nasproxy.searching.screen import Screen, parse_screen
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.trials import DataInfo, SearchInfo, Trials
+from nasproxy.trials import DataInfo, SearchInfo, Trial, Trials
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,69 @@ class Plan:
     num_trials: int
     """How many of `archs` the strategy will try."""
     workforce: Workforce
+    screen: Screen | None = None
+    """The rungs, where architectures are cut; None: each is scored once, to the end."""
     sample: Sample | None = None
     """What `archs` are of; None: each architecture stands for itself."""
+
+    @property
+    def num_images(self) -> int:
+        """Images that nets are trained on, or that a score looks at; 0 for a table."""
+        return len(self.proxy.images) if self.proxy.images is not None else 0
+
+    @property
+    def num_measurements(self) -> int:
+        """Architectures of all rungs together, if none fails."""
+        return sum(self.screen.count_archs(self.num_trials)) if self.screen else self.num_trials
 
     def size_of(self, arch: Arch) -> float:
         """FLOPs of a forward pass of one image; infinite where nobody knows."""
         costs = self.costs.of[arch.id]
         return costs.flops if costs else math.inf
 
-    def assign(self, arch: Arch, round_number: int) -> Assignment:
-        """An architecture as work, in a round of proposals."""
-        return Assignment(arch, self.costs.of[arch.id], round_number, self.weight_of(arch.id))
+    def assign(self, arch: Arch, round_number: int, earlier: Trial | None = None) -> Assignment:
+        """An architecture as work, in a round of proposals or a rung.
+
+        Args:
+            arch: the architecture.
+            round_number: of the round, or of the rung.
+            earlier: what the rungs before have measured of it.
+        """
+        assignment = Assignment(arch, self.costs.of[arch.id], round_number, self.weight_of(arch.id))
+        if self.screen is None:
+            return assignment
+        is_last = round_number == len(self.screen.stages) - 1
+        return replace(assignment, stage=round_number, is_last=is_last, earlier=earlier)
+
+    def make_job(self) -> Job:
+        """What its workers share.
+
+        A rung that trains nothing scores an architecture as a search by that score would, with this seed.
+        """
+        assert self.proxy.images is not None
+        assert not isinstance(self.proxy.scored_by, Trials)
+        settings, images = self.config.search, self.proxy.images.to("cpu")
+        seed = self.proxy.seed_for(settings.seed)
+        stages: list[tuple[Measurement, ...]] = [(Measurement(images, self.proxy.scored_by, settings.seeds, seed),)]
+        if self.screen is not None:
+            stages = [
+                tuple(self._measure_by_formula(name, stage.num_seeds) for name in stage.scored_by)
+                if isinstance(stage.scored_by, tuple)
+                else (Measurement(images, stage.scored_by, stage.num_seeds, seed),)
+                for stage in self.screen.stages
+            ]
+        return Job(
+            stages=tuple(stages),
+            val=self.data.val.to("cpu"),
+            test=self.data.test.to("cpu"),
+            num_threads=self.workforce.threads_per_worker,
+            cuda_graphs=self.config.machine.cuda_graphs,
+        )
+
+    def _measure_by_formula(self, name: str, num_seeds: int) -> Measurement:
+        proxy = make_training_free(name, self.data, num_seeds, self.config.search.seed)
+        assert proxy.images is not None
+        return Measurement(proxy.images.to("cpu"), name, num_seeds, proxy.seed_for(self.config.search.seed))
 
     def weight_of(self, arch_id: str) -> float:
         """Architectures of the space that one stands for."""
@@ -89,6 +142,7 @@ class Plan:
             method=self.proxy.method,
             set_seed=self.proxy.set_seed,
             sample=self.sample.info if self.sample else None,
+            screen=self.screen.texts if self.screen else (),
             device=self.workforce.device_name,
         )
 
@@ -118,7 +172,7 @@ def plan_search(
 
     Raises:
         SettingsError: an unknown strategy, augmentation or architecture, no validation images, no architecture that
-            fits the images, a recipe for a proxy that trains nothing, or more than this machine has.
+            fits the images, a recipe or a screen for a proxy that trains nothing, or more than this machine has.
         ProxySetError: a proxy set of other data.
         DeviceError: a device that is not there.
     """
@@ -149,6 +203,7 @@ def plan_search(
     fitting = tuple(arch for arch in wanted if arch.id not in left_out)
     if not fitting:
         raise SettingsError(f"no architecture of {space.name} can be scored: {next(iter(left_out.values()))}")
+    screen = None if settings.screen is None else _plan_screen(settings.screen, chosen, config)
     limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy == "tpe" else len(fitting))
     return Plan(
         space,
@@ -159,8 +214,22 @@ def plan_search(
         SpaceCosts(costs.of, left_out),
         min(limit, len(fitting)),
         workforce,
+        screen,
         sample if limit >= len(fitting) else None,
     )
+
+
+def _plan_screen(text: str, proxy: Proxy, config: SearchConfig) -> Screen:
+    """The rungs of a search.
+
+    Raises:
+        SettingsError: its proxy trains nothing, or see `parse_screen`.
+    """
+    if not isinstance(proxy.scored_by, RecipeSettings) or proxy.images is None:
+        raise SettingsError(
+            f"--screen {text}: proxy {proxy.name!r} trains nothing that could be cut short; leave it out"
+        )
+    return parse_screen(text, proxy.scored_by, config.search.seeds, len(proxy.images))
 
 
 def _find_unscored(archs: Sequence[Arch], table: Trials) -> dict[str, str]:

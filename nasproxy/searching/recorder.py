@@ -13,7 +13,8 @@ from ray import tune
 from ray.tune import TuneError
 
 from nasproxy.errors import InputError
-from nasproxy.searching.schedule import Schedule
+from nasproxy.searching.plan import Plan
+from nasproxy.searching.schedule import Schedule, Signal
 from nasproxy.searching.scorer import Assignment
 from nasproxy.searching.worker import ASSIGNMENT, RECORD, TRACEBACK
 from nasproxy.store import TrialStore
@@ -81,11 +82,25 @@ class Recorder(NotSaved, tune.Callback):
         if self._problem is not None:
             raise self._problem
 
+    def next(self, plan: Plan) -> Assignment | Signal:
+        """What is to be scored next, or why there is nothing now; writes what a screen has cut on the way."""
+        if self.has_given_up:
+            return Signal.END
+        answer = self._schedule.next()
+        for record in self._schedule.take_pruned():
+            self._keep(record)
+        if isinstance(answer, Signal):
+            return answer
+        return plan.assign(answer, self._schedule.round, self._records.get(answer.id))
+
     def finish(self, record: Trial, trace: str | None) -> None:
-        """Takes a trial that ended, and the traceback of what it raised."""
+        """Takes a trial that ended, or the end of one of its rungs, and the traceback of what it raised."""
         if self.log is not None and trace:
             self.log.write(trace)
         self._schedule.finish(record)
+        self._keep(record)
+
+    def _keep(self, record: Trial) -> None:
         self._records.pop(record.arch_id, None)
         self._records[record.arch_id] = record
         self._unsaved.append(record)

@@ -1,18 +1,23 @@
 """Which architecture next: the strategies of a search, independent of how many workers ask.
 
-'grid' and 'random' are fixed orders. 'tpe' learns: it proposes a round of architectures at a time from the results
-of the earlier rounds only, so the same seed gives the same trials for any number of workers, and again after a resume.
+'grid' and 'random' are fixed orders, gone through once, or again in each rung of a screen. 'tpe' learns: it proposes a
+round of architectures at a time from the results of the earlier rounds only, so the same seed gives the same trials for
+any number of workers, and again after a resume.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from nasproxy.errors import unknown_name
+from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.searching.tpe import propose_tpe
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.trials import State, Trial
+
+if TYPE_CHECKING:
+    from nasproxy.searching.screen import Screen  # it needs torch, and who reads what was searched does not
 
 STRATEGIES = {
     "grid": "every architecture, the largest first",
@@ -42,7 +47,7 @@ class Schedule:
         self._propose = propose
         self._trials = {trial.arch_id: trial for trial in done}
         again = {State.LOST, State.FAILED} if retry_failed else {State.LOST}
-        self._closed = {arch_id for arch_id, trial in self._trials.items() if trial.state not in again}
+        self._again = {arch_id for arch_id, trial in self._trials.items() if trial.state in again}
         self._round = -1
         self._queue: deque[Arch] = deque()
         self._open: set[str] = set()
@@ -59,7 +64,7 @@ class Schedule:
             self._round += 1
             proposed = self._propose(self._round, list(self._trials.values()))
             self._ended = not proposed
-            self._queue.extend(arch for arch in proposed if arch.id not in self._closed)
+            self._queue.extend(arch for arch in proposed if self._is_open(arch.id))
         if self._queue:
             arch = self._queue.popleft()
             self._open.add(arch.id)
@@ -69,8 +74,49 @@ class Schedule:
     def finish(self, trial: Trial) -> None:
         """Tells how an architecture that was given out ended."""
         self._open.discard(trial.arch_id)
-        self._closed.add(trial.arch_id)
+        self._again.discard(trial.arch_id)
         self._trials[trial.arch_id] = trial
+
+    def take_pruned(self) -> list[Trial]:
+        """What was cut since the last call: nothing, but in a screen."""
+        return []
+
+    def _is_open(self, arch_id: str) -> bool:
+        """Whether an architecture has not ended in the current round, nor for good."""
+        trial = self._trials.get(arch_id)
+        if trial is None:
+            return True
+        if arch_id in self._again:  # in the round that it was lost in
+            return trial.round == self._round
+        return trial.state is State.WAITING and trial.round < self._round
+
+
+class Screening(Schedule):
+    """Gives out all architectures in the first round, in each later one those that the rung before has kept."""
+
+    def __init__(
+        self, screen: "Screen", order: Sequence[Arch], done: Iterable[Trial] = (), *, retry_failed: bool = False
+    ) -> None:
+        """Starts, or goes on after `done`; in each rung in this order."""
+        self._screen, self._order = screen, order
+        self._pruned: list[Trial] = []
+        super().__init__(self._propose_kept, done, retry_failed=retry_failed)
+
+    def take_pruned(self) -> list[Trial]:
+        """What was cut since the last call."""
+        pruned, self._pruned = self._pruned, []
+        return pruned
+
+    def _propose_kept(self, number: int, trials: Sequence[Trial]) -> list[Arch]:
+        if number == 0:
+            return list(self._order)
+        if number == len(self._screen.stages):
+            return []
+        kept, pruned = self._screen.cut(number - 1, trials)
+        self._trials |= {trial.arch_id: trial for trial in pruned}
+        self._pruned += pruned
+        ids = {trial.arch_id for trial in kept}
+        return [arch for arch in self._order if arch.id in ids]
 
 
 def make_schedule(
@@ -82,6 +128,7 @@ def make_schedule(
     size_of: Callable[[Arch], float],
     seed: int,
     round_size: int,
+    screen: "Screen | None" = None,
     done: Iterable[Trial] = (),
     retry_failed: bool = False,
 ) -> Schedule:
@@ -96,13 +143,18 @@ def make_schedule(
             together; 'random' keeps its order, so that it can be stopped anywhere.
         seed: of 'random' and 'tpe'.
         round_size: architectures a round of 'tpe'.
+        screen: the rungs, where architectures are cut.
         done: trials of an earlier part of the same search.
         retry_failed: gives the failed ones of `done` out again, not only the lost ones.
 
     Raises:
-        SettingsError: an unknown strategy.
+        SettingsError: an unknown strategy, or one that learns with a screen.
     """
     if strategy == "tpe":
+        if screen is not None and len(screen.stages) > 1:
+            raise SettingsError(
+                "--screen cuts among all architectures, and tpe proposes some at a time: use --strategy random"
+            )
 
         def propose(number: int, trials: Sequence[Trial]) -> list[Arch]:
             count = min(round_size, num_archs - number * round_size)
@@ -125,4 +177,6 @@ def make_schedule(
         order = sorted(archs[:num_archs], key=size_of, reverse=True)
     else:
         raise unknown_name("strategy", strategy, STRATEGIES)
+    if screen is not None:
+        return Screening(screen, order, done, retry_failed=retry_failed)
     return Schedule(lambda number, trials: order if number == 0 else [], done, retry_failed=retry_failed)

@@ -4,6 +4,7 @@ import math
 import os
 import platform
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,23 +16,31 @@ from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
 from nasproxy.scoring import SCORES, Costs, score_nets
 from nasproxy.space import Arch
-from nasproxy.training import SeedScores, train_seeds
-from nasproxy.trials import Rung, State, Trial, Trials, is_chance
+from nasproxy.training import SeedScores, count_steps, train_seeds
+from nasproxy.trials import Rung, State, Trial, Trials, is_chance, sum_seconds
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How all architectures of a rung are scored."""
+
+    images: ImageSet
+    """What nets are trained on, or what a training-free score looks at."""
+    scored_by: RecipeSettings | str
+    """How nets are trained; or the name of a training-free score."""
+    num_seeds: int
+    seed: int
+    """From `Proxy.seed_for`."""
 
 
 @dataclass(frozen=True)
 class Job:
     """What all trials of a search share: goes to every worker once."""
 
-    images: ImageSet
-    """What nets are trained on, or what a training-free score looks at."""
+    stages: tuple[tuple[Measurement, ...], ...]
+    """Of each rung one, or several that become one; a search without a screen has one rung."""
     val: ImageSet
     test: ImageSet
-    scored_by: RecipeSettings | str
-    """How nets are trained; or the name of a training-free score."""
-    num_seeds: int
-    seed: int
-    """From `Proxy.seed_for`."""
     num_threads: int
     cuda_graphs: bool
 
@@ -46,17 +55,35 @@ class Assignment:
     round: int
     weight: float
     """Architectures of the space that it stands for."""
+    stage: int = 0
+    """Number of the rung."""
+    is_last: bool = True
+    """Whether no rung follows."""
+    earlier: Trial | None = None
+    """What the rungs before have measured."""
 
-    def record(self, state: State, **values: Any) -> Trial:
+    def record(
+        self,
+        state: State,
+        *,
+        rungs: tuple[Rung, ...] = (),
+        train_seconds: float | None = 0.0,
+        started: datetime | None = None,
+        **values: Any,
+    ) -> Trial:
         """How it ended: `values` are further fields of the trial."""
+        earlier = self.earlier
         return Trial(
             arch_id=self.arch.id,
             factors=self.arch.factors,
             state=state,
+            rungs=(*earlier.rungs, *rungs) if earlier else rungs,
             num_params=self.costs.num_params if self.costs else None,
             flops=self.costs.flops if self.costs else None,
+            train_seconds=sum_seconds([earlier.train_seconds, train_seconds]) if earlier else train_seconds,
             weight=self.weight,
             round=self.round,
+            started=earlier.started if earlier else started,
             **values,
         )
 
@@ -78,11 +105,15 @@ class ArchScorer:
     @classmethod
     def on(cls, device: torch.device, job: Job) -> "ArchScorer":
         """Puts the images of a job on a device."""
-        images, val, test = (images.to(device) for images in (job.images, job.val, job.test))
-        return cls(replace(job, images=images, val=val, test=test))
+        moved: dict[int, ImageSet] = {}  # rungs share images
+        stages = [
+            [replace(one, images=moved.setdefault(id(one.images), one.images.to(device))) for one in stage]
+            for stage in job.stages
+        ]
+        return cls(replace(job, stages=tuple(map(tuple, stages)), val=job.val.to(device), test=job.test.to(device)))
 
     def score(self, assignment: Assignment) -> tuple[Trial, str | None]:
-        """Scores all seeds of an architecture.
+        """Scores all seeds of an architecture, in the rung that it is assigned for.
 
         Returns:
             The trial, and the traceback where something raised: that is a failed trial, not a dead worker.
@@ -90,11 +121,12 @@ class ArchScorer:
         Raises:
             torch.AcceleratorError: the device is unusable for this process, which must end and be replaced.
         """
-        started, scored_by = datetime.now(UTC), self.job.scored_by
+        started = datetime.now(UTC)
         try:
-            if isinstance(scored_by, str):
-                return self._by_formula(assignment, scored_by, started), None
-            return self._by_training(assignment, scored_by, started), None
+            measurements = self.job.stages[assignment.stage]
+            if isinstance(measurements[0].scored_by, str):
+                return self._by_formulas(assignment, measurements, started), None
+            return self._by_training(assignment, measurements[0], measurements[0].scored_by, started), None
         except torch.AcceleratorError:
             raise
         except Exception as error:  # a user's builder may raise anything
@@ -107,35 +139,51 @@ class ArchScorer:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return assignment.record(State.FAILED, reason=reason, **_circumstances(started))
 
-    def _by_training(self, assignment: Assignment, recipe: RecipeSettings, started: datetime) -> Trial:
+    def _by_training(self, assignment: Assignment, by: Measurement, recipe: RecipeSettings, started: datetime) -> Trial:
+        earlier, done = assignment.earlier, None
+        if earlier and earlier.rungs and earlier.rungs[-1].num_steps == count_steps(recipe, len(by.images)):
+            done = earlier.rungs[-1]
         scores = train_seeds(
             assignment.arch,
-            self.job.images,
+            by.images,
             recipe,
             val=self.job.val,
             test=self.job.test,
-            num_seeds=self.job.num_seeds,
-            seed=self.job.seed,
+            num_seeds=by.num_seeds,
+            first_seed=done.num_seeds if done else 0,
+            seed=by.seed,
             cuda_graphs=self.job.cuda_graphs,
         )
+        rung, curve = _to_rung(scores), scores.loss_curve
+        if earlier and done:  # the same nets, and more
+            curve = _join_curves(earlier.loss_curve, done.num_seeds, curve, rung.num_seeds)
+            rung = _join(done, rung)
+        state = _judge(rung, curve, self.job.val)
         return assignment.record(
-            _judge(scores, self.job.val),
-            rungs=(_to_rung(scores),),
+            state if assignment.is_last else State.WAITING,
+            rungs=(rung,),
             train_seconds=scores.train_seconds,
-            loss_curve=scores.loss_curve,
+            loss_curve=curve,
             **_circumstances(started),
         )
 
-    def _by_formula(self, assignment: Assignment, name: str, started: datetime) -> Trial:
-        scores, seconds = score_nets(
-            SCORES[name], assignment.arch, self.job.images, num_seeds=self.job.num_seeds, seed=self.job.seed
-        )
-        lost = [str(score) for score in scores if not math.isfinite(score)]
+    def _by_formulas(self, assignment: Assignment, by: tuple[Measurement, ...], started: datetime) -> Trial:
+        rungs, seconds, lost = [], 0.0, []
+        for one in by:
+            assert isinstance(one.scored_by, str)
+            scores, more = score_nets(
+                SCORES[one.scored_by], assignment.arch, one.images, num_seeds=one.num_seeds, seed=one.seed
+            )
+            is_only = assignment.is_last and len(by) == 1
+            rungs.append(Rung(scores, scores, metric="" if is_only else one.scored_by))
+            lost += [score for score in scores if not math.isfinite(score)]
+            seconds += more
+        num_scores = sum(rung.num_seeds for rung in rungs)
         return assignment.record(
-            State.NOT_FINITE if lost else State.COMPLETE,
-            rungs=(Rung(scores, scores),),
+            State.NOT_FINITE if lost else State.COMPLETE if assignment.is_last else State.WAITING,
+            rungs=tuple(rungs),
             train_seconds=seconds,
-            reason=f"{len(lost)} of {len(scores)} scores not finite: {', '.join(lost)}" if lost else None,
+            reason=f"{len(lost)} of {num_scores} scores not finite: {', '.join(map(str, lost))}" if lost else None,
             **_circumstances(started),
         )
 
@@ -150,14 +198,29 @@ def _to_rung(scores: SeedScores) -> Rung:
     )
 
 
+def _join(first: Rung, second: Rung) -> Rung:
+    """What was measured of some seeds and of others."""
+    names = ("selection_scores", "evaluation_scores", "selection_losses", "evaluation_losses")
+    return replace(first, **{name: getattr(first, name) + getattr(second, name) for name in names})
+
+
+def _join_curves(
+    first: Mapping[int, float], num_first: int, second: Mapping[int, float], num_second: int
+) -> dict[int, float]:
+    """The mean over all nets, as far as all of them went."""
+    total = num_first + num_second
+    return {
+        step: (num_first * first[step] + num_second * second[step]) / total for step in first.keys() & second.keys()
+    }
+
+
 def _circumstances(started: datetime) -> dict[str, Any]:
     return {"worker": f"{platform.node()}:{os.getpid()}", "started": started, "ended": datetime.now(UTC)}
 
 
-def _judge(scores: SeedScores, val: ImageSet) -> State:
+def _judge(rung: Rung, curve: Mapping[int, float], val: ImageSet) -> State:
     """Complete, diverged, or no better than always guessing the largest class (within two standard errors)."""
-    if scores.num_diverged:
+    if not all(map(math.isfinite, curve.values())):
         return State.DIVERGED
-    num_seeds = len(scores.val)
-    mean = sum(scores.val_accuracies) / num_seeds
-    return State.AT_CHANCE if is_chance(mean, val.largest_share, len(val) * num_seeds) else State.COMPLETE
+    mean = sum(rung.selection_scores) / rung.num_seeds
+    return State.AT_CHANCE if is_chance(mean, val.largest_share, len(val) * rung.num_seeds) else State.COMPLETE

@@ -18,11 +18,11 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.searching.cluster import Interrupts, noticing_interrupts, ray_output_to, running_ray
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.recorder import NotSaved, OnTrial, Recorder
-from nasproxy.searching.schedule import Schedule, Signal, make_schedule
-from nasproxy.searching.scorer import ArchScorer, Job, look_up
+from nasproxy.searching.schedule import Signal, make_schedule
+from nasproxy.searching.scorer import ArchScorer, Assignment, look_up
 from nasproxy.searching.tally import Tally
 from nasproxy.searching.worker import ASSIGNMENT, METRIC, ArchTrainer
-from nasproxy.space import Arch, SearchSpace
+from nasproxy.space import SearchSpace
 from nasproxy.store import TrialStore, create_store
 from nasproxy.talk import SILENCE, Listener, listening
 from nasproxy.trials import Trial, Trials
@@ -101,6 +101,7 @@ def run_plan(
         size_of=plan.size_of,
         seed=settings.seed,
         round_size=settings.round_size,
+        screen=plan.screen,
         done=done,
         retry_failed=retry_failed,
     )
@@ -112,44 +113,29 @@ def run_plan(
 
     recorder = Recorder(store, schedule, done, tell)
     if plan.proxy.is_at_hand:
-        _score_here(plan, schedule, recorder)
+        _score_here(plan, recorder)
     else:
-        _score_on_ray(plan, schedule, recorder, log_path)
+        _score_on_ray(plan, recorder, log_path)
     recorder.close()
     return Trials(done.info, recorder.trials)
 
 
-def _make_job(plan: Plan) -> Job:
-    assert plan.proxy.images is not None
-    assert not isinstance(plan.proxy.scored_by, Trials)
-    return Job(
-        images=plan.proxy.images.to("cpu"),
-        val=plan.data.val.to("cpu"),
-        test=plan.data.test.to("cpu"),
-        scored_by=plan.proxy.scored_by,
-        num_seeds=plan.config.search.seeds,
-        seed=plan.proxy.seed_for(plan.config.search.seed),
-        num_threads=plan.workforce.threads_per_worker,
-        cuda_graphs=plan.config.machine.cuda_graphs,
-    )
-
-
-def _score_here(plan: Plan, schedule: Schedule, recorder: Recorder) -> None:
+def _score_here(plan: Plan, recorder: Recorder) -> None:
     """In this process: counting and looking up take less time than to start another."""
     table = plan.proxy.scored_by
-    score = partial(look_up, table) if isinstance(table, Trials) else ArchScorer(_make_job(plan)).score
-    while isinstance(arch := schedule.next(), Arch) and not recorder.has_given_up:
-        recorder.finish(*score(plan.assign(arch, schedule.round)))
+    score = partial(look_up, table) if isinstance(table, Trials) else ArchScorer(plan.make_job()).score
+    while isinstance(assignment := recorder.next(plan), Assignment):
+        recorder.finish(*score(assignment))
 
 
-def _score_on_ray(plan: Plan, schedule: Schedule, recorder: Recorder, log_path: Path | None) -> None:
+def _score_on_ray(plan: Plan, recorder: Recorder, log_path: Path | None) -> None:
     with noticing_interrupts() as interrupts, ray_output_to(log_path) as log, running_ray(plan.workforce) as resources:
         recorder.log = log
         with tempfile.TemporaryDirectory(prefix="nasproxy-tune-") as scratch:
             tune.Tuner(
-                tune.with_resources(tune.with_parameters(ArchTrainer, job=_make_job(plan)), resources),
+                tune.with_resources(tune.with_parameters(ArchTrainer, job=plan.make_job()), resources),
                 tune_config=tune.TuneConfig(
-                    search_alg=_ScheduleSearcher(schedule, plan, recorder),
+                    search_alg=_ScheduleSearcher(plan, recorder),
                     num_samples=-1,
                     max_concurrent_trials=plan.workforce.num_workers,
                     reuse_actors=True,
@@ -179,16 +165,14 @@ class _Interruptible(NotSaved, tune.Callback):
 class _ScheduleSearcher(NotSaved, Searcher):
     """Tune's view of our schedule."""
 
-    def __init__(self, schedule: Schedule, plan: Plan, recorder: Recorder) -> None:
+    def __init__(self, plan: Plan, recorder: Recorder) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self._schedule, self._plan, self._recorder = schedule, plan, recorder
+        self._plan, self._recorder = plan, recorder
 
     def suggest(self, trial_id: str) -> Any:
-        if self._recorder.has_given_up:
-            return Searcher.FINISHED
-        answer = self._schedule.next()
-        if isinstance(answer, Arch):
-            return {ASSIGNMENT: self._plan.assign(answer, self._schedule.round)}
+        answer = self._recorder.next(self._plan)
+        if isinstance(answer, Assignment):
+            return {ASSIGNMENT: answer}
         return Searcher.FINISHED if answer is Signal.END else None
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:

@@ -5,7 +5,10 @@ from collections import Counter
 from dataclasses import InitVar, dataclass
 from functools import cached_property
 
+import numpy as np
+
 from nasproxy.searching.plan import Plan
+from nasproxy.searching.screen import Screen
 from nasproxy.talk import Listener
 from nasproxy.trials import FLAGGED, State, Trial, Trials
 
@@ -26,6 +29,8 @@ class Tally:
         self.is_at_chance = done.is_at_chance
         self.sizes = {arch.id: self.plan.size_of(arch) for arch in self.plan.archs}
         self.work = 0.0
+        self.ended: Counter[int] = Counter()
+        """Rung of a screen -> architectures that were measured in it."""
         for trial in done:
             self._count(trial)
         self._show()
@@ -41,20 +46,25 @@ class Tally:
         before = self.states.get(trial.arch_id)
         if before is None:  # not tried before
             self.work += self.sizes.get(trial.arch_id, 0)
+            self.ended.update(range(trial.round + 1 if self.plan.screen else 1))
         else:
             self.counts[before] -= 1
+            if before is State.WAITING and trial.state is not State.PRUNED:
+                self.ended[trial.round] += 1
         self.states[trial.arch_id] = trial.state
         self.counts[trial.state] += 1
-        is_better = self.best is None or trial.selection_score > self.best.selection_score
-        if trial.is_ranked and is_better and not self.is_at_chance(trial):
+        if not trial.is_ranked or trial.rungs[-1].metric or self.is_at_chance(trial):
+            return
+        if self.best is None or trial.order < self.best.order:
             self.best = trial
 
     def _show(self) -> None:
         notes = [f"best {self._show_score(self.best)} {self.best.arch_id}"] if self.best else []
-        notes += [f"{self.counts[state]} {state}" for state in (*FLAGGED, State.NOT_FINITE) if self.counts[state]]
+        states = (*FLAGGED, State.NOT_FINITE, State.PRUNED)
+        notes += [f"{self.counts[state]} {state}" for state in states if self.counts[state]]
         notes.append(f"{self.counts[State.FAILED] + self.counts[State.LOST]} failed")
         self.listener.progress(
-            "searching", len(self.states), self.plan.num_trials, ", ".join(notes), work=self._work_done()
+            "searching", sum(self.ended.values()), self.plan.num_measurements, ", ".join(notes), work=self._work_done()
         )
 
     def _show_score(self, trial: Trial) -> str:
@@ -62,10 +72,18 @@ class Tally:
         return f"{trial.selection_score:.4g}" if is_score else f"{trial.selection_score:.1%}"
 
     def _work_done(self) -> float | None:
-        """By FLOPs, where it is known which architectures will be tried, and what each costs."""
+        """By FLOPs, where it is known which architectures will be tried and what each costs; of a screen by updates."""
+        if self.plan.screen is not None:
+            return self._share_of_screen(self.plan.screen)
         if self.plan.num_trials < len(self.sizes) or math.isinf(self.total_work):
             return None
         return self.work / self.total_work
+
+    def _share_of_screen(self, screen: Screen) -> float:
+        counts = screen.count_archs(self.plan.num_trials)
+        work = [stage.work(self.plan.num_images) for stage in screen.stages]
+        done = [min(self.ended[number], count) for number, count in enumerate(counts)]
+        return float(np.dot(work, done) / np.dot(work, counts))
 
     @cached_property
     def total_work(self) -> float:

@@ -30,12 +30,12 @@ Frame = pd.DataFrame
 def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     """One row per architecture, best score first.
 
-    Columns: rank, arch_id, the factors, num_params, flops, weight (only of a sample), state, score, score_std,
-    val_accuracy, val_accuracy_std, test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason, and seed by seed
-    score_1 ... or val_accuracy_1 ..., test_accuracy_1 ...; with a truth also truth_val_accuracy, truth_test_accuracy
-    and truth_rank (by true validation accuracy, or test accuracy where that is missing, among these rows). Standard
-    deviations are over seeds (n - 1), empty for one seed; trials without a score have no rank, training-free ones no
-    accuracies.
+    Columns: rank, arch_id, the factors, num_params, flops, weight (only of a sample), state, rung (of a screen: how
+    many it was measured in), score, score_std, val_accuracy, val_accuracy_std, test_accuracy, test_accuracy_std,
+    num_seeds, train_seconds, reason, and seed by seed score_1 ... or val_accuracy_1 ..., test_accuracy_1 ...; with a
+    truth also truth_val_accuracy, truth_test_accuracy and truth_rank (by true validation accuracy, or test accuracy
+    where that is missing, among these rows). Standard deviations are over seeds (n - 1), empty for one seed; trials
+    without a score have no rank, training-free ones no accuracies. What a screen cut has the scores it was cut by.
 
     Raises:
         InputError: there are no trials, or proxy and truth are about different data or spaces.
@@ -51,6 +51,8 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     frame = pd.DataFrame([_row(trial, trials.info) for trial in ranked])
     if not trials.is_sample:
         frame = frame.drop(columns="weight", errors="ignore")
+    if not trials.info.screen:
+        frame = frame.drop(columns="rung", errors="ignore")
     if frame.empty:
         raise InputError(f"run {trials.name} has no finished trials yet; continue the search with --resume")
     ranks = [number + 1 if trial.is_ranked else None for number, trial in enumerate(ranked)]
@@ -184,7 +186,7 @@ def _whole_numbers(ranks: Any) -> "pd.Series[int]":
 
 def _row(trial: Trial, info: SearchInfo) -> dict[str, Any]:
     by_seed = {"score": trial.selection_scores}
-    if info.has_accuracies:
+    if info.has_accuracies and not (trial.rungs and trial.rungs[-1].metric):
         by_seed = {"val_accuracy": trial.selection_scores, "test_accuracy": trial.evaluation_scores}
     val, test = (by_seed.get(name, ()) for name in ("val_accuracy", "test_accuracy"))
     return {
@@ -194,6 +196,7 @@ def _row(trial: Trial, info: SearchInfo) -> dict[str, Any]:
         "flops": trial.flops,
         "weight": trial.weight,
         "state": trial.state.value,
+        "rung": trial.round + 1,
         "score": _or_none(trial.selection_score),
         "score_std": _std(trial.selection_scores),
         "val_accuracy": _or_none(_mean(val)),

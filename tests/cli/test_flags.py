@@ -30,7 +30,7 @@ FLAGS = {
     | WORKERS
     | RUN
     | {"--proxy", "--space", "--strategy", "--archs", "--num-archs", "--seeds", "--epochs", "--steps", "--storage"}
-    | {"--sample", "--seed", "--config", "--resume", "--retry-failed"},
+    | {"--sample", "--screen", "--seed", "--config", "--resume", "--retry-failed"},
     "compare": IMAGES
     | WORKERS
     | RUN

@@ -68,7 +68,7 @@ def truth(by_dm: Trials) -> Trials:
     """Full training of the first five architectures; the second is the best."""
     accuracies = (0.91, 0.95, 0.89, 0.85, 0.7)
     items = [
-        replace(trial, rungs=(Rung((0.5, 0.5), (accuracy, accuracy)),), loss_curve={10: 1.5, 20: 0.25})
+        replace(trial, rungs=(Rung((0.5, 0.5), (accuracy, accuracy), 20),))
         for trial, accuracy in zip(by_dm, accuracies, strict=False)
     ]
     return Trials(replace(INFO, name="by-whole", proxy="whole", kind=ProxyKind.FULL_TRAINING), tuple(items))
@@ -132,7 +132,9 @@ def can_connect(address: str) -> bool:
         return client.connect_ex(("127.0.0.1", int(address.split(":")[2].split("/")[0]))) == 0
 
 
-def test_one_search_is_shown_live_with_curves(tmp_path: Path, mini_space: SearchSpace, truth: Trials) -> None:
+def test_one_search_is_shown_live_with_accuracy_by_updates(
+    tmp_path: Path, mini_space: SearchSpace, truth: Trials
+) -> None:
     url = sqlite_url(tmp_path / "study.db")
     store = create_store(INFO, mini_space.factors, url)
     store.add(truth[0])
@@ -140,7 +142,7 @@ def test_one_search_is_shown_live_with_curves(tmp_path: Path, mini_space: Search
         store.add(truth[1])
         shown = browser.study(1)
     assert [trial["values"] for trial in shown["trials"]] == [[0.5], [0.5]]
-    assert shown["trials"][0]["intermediate_values"] == [{"step": 10, "value": 1.5}, {"step": 20, "value": 0.25}]
+    assert shown["trials"][0]["intermediate_values"] == [{"step": 40, "value": 0.5}]
 
 
 def test_several_searches_stand_side_by_side_before_each_of_them(by_dm: Trials, by_naswot: Trials) -> None:

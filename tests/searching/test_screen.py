@@ -1,0 +1,287 @@
+"""Screens: how they are written, what they cut, and that neither workers nor a resume change that."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import optuna
+import pytest
+
+from nasproxy.comparing import compare_trials
+from nasproxy.condensing import condense
+from nasproxy.config import RecipeSettings
+from nasproxy.errors import InputError, SettingsError
+from nasproxy.images import ImageData
+from nasproxy.proxyset import ProxySet
+from nasproxy.ranking import average_ranks
+from nasproxy.screened import by_place, to_the_end
+from nasproxy.searching.plan import config_from_overrides, plan_search
+from nasproxy.searching.schedule import Schedule, Signal, make_schedule
+from nasproxy.searching.screen import SCREENS, Screen, parse_screen
+from nasproxy.searching.search import run_plan, search
+from nasproxy.signals import by_signal
+from nasproxy.space import Arch, SearchSpace
+from nasproxy.store import create_store, open_store, sqlite_url
+from nasproxy.tables import trials_frame
+from nasproxy.trials import Rung, State, Trial, Trials
+from nasproxy.trials import Signal as RankedBy
+
+RECIPE = RecipeSettings(epochs=40, batch_size=25)
+QUICK: dict[str, Any] = {"seeds": 3, "epochs": 4, "workers": 1, "threads_per_worker": 1}
+
+
+def _screen(text: str, num_seeds: int = 5) -> Screen:
+    """Of a search with 160 updates."""
+    return parse_screen(text, RECIPE, num_seeds, 100)
+
+
+def test_rungs_say_how_nets_are_measured_and_how_many_go_on() -> None:
+    screen = _screen("naswot:20%,steps=40:25%,epochs=20+seeds=2:3,seeds=5")
+    assert screen.texts == ("naswot:20%", "steps=40:25%", "epochs=20+seeds=2:3", "steps=160+seeds=5")
+    scored_by = [stage.scored_by for stage in screen.stages]
+    assert scored_by[0] == ("naswot",)
+    assert scored_by[1] == RECIPE.model_copy(update={"steps": 40})
+    assert scored_by[2] == RECIPE.model_copy(update={"steps": 80})
+    assert scored_by[3] == RECIPE
+    assert [stage.num_seeds for stage in screen.stages] == [1, 1, 2, 5]
+    assert [stage.work(100) for stage in screen.stages] == [1, 40, 160, 800]
+    assert screen.count_archs(720) == [720, 144, 36, 3]
+    assert screen.describe(720) == "720 by naswot, 144 by steps=40, 36 by epochs=20+seeds=2, 3 by steps=160+seeds=5"
+
+
+def test_the_last_rung_is_the_search_itself_where_none_is_named() -> None:
+    last = _screen("steps=10%:10%", num_seeds=2).stages[-1]
+    assert (last.scored_by, last.num_seeds, last.keep) == (RECIPE, 2, None)
+
+
+@pytest.mark.parametrize("name", SCREENS)
+def test_screens_by_name_cut_to_a_twentieth_or_fewer(name: str) -> None:
+    counts = _screen(name).count_archs(720)
+    assert counts == sorted(counts, reverse=True)
+    assert 720 // 50 <= counts[-1] <= 720 // 10
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("halfing", "unknown screen 'halfing': did you mean 'halving'?"),
+        ("naswat:20%", "'naswat': did you mean 'naswot'?"),
+        ("naswot:20%,step=40:5", "'step': did you mean 'steps'?"),
+        ("naswot:20%,naswot", "rung 'naswot' is the last one and trains nothing; write naswot:25%"),
+        ("steps=40,seeds=5", "rung 'steps=40' does not say how many go on; write steps=40:25%"),
+        ("steps=40:0", "rung 'steps=40:0': '0' is no share; write a percentage like 5%, up to 100%, or a number"),
+        ("steps=40:250%", "'250%' is no share"),
+        ("steps=0:5%", "steps='0' of rung 'steps=0:5%': write a whole number above 0"),
+        ("steps=40+epochs=2:5%", "has both steps and epochs; leave one of them out"),
+        ("steps=80:5%,steps=40:5%", "rung 'steps=80:5%' has 80 updates an architecture, the next one 40: each must be"),
+        ("steps=160+seeds=5:5%", "has 800 updates an architecture, the next one 800"),
+    ],
+)
+def test_what_is_written_otherwise_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        _screen(text)
+    assert problem in str(error.value)
+
+
+def _measure(arch: Arch, number: int, earlier: Trial | None, screen: Screen) -> Trial:
+    """Fixed scores of every architecture and rung; some fail in the second one."""
+    rungs = earlier.rungs if earlier else ()
+    if number == 1 and Random(arch.id).random() < 0.1:
+        return Trial(arch.id, arch.factors, State.FAILED, rungs, round=number)
+    scores = [(Random(f"{arch.id} {number} {part}").random(),) for part in range(screen.stages[number].num_rungs)]
+    state = State.COMPLETE if number == len(screen.stages) - 1 else State.WAITING
+    return Trial(arch.id, arch.factors, state, (*rungs, *(Rung(score, score) for score in scores)), round=number)
+
+
+def _schedule(space: SearchSpace, screen: Screen, done: Iterable[Trial] = (), strategy: str = "grid") -> Schedule:
+    archs = space.archs()
+    return make_schedule(
+        strategy, space, archs,
+        num_archs=len(archs), size_of=lambda arch: 1.0, seed=0, round_size=4, screen=screen, done=done,
+    )  # fmt: skip
+
+
+def _run(
+    schedule: Schedule, screen: Screen, workers: int = 1, stop: int = 10**6, done: Sequence[Trial] = ()
+) -> list[Trial]:
+    """Works through a schedule, the latest started ending first; the records when so many measurements were made."""
+    records = {trial.arch_id: trial for trial in done}
+    busy: list[Trial] = []
+    while stop:
+        answer = schedule.next() if len(busy) < workers else Signal.WAIT
+        records |= {trial.arch_id: trial for trial in schedule.take_pruned()}
+        if isinstance(answer, Arch):
+            busy.append(_measure(answer, schedule.round, records.get(answer.id), screen))
+        elif busy:
+            trial = busy.pop()
+            schedule.finish(trial)
+            records[trial.arch_id] = trial
+            stop -= 1
+        else:
+            assert answer is Signal.END
+            break
+    return list(records.values())
+
+
+SCREEN = _screen("az-nas:50%,steps=40:30%,steps=80:50%")
+
+
+def test_a_rung_keeps_the_best_of_those_before_it(mini_space: SearchSpace) -> None:
+    trials = {trial.arch_id: trial for trial in _run(_schedule(mini_space, SCREEN), SCREEN)}
+    first = [trial.rungs[:4] for trial in trials.values()]
+    by_four = average_ranks([[rungs[part].selection_scores[0] for rungs in first] for part in range(4)], is_log=True)
+    kept = {arch_id for _, arch_id in sorted(zip(-by_four, trials, strict=True))[:12]}
+    assert {arch_id for arch_id, trial in trials.items() if trial.round > 0} == kept
+    second = [trial for trial in trials.values() if len(trial.rungs) >= 5]
+    third = {trial.arch_id for trial in sorted(second, key=lambda trial: trial.rungs[4].selection_scores)[-3:]}
+    assert {trial.arch_id for trial in second if len(trial.rungs) >= 6} == third
+    (place, arch_id), *_ = sorted((t.place, t.arch_id) for t in second if t.place is not None and t.round == 1)
+    assert place == 4
+    reason = "cut after rung 2 of 4, steps=40:30%: 4 of 10"
+    assert trials[arch_id].reason == reason
+
+
+@pytest.mark.parametrize("strategy", ["grid", "random"])
+def test_neither_workers_nor_interruptions_change_what_is_cut(mini_space: SearchSpace, strategy: str) -> None:
+    whole = {trial.arch_id: trial for trial in _run(_schedule(mini_space, SCREEN, strategy=strategy), SCREEN)}
+    assert len(whole) == len(mini_space.archs())
+    assert {trial.state for trial in whole.values()} == {State.COMPLETE, State.PRUNED, State.FAILED}
+    by_seven = _run(_schedule(mini_space, SCREEN, strategy=strategy), SCREEN, workers=7)
+    assert {trial.arch_id: trial for trial in by_seven} == whole
+    for stop in range(1, 45):
+        part = _run(_schedule(mini_space, SCREEN, strategy=strategy), SCREEN, workers=3, stop=stop)
+        rest = _run(_schedule(mini_space, SCREEN, part, strategy), SCREEN, workers=2, done=part)
+        assert {trial.arch_id: trial for trial in rest} == whole
+
+
+def test_what_was_lost_is_measured_in_its_own_rung_again_and_takes_no_place(mini_space: SearchSpace) -> None:
+    whole = {trial.arch_id: trial for trial in _run(_schedule(mini_space, SCREEN), SCREEN)}
+    winner = max((t for t in whole.values() if t.state is State.COMPLETE), key=lambda trial: trial.selection_score)
+    lost = replace(winner, state=State.LOST, rungs=winner.rungs[:4], round=1)
+    done = [lost if trial is winner else trial for trial in whole.values()]
+    again = {trial.arch_id: trial for trial in _run(_schedule(mini_space, SCREEN, done), SCREEN, done=done)}
+    assert again == whole
+
+
+def test_a_screen_cuts_among_all_so_no_strategy_that_learns_can_have_one(mini_space: SearchSpace) -> None:
+    with pytest.raises(SettingsError, match="use --strategy random"):
+        _schedule(mini_space, SCREEN, strategy="tpe")
+
+
+@pytest.fixture(scope="module")
+def proxy(digits: ImageData) -> ProxySet:
+    return condense(digits, "random", images_per_class=5)
+
+
+def _measured(trials: Trials) -> dict[str, tuple[object, ...]]:
+    """What must not depend on who measured it."""
+    return {t.arch_id: (t.state, t.rungs, t.round, t.place, t.reason) for t in trials}
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_search_in_rungs_measures_what_searches_of_each_rung_do(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData, tmp_path: Path
+) -> None:
+    """Real training on a real Ray, stopped after the first and in the second rung, gone on with from the file."""
+    settings = {**QUICK, "screen": "naswot:50%,steps=2:50%,seeds=1:3", "num_archs": 12}
+    whole = search(mini_space, proxy, digits, **{**settings, "workers": 2})
+    states = [trial.state for trial in whole.ranked()]
+    assert not {*states[:3]} & {State.PRUNED, State.WAITING, State.FAILED}
+    assert states[3:] == [State.PRUNED] * 9
+    assert [len(trial.rungs) for trial in whole.ranked()] == [4] * 3 + [2] * 3 + [1] * 6
+
+    ids = [trial.arch_id for trial in whole]
+    naswot = search(mini_space, "naswot", digits, archs=ids)
+    for trial in whole:
+        assert trial.rungs[0].metric == "naswot"
+        assert trial.rungs[0].selection_scores == naswot.by_id[trial.arch_id].selection_scores
+    kept = [trial.arch_id for trial in whole if len(trial.rungs) == 4]
+    alone = search(mini_space, proxy, digits, **QUICK, archs=kept)
+    for trial in alone:
+        assert whole.by_id[trial.arch_id].rungs[-1] == trial.rungs[-1]
+        assert whole.by_id[trial.arch_id].loss_curve == pytest.approx(trial.loss_curve)
+        assert whole.by_id[trial.arch_id].rungs[-2].selection_scores == trial.selection_scores[:1]
+
+    url = sqlite_url(tmp_path / "study.db")
+    plan = plan_search(mini_space, proxy, digits, config_from_overrides(proxy, settings))
+    store = create_store(plan.describe("run"), mini_space.factors, url)
+    for stop in (3, 9, 10**6):
+        left = [stop]
+
+        def stop_then(trial: Trial, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise InterruptedError
+
+        store = open_store("run", url, expected=plan.describe("run"))
+        if stop < 100:
+            with pytest.raises(InterruptedError):
+                run_plan(plan, store, on_trial=stop_then)
+        else:
+            assert _measured(run_plan(plan, store)) == _measured(whole)
+    assert _measured(open_store("run", url).trials()) == _measured(whole)
+
+    study = optuna.load_study(study_name="run", storage=url)
+    assert len(study.trials) == 12
+    complete = [t for t in study.trials if t.state is optuna.trial.TrialState.COMPLETE]
+    assert sorted(t.user_attrs["arch_id"] for t in complete) == sorted(kept)
+    for frozen in complete:
+        trial = whole.by_id[frozen.user_attrs["arch_id"]]
+        assert frozen.intermediate_values == {
+            2: trial.rungs[1].selection_scores[0], 4: trial.rungs[2].selection_scores[0], 12: trial.selection_score,
+        }  # fmt: skip
+    assert study.best_trial.user_attrs["arch_id"] == whole.best.arch_id  # type: ignore[union-attr]
+    cut = [t for t in study.trials if t.state is optuna.trial.TrialState.PRUNED]
+    assert {t.user_attrs["state"] for t in cut} == {"pruned"}
+    assert len(cut) == 9
+
+    frame = trials_frame(whole)
+    assert frame["rung"].tolist() == [4] * 3 + [2] * 3 + [1] * 6
+    assert frame["val_accuracy"].notna().tolist() == [True] * 6 + [False] * 6
+    assert frame["rank"].tolist() == list(range(1, 13))
+
+
+def _trial(arch_id: str, state: State, *scores: float, place: int | None = None) -> Trial:
+    return Trial(arch_id, {}, state, tuple(Rung((score,), (score,)) for score in scores), place=place)
+
+
+def test_places_of_what_was_cut_are_behind_those_of_what_went_on(searched: Trials) -> None:
+    placed = by_place(searched)
+    scores = {trial.arch_id: trial.selection_score for trial in placed if trial.is_ranked}
+    assert scores == pytest.approx({"b": 1.0, "a": 0.7, "c": 0.7, "d": 0.4, "e": 0.2})
+    assert (placed.info.score_name, placed.info.has_accuracies) == ("place in the screen", False)
+    assert by_place(placed) == placed
+    assert [trial.arch_id for trial in to_the_end(searched)] == ["a", "b", "c", "f"]
+    assert to_the_end(placed) is placed
+    with pytest.raises(InputError, match="a screen has cut architectures by accuracy already"):
+        by_signal(searched, RankedBy.CROSS_ENTROPY)
+
+
+@pytest.fixture
+def searched(truth_of_six: Trials) -> Trials:
+    items = (
+        _trial("a", State.COMPLETE, 300.0, 0.2, 0.7),
+        _trial("b", State.COMPLETE, 200.0, 0.3, 0.8),
+        _trial("c", State.AT_CHANCE, 100.0, 0.4, 0.7),
+        _trial("d", State.PRUNED, 90.0, 0.99, place=4),
+        _trial("e", State.PRUNED, 80.0, place=5),
+        _trial("f", State.FAILED),
+    )
+    return replace(truth_of_six, items=items, info=replace(truth_of_six.info, name="screened"))
+
+
+@pytest.fixture
+def truth_of_six(truth: Trials) -> Trials:
+    accuracies = {"a": 0.5, "b": 0.9, "c": 0.6, "d": 0.4, "e": 0.3, "f": 0.2}
+    return replace(truth, items=tuple(_trial(name, State.COMPLETE, value) for name, value in accuracies.items()))
+
+
+def test_a_search_with_a_screen_is_compared_by_place(searched: Trials, truth_of_six: Trials) -> None:
+    (ranking,) = compare_trials([searched], truth_of_six).rankings
+    assert ranking.num_archs == 5
+    assert ranking.metric == "place in the screen"
+    assert ranking.spearman.value == pytest.approx(0.9746794, abs=1e-6)
+    assert math.isclose(ranking.regret.value or 0.0, 0.0)
