@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from nasproxy.evaluating import Evaluation, evaluate
     from nasproxy.formatting import format_count, format_duration, format_estimate, format_percent, format_score
     from nasproxy.images import DATASETS, ImageData, ImageSet, load_images
+    from nasproxy.model import Model, Prediction, load_model
     from nasproxy.proxies import PROXIES
     from nasproxy.proxyset import ProxySet, load_proxy_set
     from nasproxy.ranking import Estimate, correlate
@@ -103,6 +104,7 @@ _HOMES = {
     "evaluating": ("Evaluation", "evaluate"),
     "formatting": ("format_count", "format_duration", "format_estimate", "format_percent", "format_score"),
     "images": ("DATASETS", "ImageData", "ImageSet", "load_images"),
+    "model": ("Model", "Prediction", "load_model"),
     "proxies": ("PROXIES",),
     "proxyset": ("ProxySet", "load_proxy_set"),
     "ranking": ("Estimate", "correlate"),
@@ -163,8 +165,10 @@ __all__ = [
     "ImageSet",
     "Interrupted",
     "Listener",
+    "Model",
     "NasproxyError",
     "PlanStep",
+    "Prediction",
     "ProxyCost",
     "ProxyKind",
     "ProxySet",
@@ -214,6 +218,7 @@ __all__ = [
     "format_score",
     "gather_settings",
     "load_images",
+    "load_model",
     "load_proxy_set",
     "load_space",
     "measure_costs",

@@ -7,6 +7,7 @@ runs/NAME/
   log.txt              what was said, and Ray's own output
   proxy.safetensors, proxy.png, metrics.jsonl, checkpoint.safetensors      (condense)
   study.db, archs.txt, sample.csv                                          (search, combine)
+  nets/, model.safetensors, model.json                                     (search with keep_nets, train)
   archs.txt, sample.csv, truth_archs.csv, report.html, table.md, table.tex, figures/              (compare)
   evaluations.jsonl                                                        (evaluate)
   replay.csv, regret.png, regret.svg, regret.pdf                           (replay)
@@ -100,6 +101,11 @@ class RunDir:
     def sample_path(self) -> Path:
         """Those that were drawn, in the order of the draw, and how many of the space each one stands for."""
         return self.path / "sample.csv"
+
+    @property
+    def nets_path(self) -> Path:
+        """Weights of all nets that were trained, where they are kept."""
+        return self.path / "nets"
 
     @property
     def command(self) -> str:

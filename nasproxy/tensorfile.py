@@ -21,7 +21,14 @@ def write_tensor_file(path: Path, tensors: Mapping[str, Tensor], header: Mapping
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {name: json.dumps(value) for name, value in header.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda scratch: save_file(content, scratch, metadata=metadata))
+
+    def write(scratch: Path) -> None:
+        scratch.touch()
+        mode = scratch.stat().st_mode
+        save_file(content, scratch, metadata=metadata)
+        scratch.chmod(mode)  # safetensors makes files that nobody else may read
+
+    write_atomically(path, write)
 
 
 def read_header(path: Path) -> dict[str, Any]:

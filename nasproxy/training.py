@@ -16,13 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nasproxy.augment import Strategy, augment_batch, cutmix, parse_strategy
+from nasproxy.checkpoint import SAVE_EVERY_SECONDS, Checkpoint
 from nasproxy.config import Precision, RecipeSettings
 from nasproxy.cuda_graphs import Step, capture_graph, run_on_streams
 from nasproxy.device import lay_out, synchronize
@@ -30,6 +33,7 @@ from nasproxy.errors import ArchError
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
+from nasproxy.tensorfile import write_tensor_file
 
 EVAL_BATCH_SIZE = {"cpu": 250, "cuda": 1000}
 """Images a forward pass of `measure`, by device type; changes speed, not results."""
@@ -97,47 +101,58 @@ def train(
     *,
     cuda_graphs: bool = True,
     on_epoch: Callable[[Tensor], None] = lambda losses: None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Fit]:
     """Trains S nets in place, in parallel, with SGD and cross-entropy; each exactly as if trained alone.
 
     Args:
-        nets: on the images' device; left in training mode. If there are several, none may draw random numbers
-        (dropout). images: the training images. recipe: epochs or steps, batch size, learning rate, augmentation,
-        precision. generators: one per net, for its batch order and augmentation. cuda_graphs: replays the updates as a
-        CUDA graph, on a GPU. on_epoch: called after every epoch with its losses (steps, S), on the device; may evaluate
-        the nets but must leave
-            them in training mode.
+        nets: on the images' device; left in training mode. If there are several, none may draw random numbers.
+        images: the training images.
+        recipe: epochs or steps, batch size, learning rate, augmentation, precision.
+        generators: one per net, for its batch order and augmentation.
+        cuda_graphs: replays the updates as a CUDA graph, on a GPU.
+        on_epoch: called after every epoch with its losses (steps, S), on the device; may evaluate the nets but must
+            leave them in training mode.
+        checkpoint: where the training is kept now and then, and goes on from; None: nowhere.
 
     Returns:
         One fit per net. Training stops early, at the end of an epoch, once all nets have diverged.
     """
     strategy = parse_strategy(recipe.augmentation, flippable=images.flippable)
-    num_steps, looked, step = count_steps(recipe, len(images)), 0, 0
+    num_steps = count_steps(recipe, len(images))
     lr = torch.tensor(recipe.lr, device=images.device)
     drops = [int(part * num_steps) for part in recipe.lr_drops]
     update, state = make_update(nets, recipe, lr)
+    losses = torch.zeros(num_steps, len(nets), device=images.device)
+    kept, at = [*state, lr, losses], checkpoint or Checkpoint(Path(), {})
+    if checkpoint is not None:
+        checkpoint.restore(kept, generators)
     if cuda_graphs:
         update = capture_graph(update, state, images.device)
-    losses = torch.empty(num_steps, len(nets), device=images.device)
-    orders = [_epochs(images, recipe.batch_size, num_steps, generator) for generator in generators]
+    left = 0 if at.is_over else num_steps - at.step
+    orders = [_epochs(images, recipe.batch_size, left, generator) for generator in generators]
     for epoch in zip(*orders, strict=True):
-        first = step
+        first = at.step
         for indices in zip(*epoch, strict=True):
-            for _ in range(drops.count(step)):
+            for _ in range(drops.count(at.step)):
                 lr.mul_(recipe.lr_factor)
             pairs = [
                 _draw_batch(images, index, recipe.cutmix, strategy, generator)
                 for index, generator in zip(indices, generators, strict=True)
             ]
             batches, targets = zip(*pairs, strict=True)
-            losses[step] = update(*batches, *targets)
-            step += 1
-        on_epoch(losses[first:step])
-        if step - looked >= LOOK_EVERY:
-            looked = step
-            if not losses[:step].isfinite().all(dim=0).any():
-                break
-    return [Fit(column) for column in losses[:step].cpu().unbind(dim=1)]
+            losses[at.step] = update(*batches, *targets)
+            at.step += 1
+        on_epoch(losses[first : at.step])
+        at.is_over = at.step == num_steps
+        if at.step - at.looked >= LOOK_EVERY:
+            at.looked = at.step
+            at.is_over = at.is_over or not bool(losses[: at.step].isfinite().all(dim=0).any())
+        if checkpoint is not None:
+            checkpoint.save(kept, generators)
+        if at.is_over:
+            break
+    return [Fit(column) for column in losses[: at.step].cpu().unbind(dim=1)]
 
 
 def _draw_batch(
@@ -199,7 +214,7 @@ class Measure(NamedTuple):
 @torch.no_grad()
 def measure(net: nn.Module, images: ImageSet) -> Measure:
     """Accuracy and cross-entropy of a net, which is put in evaluation mode."""
-    logits = _predict(net, images)
+    logits = predict_logits(net, images)
     accuracy = int(_is_correct(logits, images).sum()) / len(images)
     return Measure(accuracy, float(F.cross_entropy(logits.double(), images.labels)))
 
@@ -207,11 +222,11 @@ def measure(net: nn.Module, images: ImageSet) -> Measure:
 @torch.no_grad()
 def correct_mask(net: nn.Module, images: ImageSet) -> Tensor:
     """(N,) bool: whether the net, put in evaluation mode, classifies an image correctly; NaN outputs are wrong."""
-    return _is_correct(_predict(net, images), images)
+    return _is_correct(predict_logits(net, images), images)
 
 
-def _predict(net: nn.Module, images: ImageSet) -> Tensor:
-    """Logits (N, K) in single precision."""
+def predict_logits(net: nn.Module, images: ImageSet) -> Tensor:
+    """Logits (N, K) of all images in single precision, by a net that is put in evaluation mode."""
     net.eval()
     size = EVAL_BATCH_SIZE[images.device.type]
     parts = (slice(start, start + size) for start in range(0, len(images), size))
@@ -277,6 +292,24 @@ def _describe_output(output: object) -> str:
     return f"a {type(output).__name__}"
 
 
+@dataclass(frozen=True)
+class NetFolder:
+    """Where trained nets are kept, and trainings that are not over."""
+
+    path: Path
+    """On a cluster a folder that all nodes share."""
+    every: float = SAVE_EVERY_SECONDS
+    """See `Checkpoint`."""
+
+    def weights_path(self, arch_id: str, repeat: int) -> Path:
+        """The weights of a net, by the number of its seed."""
+        return self.path / f"{quote(arch_id, safe='')}-{repeat}.safetensors"
+
+    def checkpoint_path(self, arch_id: str, first: int) -> Path:
+        """The training of nets from this number on."""
+        return self.path / f"{quote(arch_id, safe='')}-{first}.checkpoint.safetensors"
+
+
 def train_seeds(
     arch: Arch,
     images: ImageSet,
@@ -288,6 +321,7 @@ def train_seeds(
     first_seed: int = 0,
     seed: int,
     cuda_graphs: bool = True,
+    keep: NetFolder | None = None,
     on_seed: Callable[[int], None] = lambda _: None,
 ) -> SeedScores:
     """Trains S nets of an architecture and evaluates each once, after its last epoch.
@@ -302,6 +336,7 @@ def train_seeds(
         first_seed: number of the first net to train: the ones before it are there already.
         seed: every draw derives from (seed, arch.id, number of the net).
         cuda_graphs: see `train`.
+        keep: where weights are kept, and trainings that were cut short go on from; None: nowhere.
         on_seed: called after each net with the number of nets done.
 
     Raises:
@@ -310,24 +345,46 @@ def train_seeds(
     by_val: list[Measure] = []
     by_test: list[Measure] = []
     fits: list[Fit] = []
+    checkpoints: list[Checkpoint] = []
     seconds = 0.0
     size = _count_parallel_nets(arch, images, recipe, num_seeds - first_seed)
     for first in range(first_seed, num_seeds, size):
         repeats = range(first, min(first + size, num_seeds))
         nets = [make_candidate(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
         generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
+        checkpoint = None
+        if keep is not None:
+            about = {
+                "arch": arch.id,
+                "seed": seed,
+                "nets": len(nets),
+                "images": len(images),
+                **recipe.model_dump(mode="json"),
+            }
+            checkpoint = Checkpoint(keep.checkpoint_path(arch.id, first), about, keep.every)
+            checkpoints.append(checkpoint)
         synchronize(images.device)
         started = time.perf_counter()
         with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
-            fits += train(nets, images, recipe, generators, cuda_graphs=cuda_graphs)
+            fits += train(nets, images, recipe, generators, cuda_graphs=cuda_graphs, checkpoint=checkpoint)
         synchronize(images.device)
-        seconds += time.perf_counter() - started
-        for net in nets:
+        seconds += checkpoint.seconds if checkpoint else time.perf_counter() - started
+        for repeat, net in zip(repeats, nets, strict=True):
             if val is not None:
                 by_val.append(measure(net, val))
             by_test.append(measure(net, test))
+            if keep is not None:
+                write_net(net, keep.weights_path(arch.id, repeat))
             on_seed(len(by_test))
+    for checkpoint in checkpoints:  # only now: before, a trial that is cut short would train all again
+        checkpoint.path.unlink(missing_ok=True)
     return SeedScores(tuple(by_val), tuple(by_test), seconds, mean_losses(fits))
+
+
+def write_net(net: nn.Module, path: Path) -> None:
+    """Writes the weights of a net (its `state_dict`) as one `.safetensors` file, whole or not at all."""
+    weights = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}  # nets may share some
+    write_tensor_file(path, weights, {})
 
 
 def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, num_seeds: int) -> int:

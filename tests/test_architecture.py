@@ -16,9 +16,9 @@ PACKAGE = Path(nasproxy.__file__).parent
 LAYERS = [
     {"errors", "seeding", "files", "talk"},
     {"config", "space", "rundir", "tensorfile"},
-    {"images", "augment", "nets", "ranking", "cuda_graphs", "device", "encoding", "screened", "trials"},
+    {"images", "augment", "checkpoint", "nets", "ranking", "cuda_graphs", "device", "encoding", "screened", "trials"},
     {"training", "scoring", "proxyset", "alignment", "formatting", "signals", "store"},
-    {"condensing", "evaluating", "proxies"},
+    {"condensing", "evaluating", "model", "proxies"},
     {"searching"},
     {"choosing", "combining", "comparing", "replaying", "tables", "truths", "reporting", "dashboard"},
     {"runs"},
@@ -118,7 +118,7 @@ PUBLIC_NAMES = {
     ),
     *("DASHBOARD_PORT", "DATASETS", "Dashboard", "Estimate", "EvaluateConfig", "Evaluation", "ImageData", "ImageSet"),
     *("LAST", "METHODS", "NasproxyError", "PROXIES", "PlanStep", "ProxyCost", "ProxyKind", "ProxySet", "RankConfig"),
-    *("ComparisonPlan", "Listener", "Rung", "align"),
+    *("ComparisonPlan", "Listener", "Model", "Prediction", "Rung", "align", "load_model"),
     *(
         "Ranking",
         "RunDir",

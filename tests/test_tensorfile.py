@@ -26,6 +26,12 @@ def test_it_is_read_back_as_it_was(tmp_path: Path) -> None:
         assert tensors[name].dtype == value.dtype
 
 
+def test_others_may_read_it_where_they_may_read_other_new_files(tmp_path: Path) -> None:
+    write_tensor_file(tmp_path / "x.safetensors", TENSORS, HEADER)
+    (tmp_path / "x.txt").touch()
+    assert (tmp_path / "x.safetensors").stat().st_mode == (tmp_path / "x.txt").stat().st_mode
+
+
 def test_tensors_may_need_a_gradient_or_lie_across_memory(tmp_path: Path) -> None:
     weights = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     write_tensor_file(tmp_path / "x.safetensors", {"turned": weights.T}, {})

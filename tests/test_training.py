@@ -2,13 +2,16 @@
 
 import math
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from benchmarks import naive
+from nasproxy.checkpoint import Checkpoint
 from nasproxy.config import Precision, RecipeSettings
 from nasproxy.errors import ArchError
 from nasproxy.images import ImageData, ImageSet, make_generator
@@ -17,6 +20,7 @@ from nasproxy.training import (
     LOOK_EVERY,
     Fit,
     Measure,
+    NetFolder,
     count_steps,
     make_net,
     mean_losses,
@@ -263,3 +267,92 @@ def test_training_with_cutmix_learns_and_is_seeded(tiny_set: ImageSet, device: s
     torch.testing.assert_close(fits[0].losses, fits[1].losses, rtol=1e-3, atol=1e-3)
     assert not torch.equal(fits[0].losses, fits[2].losses)
     assert measure(nets[0], images).accuracy > 0.9
+
+
+RESUMED = RecipeSettings(epochs=6, batch_size=20, lr=0.05, lr_drops=(0.4, 0.8), augmentation="crop_flip", cutmix=0.5)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def _train(
+    images: ImageSet, path: Path | None, stop_at: int | None = None, about: str = ""
+) -> tuple[list[Fit], list[Tensor]]:
+    """Two nets with batch norm; losses and weights. StoppedError in an epoch, what was kept is of the one before."""
+    nets = [make_net(parse_arch(f"w8-d1-{norm}-relu-avg"), images, 5) for norm in ("batch", "none")]
+    generators = [make_generator(0, name) for name in ("a", "b")]
+    epochs = [0]
+
+    def on_epoch(losses: Tensor) -> None:
+        epochs[0] += 1
+        if epochs[0] == stop_at:
+            raise StoppedError
+
+    checkpoint = Checkpoint(path, {"about": about}, every=0) if path else None
+    fits = train(nets, images, RESUMED, generators, on_epoch=on_epoch, checkpoint=checkpoint)
+    return fits, [tensor for net in nets for tensor in net.state_dict().values()]
+
+
+def _equal(one: tuple[list[Fit], list[Tensor]], other: tuple[list[Fit], list[Tensor]]) -> bool:
+    losses = all(torch.equal(a.losses, b.losses) for a, b in zip(one[0], other[0], strict=True))
+    return losses and all(torch.equal(a, b) for a, b in zip(one[1], other[1], strict=True))
+
+
+@pytest.mark.parametrize("stops", [(2,), (3, 2), (6,), (1,)])
+def test_a_training_that_was_cut_short_goes_on_bit_for_bit(
+    digits: ImageData, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    few, path = digits.train.subset(torch.arange(50)), tmp_path / "x.safetensors"
+    whole = _train(few, None)
+    for stop in stops:
+        with pytest.raises(StoppedError):
+            _train(few, path, stop)
+    assert path.exists() is (stops != (1,))
+    assert _equal(_train(few, path), whole)
+    assert _equal(_train(few, path, stop_at=1), whole)  # it is over: no epoch is left
+    for other in ("about", "damaged"):
+        if other == "damaged":
+            path.write_bytes(path.read_bytes()[:-50])
+        with pytest.raises(StoppedError):
+            _train(few, path, 1, about=other)
+
+
+def test_kept_nets_are_those_that_were_measured_and_no_training_is_left(digits: ImageData, tmp_path: Path) -> None:
+    few, folder = digits.train.subset(torch.arange(50)), NetFolder(tmp_path / "nets", every=0)
+    recipe = RecipeSettings(epochs=3, batch_size=20)
+    kept = train_seeds(ARCH, few, recipe, val=digits.val, test=digits.test, num_seeds=2, seed=0, keep=folder)
+    alone = train_seeds(ARCH, few, recipe, val=digits.val, test=digits.test, num_seeds=2, seed=0)
+    assert (kept.val, kept.test, kept.loss_curve) == (alone.val, alone.test, alone.loss_curve)
+    assert sorted(path.name for path in folder.path.iterdir()) == [f"{ARCH.id}-{n}.safetensors" for n in (0, 1)]
+    for repeat in (0, 1):
+        net = make_net(ARCH, few, 7)
+        net.load_state_dict(load_file(folder.weights_path(ARCH.id, repeat)))
+        assert measure(net, digits.test) == kept.test[repeat]
+
+
+def test_a_net_that_was_trained_before_its_trial_was_cut_short_is_not_trained_again(
+    digits: ImageData, tmp_path: Path
+) -> None:
+    few, folder = digits.train.subset(torch.arange(50)), NetFolder(tmp_path / "nets")
+    job = partial(
+        train_seeds, ARCH, few, RecipeSettings(epochs=3, batch_size=20),
+        val=digits.val, test=digits.test, num_seeds=2, seed=0, keep=folder,
+    )  # fmt: skip
+
+    def stop(done: int) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        job(on_seed=stop)
+    checkpoint = folder.checkpoint_path(ARCH.id, 0)
+    written = checkpoint.stat().st_mtime_ns
+    with pytest.raises(StoppedError):
+        job(on_seed=stop)
+    assert checkpoint.stat().st_mtime_ns == written  # nothing was left to do
+    assert (
+        job().test
+        == train_seeds(
+            ARCH, few, RecipeSettings(epochs=3, batch_size=20), val=None, test=digits.test, num_seeds=2, seed=0
+        ).test
+    )

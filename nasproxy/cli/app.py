@@ -17,6 +17,7 @@ from nasproxy.cli.demo import demo
 from nasproxy.cli.evaluate import evaluate
 from nasproxy.cli.export import export
 from nasproxy.cli.ls import ls
+from nasproxy.cli.predict import predict
 from nasproxy.cli.printing import command
 from nasproxy.cli.rank import rank
 from nasproxy.cli.replay import replay
@@ -24,10 +25,12 @@ from nasproxy.cli.report import report
 from nasproxy.cli.rm import rm
 from nasproxy.cli.search import search
 from nasproxy.cli.show import show
+from nasproxy.cli.train import train
 
 COMMANDS = {
     "The whole experiment": (compare, demo),
     "Step by step": (condense, evaluate, search, combine),
+    "Have the network": (train, predict),
     "Judge and show": (rank, replay, report, export, dashboard),
     "Look up": (ls, show, rm),
 }

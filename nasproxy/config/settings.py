@@ -303,6 +303,9 @@ class SearchSettings(Settings):
     """Seed of every random draw but that of a sample."""
     round_size: Count = 8
     """Architectures that 'tpe' proposes at once, whatever the number of workers."""
+    keep_nets: bool = False
+    """Keep the weights of every net that is trained, in nets/, and the best one as a model: model.safetensors and
+    model.json. Trainings that are cut short go on from their last epoch."""
     storage: str | None = None
     """Optuna storage URL. Default: study.db in the run folder."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nasproxy.errors import DataError
+from nasproxy.errors import DataError, InputError
 from nasproxy.images.decoding import read_files
 from nasproxy.images.raw import VALIDATION_NAMES, BrokenFile, FileSplit, Progress, RawData
 
@@ -100,8 +100,29 @@ def _check_classes(root: Path, folder: str, classes: Sequence[str], expected: Se
         raise DataError(f"{root}: train/ and {folder}/ have different classes ({differ}); make them the same")
 
 
-def _scan_split(root: Path) -> FileSplit:
+def list_images(path: Path) -> list[Path]:
+    """A file itself, whatever it is; of a folder the files in it, however deep, that are called like images.
+
+    Raises:
+        InputError: there is no such file or folder, or none of its files is called so.
+    """
+    if path.is_dir():
+        if files := _images_under(path):
+            return files
+        raise InputError(f"folder {path} holds no images; name another one, or files")
+    if not path.exists():
+        raise InputError(f"there is no {path}; name image files, or folders of them")
+    return [path]
+
+
+def _images_under(folder: Path) -> list[Path]:
     known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN} - _NO_PICTURES
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in known and not path.name.startswith(".")]
+    files.sort(key=attrgetter("parts"))  # the order of paths, compared faster
+    return files
+
+
+def _scan_split(root: Path) -> FileSplit:
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(folders) < 2:
         found = f"only the class {folders[0].name!r}" if folders else "no class folders"
@@ -109,8 +130,7 @@ def _scan_split(root: Path) -> FileSplit:
     paths: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
-        files = [path for path in folder.rglob("*") if path.suffix.lower() in known and not path.name.startswith(".")]
-        files.sort(key=attrgetter("parts"))  # the order of paths, compared faster
+        files = _images_under(folder)
         if not files:
             raise DataError(f"class folder {folder} holds no images; add some, or remove the folder")
         paths += files

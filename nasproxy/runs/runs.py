@@ -22,7 +22,7 @@ from nasproxy.config import (
     nest_settings,
     resumed_config,
 )
-from nasproxy.errors import SettingsError
+from nasproxy.errors import InputError, SettingsError
 from nasproxy.rundir import LAST, RunDir, find_run, list_runs
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import (
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from nasproxy.dashboard import Dashboard
     from nasproxy.evaluating import Evaluation
     from nasproxy.images import ImageData
+    from nasproxy.model import Model
     from nasproxy.proxyset import ProxySet
     from nasproxy.replaying import Replays
     from nasproxy.runs.comparing import ComparisonPlan
@@ -254,6 +255,75 @@ class Runs:
             ids,
         )
         return run_search(self._place, config, in_memory, name=name, resume=run, retry_failed=retry_failed)
+
+    @_shown
+    def train(
+        self,
+        search: Scored | None = None,
+        *,
+        top: int | str | None = None,
+        data: "str | Path | ImageData | None" = None,
+        space: str | Path | SearchSpace | None = None,
+        name: str | None = None,
+        resume: Run | None = None,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> "Model":
+        """Trains the best architectures of a search on all images, and hands out the best net.
+
+        That is a search by 'whole' which keeps its nets: its run has all of them, `model.safetensors` and `model.json`.
+        Nets are chosen by validation accuracy; the test accuracy of the one that was chosen says how good it is.
+
+        Args:
+            search: what architectures were scored by: a search, a combination, or a table ('table:NAME').
+            top: how many of its best: a number or a share like '5%'; None: 3.
+            data: as for `condense`; None: that of the search.
+            space: as for `search`; None: that of the search.
+            name: of the run; None: after data and space.
+            resume: the run to go on with, from the last epoch of each net.
+            settings: as for `condense`.
+            overrides: as for `condense`.
+
+        Raises:
+            SettingsError: neither a search nor a run to go on with, or both.
+            InputError: no architecture is better than guessing.
+            NasproxyError: as for `search`.
+        """
+        kept = self._keep(search) if search is not None else None
+        if (kept is None) == (resume is None):
+            raise SettingsError("name a search to train the best of (e.g. @last), or --resume a run, and not both")
+        named: dict[str, Any] = {}
+        if kept is not None:
+            archs = f"top:{self._name_of(kept)}:{3 if top is None else top}"
+            named = {"proxy": "whole", "archs": archs, "keep_nets": True}
+            if not (settings or {}).get("search", {}).get("seeds"):
+                named["seeds"] = 1
+        elif top is not None:
+            raise SettingsError(f"--top {top}: the run that goes on knows what it trains; leave it out")
+        trials = self.search(space, data=data, name=name, resume=resume, settings=settings, **{**named, **overrides})
+        assert trials.run is not None
+        if trials.best is None:
+            raise InputError(
+                f"run {trials.run.name}: no network is better than guessing, so none is handed out; train longer"
+            )
+        return self.model(trials.run)
+
+    def model(self, run: Run, device: str = "cpu") -> "Model":
+        """The trained net that a run hands out.
+
+        Args:
+            run: a run of `train`, or of `search` with `keep_nets=True`; or a `model.json`.
+            device: where the net is put.
+
+        Raises:
+            RunNotFoundError: no such run.
+            InputError: it has none, or it cannot be read.
+        """
+        from nasproxy.model import load_model
+
+        if isinstance(run, str | Path) and Path(run).suffix == ".json":
+            return load_model(run, device)
+        return load_model(self.find(run).path, device)
 
     @_shown
     def combine(

@@ -12,6 +12,7 @@ from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.asked import Asked
+from nasproxy.runs.handing_out import write_model
 from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Place
 from nasproxy.runs.writing import write_trials
@@ -20,6 +21,7 @@ from nasproxy.searching.sample import COSTS, Quantity, draw_sample
 from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
+from nasproxy.training import NetFolder
 from nasproxy.trials import State, Trials
 
 
@@ -104,10 +106,18 @@ def run_search(
                 place.listener.say(f"{len(done)} architecture(s) taken over from {given.known.name}")
             run.log(f"search {space.name} by {plan.proxy.name}: {plan.num_trials} trials, {len(done)} done before")
             trials = run_plan(
-                plan, store, done=done, retry_failed=retry_failed, log_path=run.log_path, listener=place.listener
+                plan,
+                store,
+                done=done,
+                retry_failed=retry_failed,
+                log_path=run.log_path,
+                keep=NetFolder(run.nets_path.resolve()) if settings.keep_nets else None,
+                listener=place.listener,
             )
             trials = replace(trials, info=replace(trials.info, name=run.name), run=run)
             write_trials(run, trials)
+            if settings.keep_nets:
+                write_model(run, plan, trials)
             run.log(f"done: {len(trials)} trials")
     except NasproxyError as error:
         if resume is None and (store is None or _was_refused(error, store)):

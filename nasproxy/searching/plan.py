@@ -18,6 +18,7 @@ from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.searching.scorer import Assignment, Job, Measurement
 from nasproxy.searching.screen import Screen, parse_screen
 from nasproxy.space import Arch, SearchSpace
+from nasproxy.training import NetFolder
 from nasproxy.trials import DataInfo, SearchInfo, Trial, Trials
 
 
@@ -79,10 +80,13 @@ class Plan:
         is_last = round_number == len(self.screen.stages) - 1
         return replace(assignment, stage=round_number, is_last=is_last, earlier=earlier)
 
-    def make_job(self) -> Job:
+    def make_job(self, keep: NetFolder | None = None) -> Job:
         """What its workers share.
 
         A rung that trains nothing scores an architecture as a search by that score would, with this seed.
+
+        Args:
+            keep: where trained nets are kept; None: nowhere.
         """
         assert self.proxy.images is not None
         assert not isinstance(self.proxy.scored_by, Trials)
@@ -102,6 +106,7 @@ class Plan:
             test=self.data.test.to("cpu"),
             num_threads=self.workforce.threads_per_worker,
             cuda_graphs=self.config.machine.cuda_graphs,
+            keep=keep,
         )
 
     def _measure_by_formula(self, name: str, num_seeds: int) -> Measurement:
@@ -184,6 +189,8 @@ def plan_search(
     parse_strategy(config.recipe.augmentation, flippable=data.train.flippable)
     workforce = plan_workforce(config.machine)
     chosen = make_proxy(proxy, data, config)
+    if settings.keep_nets and not isinstance(chosen.scored_by, RecipeSettings):
+        raise SettingsError(f"keep_nets: proxy {chosen.name!r} trains no nets; leave it out")
     wanted = space.archs() if archs is None else space.pick(archs)
     if not wanted:
         raise SettingsError(f"no architecture of {space.name} is named: archs is empty; leave it out for all of them")

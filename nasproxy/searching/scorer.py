@@ -16,7 +16,7 @@ from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
 from nasproxy.scoring import SCORES, Costs, score_nets
 from nasproxy.space import Arch
-from nasproxy.training import SeedScores, count_steps, train_seeds
+from nasproxy.training import NetFolder, SeedScores, count_steps, train_seeds
 from nasproxy.trials import Rung, State, Trial, Trials, is_chance, sum_seconds
 
 
@@ -43,6 +43,8 @@ class Job:
     test: ImageSet
     num_threads: int
     cuda_graphs: bool
+    keep: NetFolder | None = None
+    """Where trained nets are kept; None: nowhere."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,7 @@ class ArchScorer:
             first_seed=done.num_seeds if done else 0,
             seed=by.seed,
             cuda_graphs=self.job.cuda_graphs,
+            keep=self.job.keep,
         )
         rung, curve = _to_rung(scores), scores.loss_curve
         if earlier and done:  # the same nets, and more

@@ -19,12 +19,13 @@ from nasproxy.searching.cluster import Interrupts, noticing_interrupts, ray_outp
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.recorder import NotSaved, OnTrial, Recorder
 from nasproxy.searching.schedule import Signal, make_schedule
-from nasproxy.searching.scorer import ArchScorer, Assignment, look_up
+from nasproxy.searching.scorer import ArchScorer, Assignment, Job, look_up
 from nasproxy.searching.tally import Tally
 from nasproxy.searching.worker import ASSIGNMENT, METRIC, ArchTrainer
 from nasproxy.space import SearchSpace
 from nasproxy.store import TrialStore, create_store
 from nasproxy.talk import SILENCE, Listener, listening
+from nasproxy.training import NetFolder
 from nasproxy.trials import Trial, Trials
 
 MAX_LOSSES = 2
@@ -70,6 +71,7 @@ def run_plan(
     done: Trials | None = None,
     retry_failed: bool = False,
     log_path: Path | None = None,
+    keep: NetFolder | None = None,
     on_trial: OnTrial = lambda trial: None,
     listener: Listener = SILENCE,
 ) -> Trials:
@@ -81,6 +83,7 @@ def run_plan(
         done: what it holds, where the caller has read that already.
         retry_failed: tries failed architectures of the store again; lost ones are tried again in any case.
         log_path: file that Ray's own output is appended to; None: dropped.
+        keep: where trained nets are kept, and trainings that were cut short go on from; None: nowhere.
         on_trial: told of every trial that ends.
         listener: told how far the search is.
 
@@ -115,7 +118,7 @@ def run_plan(
     if plan.proxy.is_at_hand:
         _score_here(plan, recorder)
     else:
-        _score_on_ray(plan, recorder, log_path)
+        _score_on_ray(plan, recorder, plan.make_job(keep), log_path)
     recorder.close()
     return Trials(done.info, recorder.trials)
 
@@ -128,12 +131,12 @@ def _score_here(plan: Plan, recorder: Recorder) -> None:
         recorder.finish(*score(assignment))
 
 
-def _score_on_ray(plan: Plan, recorder: Recorder, log_path: Path | None) -> None:
+def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | None) -> None:
     with noticing_interrupts() as interrupts, ray_output_to(log_path) as log, running_ray(plan.workforce) as resources:
         recorder.log = log
         with tempfile.TemporaryDirectory(prefix="nasproxy-tune-") as scratch:
             tune.Tuner(
-                tune.with_resources(tune.with_parameters(ArchTrainer, job=plan.make_job()), resources),
+                tune.with_resources(tune.with_parameters(ArchTrainer, job=job), resources),
                 tune_config=tune.TuneConfig(
                     search_alg=_ScheduleSearcher(plan, recorder),
                     num_samples=-1,

@@ -618,3 +618,23 @@ def test_data_goes_to_stdout_and_talk_to_stderr(finished: Shell, digits: ImageDa
     done = finished.run("condense", "--method", "random", "--ipc", "2", "--json")
     result = json.loads(done.stdout)
     assert result["num_stored_images"] == 2 * digits.num_classes
+
+
+def test_a_network_is_trained_handed_out_and_used(shell: Shell, tmp_path: Path) -> None:
+    shell.run("search", "--proxy", "params", "--space", "convnet-mini", "--name", "by-params")
+    printed = shell.json("train", "by-params", "--top", "1", "--epochs", "1", "--name", "best", "--workers", "1")
+    assert printed["chosen_of"] == 1
+    about = json.loads((tmp_path / printed["model"]).read_text())
+    assert printed["test_accuracy"] == f"{about['accuracies']['test']:.4f}"
+    folder = make_image_folder(tmp_path / "pets", num_images=3)
+    files = sorted(folder.rglob("*.png"))
+    rows = list(csv.DictReader(shell.call("predict", "best", str(folder)).splitlines()))
+    assert [row["file"] for row in rows] == list(map(str, files))
+    assert {row["class"] for row in rows} <= set(about["classes"])
+    every = shell.json("predict", "best", str(files[0]))
+    assert every[0]["probabilities"][every[0]["class"]] == max(every[0]["probabilities"].values())
+    assert f"{every[0]['probability']:.6f}" == rows[0]["probability"]
+    files[0].write_text("no image")
+    broken = shell.run("predict", printed["model"], *map(str, files[:2]), expect=3)
+    assert f"warning: cannot decode {files[0]}: it is no image" in broken.stderr
+    assert len(broken.stdout.splitlines()) == 2

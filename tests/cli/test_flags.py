@@ -31,6 +31,11 @@ FLAGS = {
     | RUN
     | {"--proxy", "--space", "--strategy", "--archs", "--num-archs", "--seeds", "--epochs", "--steps", "--storage"}
     | {"--sample", "--screen", "--seed", "--config", "--resume", "--retry-failed"},
+    "train": IMAGES
+    | WORKERS
+    | RUN
+    | {"--top", "--space", "--seeds", "--seed", "--epochs", "--steps", "--storage", "--config", "--resume"},
+    "predict": TALK | {"--device", "--runs-dir", "--json"},
     "compare": IMAGES
     | WORKERS
     | RUN
