@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         describe_setting,
         evaluation_recipe,
         gather_settings,
+        read_recipe,
         without_password,
     )
     from nasproxy.dashboard import Dashboard
@@ -97,6 +98,7 @@ _HOMES = {
         "describe_setting",
         "evaluation_recipe",
         "gather_settings",
+        "read_recipe",
         "without_password",
     ),
     "dashboard": ("Dashboard",),
@@ -225,6 +227,7 @@ __all__ = [
     "plan_removal",
     "rank",
     "ranking_row",
+    "read_recipe",
     "read_scores",
     "read_truth",
     "remove_runs",

@@ -4,7 +4,8 @@ Source: main paper, section 3.6 and appendix A.3, and its authors' public code (
 from where). Our deviations:
 1. An epoch is split into ceil(N / batch_size) batches of nearly equal size, so that none is tiny; for 500 or 45,000
 images in batches of 250 this equals the paper's.
-2. The learning rate drops after exactly the given fraction of all updates, also where updates, not epochs, are counted.
+2. With 'step', the learning rate drops after exactly the given fraction of all updates, also where these, not epochs,
+are counted.
 
 Notation: N images, B images per batch, C channels, H height, W width, K classes, S nets (seeds of an architecture).
 """
@@ -31,6 +32,7 @@ from nasproxy.cuda_graphs import Step, capture_graph, run_on_streams
 from nasproxy.device import lay_out, synchronize
 from nasproxy.errors import ArchError
 from nasproxy.images import ImageSet, make_generator
+from nasproxy.optimizing import learning_rates, make_optimizer, state_of
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, build
 from nasproxy.tensorfile import write_tensor_file
@@ -103,12 +105,12 @@ def train(
     on_epoch: Callable[[Tensor], None] = lambda losses: None,
     checkpoint: Checkpoint | None = None,
 ) -> list[Fit]:
-    """Trains S nets in place, in parallel, with SGD and cross-entropy; each exactly as if trained alone.
+    """Trains S nets in place, in parallel, with cross-entropy; each exactly as if trained alone.
 
     Args:
         nets: on the images' device; left in training mode. If there are several, none may draw random numbers.
         images: the training images.
-        recipe: epochs or steps, batch size, learning rate, augmentation, precision.
+        recipe: epochs or steps, batch size, optimiser, learning rate, augmentation, precision.
         generators: one per net, for its batch order and augmentation.
         cuda_graphs: replays the updates as a CUDA graph, on a GPU.
         on_epoch: called after every epoch with its losses (steps, S), on the device; may evaluate the nets but must
@@ -120,11 +122,11 @@ def train(
     """
     strategy = parse_strategy(recipe.augmentation, flippable=images.flippable)
     num_steps = count_steps(recipe, len(images))
-    lr = torch.tensor(recipe.lr, device=images.device)
-    drops = [int(part * num_steps) for part in recipe.lr_drops]
+    rates = learning_rates(recipe, num_steps).to(images.device)
+    lr = rates[0].clone()
     update, state = make_update(nets, recipe, lr)
     losses = torch.zeros(num_steps, len(nets), device=images.device)
-    kept, at = [*state, lr, losses], checkpoint or Checkpoint(Path(), {})
+    kept, at = [*state, losses], checkpoint or Checkpoint(Path(), {})
     if checkpoint is not None:
         checkpoint.restore(kept, generators)
     if cuda_graphs:
@@ -134,8 +136,7 @@ def train(
     for epoch in zip(*orders, strict=True):
         first = at.step
         for indices in zip(*epoch, strict=True):
-            for _ in range(drops.count(at.step)):
-                lr.mul_(recipe.lr_factor)
+            lr.copy_(rates[at.step])
             pairs = [
                 _draw_batch(images, index, recipe.cutmix, strategy, generator)
                 for index, generator in zip(indices, generators, strict=True)
@@ -167,37 +168,34 @@ def _draw_batch(
 
 
 def make_update(nets: Sequence[nn.Module], recipe: RecipeSettings, lr: Tensor) -> tuple[Step, list[Tensor]]:
-    """One SGD update of all nets, S batches (B, C, H, W) and S labels (B,) or (B, K) -> losses (S,); and its state.
+    """One update of all nets, S batches (B, C, H, W) and S labels (B,) or (B, K) -> losses (S,); and its state.
 
-    `lr` is read at every update. Momentum starts at zero, so the first update is the plain gradient.
+    `lr` is read at every update.
     """
-    parameters = [parameter for net in nets for parameter in net.parameters()]
-    optimizer = torch.optim.SGD(
-        parameters, lr=lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-    )
-    for parameter in parameters:
-        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    optimizer = make_optimizer(nets, recipe, lr)
     for net in nets:
         net.train()
 
     def update(*inputs: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         works = [
-            partial(_loss_and_gradient, *work, recipe.precision)
+            partial(_loss_and_gradient, *work, recipe.precision, recipe.label_smoothing)
             for work in zip(nets, inputs[: len(nets)], inputs[len(nets) :], strict=True)
         ]
         losses = torch.stack(run_on_streams(works, lr.device))
         optimizer.step()
         return losses
 
-    momentum = [optimizer.state[parameter]["momentum_buffer"] for parameter in parameters]
-    return update, [*parameters, *(buffer for net in nets for buffer in net.buffers()), *momentum]
+    tensors = [tensor for net in nets for tensor in (*net.parameters(), *net.buffers())]
+    return update, [*tensors, *state_of(optimizer)]
 
 
-def _loss_and_gradient(net: nn.Module, batch: Tensor, labels: Tensor, precision: Precision) -> Tensor:
+def _loss_and_gradient(
+    net: nn.Module, batch: Tensor, labels: Tensor, precision: Precision, label_smoothing: float
+) -> Tensor:
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         logits: Tensor = net(batch)
-    loss = F.cross_entropy(logits.float(), labels)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
     loss.backward()
     return loss.detach()
 
@@ -400,7 +398,9 @@ def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, n
     for _ in range(2):  # the first call benchmarks algorithms, which takes memory
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
-        _loss_and_gradient(net, images.normalized(index), images.labels[index], recipe.precision)
+        _loss_and_gradient(
+            net, images.normalized(index), images.labels[index], recipe.precision, recipe.label_smoothing
+        )
         used = torch.cuda.max_memory_allocated(device) - before
     if not torch.equal(torch.cuda.get_rng_state(device), drawn):
         torch.cuda.set_rng_state(drawn, device)

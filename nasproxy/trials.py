@@ -331,6 +331,8 @@ class SearchInfo:
             asdict(replace(info, device="", data=None, cost=replace(info.cost, condense_seconds=0.0)))
             for info in (self, other)
         )
+        for values in (mine, theirs):
+            values["recipe"] = _LATER_SETTINGS | values["recipe"]
         by_content = {name for name in ("space", "dataset") if mine[_HASHES[name]] == theirs[_HASHES[name]] != ""}
         return [name for name in mine if mine[name] != theirs[name] and name not in by_content]
 
@@ -353,6 +355,10 @@ class SearchInfo:
         return cls(**{**values, **typed})
 
 
+_LATER_SETTINGS = {
+    "optimizer": "sgd", "schedule": "step", "warmup": 0.0, "nesterov": False, "label_smoothing": 0.0,
+}  # fmt: skip
+"""What a recipe does not say that was written before it had these settings."""
 _HASHES = {"space": "space_hash", "dataset": "data_hash"}
 """Names of things -> hashes of what they are: where these are equal, names do not count."""
 

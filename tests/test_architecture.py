@@ -16,7 +16,19 @@ PACKAGE = Path(nasproxy.__file__).parent
 LAYERS = [
     {"errors", "seeding", "files", "talk"},
     {"config", "space", "rundir", "tensorfile"},
-    {"images", "augment", "checkpoint", "nets", "ranking", "cuda_graphs", "device", "encoding", "screened", "trials"},
+    {
+        "images",
+        "augment",
+        "checkpoint",
+        "nets",
+        "optimizing",
+        "ranking",
+        "cuda_graphs",
+        "device",
+        "encoding",
+        "screened",
+        "trials",
+    },
     {"training", "scoring", "proxyset", "alignment", "formatting", "signals", "store"},
     {"condensing", "evaluating", "model", "proxies"},
     {"searching"},
@@ -160,7 +172,16 @@ PUBLIC_NAMES = {
         "Interrupted",
         "Talk",
     ),
-    *("ranking_row", "read_scores", "read_truth", "search", "trials_frame", "write_report", "write_table"),
+    *(
+        "ranking_row",
+        "read_recipe",
+        "read_scores",
+        "read_truth",
+        "search",
+        "trials_frame",
+        "write_report",
+        "write_table",
+    ),
 }
 
 

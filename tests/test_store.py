@@ -78,7 +78,11 @@ def test_a_study_from_before_losses_were_kept_is_read(mini_space: SearchSpace, t
     study.add_trial(frozen)
     new = ("signal", "screen")
     study.set_user_attr("nasproxy", {key: value for key, value in INFO.as_dict().items() if key not in new})
-    (found,) = open_store(INFO.name, url, expected=INFO).trials()
+    assert "optimizer" not in INFO.recipe
+    now = replace(INFO, recipe={**INFO.recipe, "optimizer": "sgd"})
+    (found,) = open_store(INFO.name, url, expected=now).trials()
+    with pytest.raises(RunError, match="has another recipe"):
+        open_store(INFO.name, url, expected=replace(INFO, recipe={**INFO.recipe, "optimizer": "adamw"}))
     assert (found.rungs, found.loss_curve) == (trial.rungs, frozen.intermediate_values)
 
 

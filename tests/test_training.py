@@ -269,7 +269,10 @@ def test_training_with_cutmix_learns_and_is_seeded(tiny_set: ImageSet, device: s
     assert measure(nets[0], images).accuracy > 0.9
 
 
-RESUMED = RecipeSettings(epochs=6, batch_size=20, lr=0.05, lr_drops=(0.4, 0.8), augmentation="crop_flip", cutmix=0.5)
+RESUMED = {
+    "sgd": RecipeSettings(epochs=6, batch_size=20, lr=0.05, lr_drops=(0.4, 0.8), augmentation="crop_flip", cutmix=0.5),
+    "adamw": RecipeSettings(epochs=6, batch_size=20, lr=0.01, optimizer="adamw", schedule="one-cycle"),
+}
 
 
 class StoppedError(Exception):
@@ -277,7 +280,7 @@ class StoppedError(Exception):
 
 
 def _train(
-    images: ImageSet, path: Path | None, stop_at: int | None = None, about: str = ""
+    images: ImageSet, optimizer: str, path: Path | None, stop_at: int | None = None, about: str = ""
 ) -> tuple[list[Fit], list[Tensor]]:
     """Two nets with batch norm; losses and weights. StoppedError in an epoch, what was kept is of the one before."""
     nets = [make_net(parse_arch(f"w8-d1-{norm}-relu-avg"), images, 5) for norm in ("batch", "none")]
@@ -290,7 +293,7 @@ def _train(
             raise StoppedError
 
     checkpoint = Checkpoint(path, {"about": about}, every=0) if path else None
-    fits = train(nets, images, RESUMED, generators, on_epoch=on_epoch, checkpoint=checkpoint)
+    fits = train(nets, images, RESUMED[optimizer], generators, on_epoch=on_epoch, checkpoint=checkpoint)
     return fits, [tensor for net in nets for tensor in net.state_dict().values()]
 
 
@@ -299,23 +302,24 @@ def _equal(one: tuple[list[Fit], list[Tensor]], other: tuple[list[Fit], list[Ten
     return losses and all(torch.equal(a, b) for a, b in zip(one[1], other[1], strict=True))
 
 
+@pytest.mark.parametrize("optimizer", RESUMED)
 @pytest.mark.parametrize("stops", [(2,), (3, 2), (6,), (1,)])
 def test_a_training_that_was_cut_short_goes_on_bit_for_bit(
-    digits: ImageData, tmp_path: Path, stops: tuple[int, ...]
+    digits: ImageData, tmp_path: Path, optimizer: str, stops: tuple[int, ...]
 ) -> None:
     few, path = digits.train.subset(torch.arange(50)), tmp_path / "x.safetensors"
-    whole = _train(few, None)
+    whole = _train(few, optimizer, None)
     for stop in stops:
         with pytest.raises(StoppedError):
-            _train(few, path, stop)
+            _train(few, optimizer, path, stop)
     assert path.exists() is (stops != (1,))
-    assert _equal(_train(few, path), whole)
-    assert _equal(_train(few, path, stop_at=1), whole)  # it is over: no epoch is left
+    assert _equal(_train(few, optimizer, path), whole)
+    assert _equal(_train(few, optimizer, path, stop_at=1), whole)  # it is over: no epoch is left
     for other in ("about", "damaged"):
         if other == "damaged":
             path.write_bytes(path.read_bytes()[:-50])
         with pytest.raises(StoppedError):
-            _train(few, path, 1, about=other)
+            _train(few, optimizer, path, 1, about=other)
 
 
 def test_kept_nets_are_those_that_were_measured_and_no_training_is_left(digits: ImageData, tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ def complete_preset(incomplete: str) -> Iterator[str]:
     yield from (name for name in nap.catalog("presets") if name.startswith(incomplete))
 
 
+def complete_recipes(incomplete: str) -> Iterator[str]:
+    """Names of recipes."""
+    yield from (name for name in nap.catalog("recipes") if name.startswith(incomplete))
+
+
 def completion_of(key: str) -> Complete | None:
     """How a setting is completed; None: it takes no names. Of names with commas the last one is."""
     if key not in CATALOGS:

@@ -24,6 +24,7 @@ class What(StrEnum):
     TRUTHS = "truths"
     STRATEGIES = "strategies"
     SCREENS = "screens"
+    RECIPES = "recipes"
     PRESETS = "presets"
     COMBINATIONS = "combinations"
     SETTINGS = "settings"

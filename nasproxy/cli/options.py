@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nasproxy.cli.completion import Complete, complete_runs
+from nasproxy.cli.completion import Complete, complete_recipes, complete_runs
 
 
 def run_option(
@@ -38,6 +38,14 @@ Verbose = Annotated[
     run_option("--verbose/--quiet", "-v/-q", help="Say every second how far it is, or warnings only."),
 ]
 Json = Annotated[bool, run_option("--json", help="Print the result as JSON.")]
+Recipe = Annotated[
+    str | None,
+    run_option(
+        metavar="NAME|FILE",
+        help="How a net is trained, by name, see 'nasproxy ls recipes', or a .toml file. Single settings win over it.",
+        complete=complete_recipes,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Any other setting; 'nasproxy ls settings COMMAND' lists them."),

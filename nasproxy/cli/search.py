@@ -18,6 +18,7 @@ FAILED_TRIALS = 3
 @takes_settings(nap.SearchConfig)
 def search(
     given: nap.Tree,
+    recipe: options.Recipe = None,
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
@@ -31,6 +32,8 @@ def search(
 
     A condense run brings its data along, and --archs top:RUN:5% the data and space of that run: no --dataset is needed.
     """
+    if recipe is not None:
+        given["recipe"] = nap.read_recipe(recipe) | given["recipe"]
     with nap.Talk(verbose=verbose) as talk:
         runs = nap.Runs(runs_dir, progress=talk)
         trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed)

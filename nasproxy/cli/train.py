@@ -18,6 +18,7 @@ def train(
     top: Annotated[
         str | None, options.run_option(metavar="N|SHARE", help="How many of its best to train: 3 or 5%. Default: 3.")
     ] = None,
+    recipe: options.Recipe = None,
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
@@ -28,6 +29,8 @@ def train(
 
     It is chosen by validation images; its accuracy on the test images is reported once. 'nasproxy predict' uses it.
     """
+    if recipe is not None:
+        given["recipe"] = nap.read_recipe(recipe) | given["recipe"]
     with nap.Talk(verbose=verbose) as talk:
         model = nap.Runs(runs_dir, progress=talk).train(run, top=top, name=name, resume=resume, settings=given)
     about = model.about

@@ -11,11 +11,13 @@ from nasproxy.config.reading import Tree as Tree
 from nasproxy.config.reading import changed_settings as changed_settings
 from nasproxy.config.reading import dump_config as dump_config
 from nasproxy.config.reading import gather_settings as gather_settings
+from nasproxy.config.reading import list_recipes as list_recipes
 from nasproxy.config.reading import make_config as make_config
 from nasproxy.config.reading import merge_layers as merge_layers
 from nasproxy.config.reading import nest_settings as nest_settings
 from nasproxy.config.reading import parse_overrides as parse_overrides
 from nasproxy.config.reading import read_config as read_config
+from nasproxy.config.reading import read_recipe as read_recipe
 from nasproxy.config.reading import read_sections as read_sections
 from nasproxy.config.reading import read_toml as read_toml
 from nasproxy.config.reading import refuse_changes as refuse_changes

@@ -69,6 +69,28 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no valid TOML: {error}; correct that place") from None
 
 
+def list_recipes() -> dict[str, Path]:
+    """The shipped recipes: name -> file."""
+    return {path.stem: path for path in sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))}
+
+
+def read_recipe(reference: str) -> dict[str, Any]:
+    """The settings of a recipe: of a shipped one by name, or of a TOML file with a section [recipe].
+
+    Raises:
+        InputError: the file cannot be read.
+        SettingsError: an unknown name (the nearest is named), or a file without that section.
+    """
+    shipped = list_recipes()
+    if reference not in shipped and Path(reference).suffix != ".toml":
+        raise unknown_name("recipe (and no .toml file)", reference, shipped)
+    path = shipped.get(reference, Path(reference).expanduser())
+    recipe = read_toml(path).get("recipe")
+    if not isinstance(recipe, dict):
+        raise SettingsError(f"{path} has no section [recipe] with settings of a training, e.g. lr = 0.05")
+    return recipe
+
+
 def read_config(kind: type[ConfigT], path: Path, *layers: Mapping[str, Mapping[str, Any]]) -> ConfigT:
     """Settings from a `config.toml`, with further layers over it (see `make_config`)."""
     return make_config(kind, read_sections(kind, path), *layers)

@@ -213,16 +213,26 @@ class RecipeSettings(Settings):
     """Updates in all, instead of epochs. Default: as many as the epochs have."""
     batch_size: Count = 250
     """Images per update, at most. An epoch is cut into batches of nearly equal size."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """Optimiser: sgd, or adamw (fused, decoupled weight decay)."""
     lr: Positive = 0.01
-    """Learning rate of SGD at the start."""
+    """Learning rate: the highest."""
+    schedule: Literal["step", "cosine", "one-cycle"] = "step"
+    """How the rate goes: step (drops), cosine (to 0) or one-cycle (up in three tenths of all updates, and down)."""
+    warmup: Fraction = 0.0
+    """Fraction of all updates in which the rate rises to its highest in a straight line; one-cycle has its own rise."""
     lr_drops: Annotated[tuple[Fraction, ...], BeforeValidator(_split_numbers), Metavar("X,...")] = (0.5,)
-    """Fractions of all updates after which the learning rate is multiplied by `lr_factor`."""
+    """Fractions of all updates after which the learning rate of 'step' is multiplied by `lr_factor`."""
     lr_factor: Positive = 0.1
     """What the learning rate is multiplied by."""
     momentum: Fraction = 0.9
-    """Momentum of SGD."""
+    """Momentum of sgd; of adamw the first beta (the second is 0.999)."""
+    nesterov: bool = False
+    """Nesterov's momentum, with sgd."""
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    """L2 penalty on all parameters."""
+    """L2 penalty on all parameters; with adamw decoupled from the gradient."""
+    label_smoothing: Fraction = 0.0
+    """Part of a label that is spread over all classes."""
     augmentation: str = "auto"
     """Augmentation: groups of color, crop, cutout, flip, scale, rotate joined by '_' (one of them, drawn) and '+' (and
     then), or auto (one of all), idc (flip+color+crop_scale_rotate), both without flip for digits, or none."""
@@ -231,6 +241,14 @@ class RecipeSettings(Settings):
     precision: Precision = "float32"
     """Arithmetic of convolutions and matrix products in training. Evaluation is float32 (on a GPU, as torch has it,
     convolutions in TF32)."""
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> Self:
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov=true is of sgd with a momentum above 0; leave it out, or give these")
+        if self.warmup and self.schedule == "one-cycle":
+            raise ValueError(f"warmup={self.warmup:g}: one-cycle has a rise of its own; leave warmup out")
+        return self
 
 
 RECIPES: Mapping[str, RecipeSettings] = {

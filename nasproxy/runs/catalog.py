@@ -25,6 +25,12 @@ def _describe_spaces() -> dict[str, str]:
     return {name: read_toml(path).get("description", "") for name, path in list_spaces().items()}
 
 
+def _describe_recipes() -> dict[str, str]:
+    from nasproxy.config import list_recipes, read_toml
+
+    return {name: read_toml(path)["description"] for name, path in list_recipes().items()}
+
+
 def _describe_nets() -> dict[str, str]:
     from nasproxy.nets.zoo import ZOO
 
@@ -56,6 +62,7 @@ CATALOG: Mapping[str, Callable[[], dict[str, str]]] = {
     "nets": _describe_nets,
     "proxies": _describe_all_proxies,
     "strategies": _summaries("nasproxy.searching.schedule", "STRATEGIES"),
+    "recipes": _describe_recipes,
     "screens": _summaries("nasproxy.searching.screen", "SCREENS"),
     "combinations": _summaries("nasproxy.combining", "COMBINATIONS"),
     "truths": _summaries("nasproxy.truths", "TRUTHS"),

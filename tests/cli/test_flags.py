@@ -30,11 +30,11 @@ FLAGS = {
     | WORKERS
     | RUN
     | {"--proxy", "--space", "--strategy", "--archs", "--num-archs", "--seeds", "--epochs", "--steps", "--storage"}
-    | {"--sample", "--screen", "--seed", "--config", "--resume", "--retry-failed"},
+    | {"--sample", "--screen", "--recipe", "--seed", "--config", "--resume", "--retry-failed"},
     "train": IMAGES
     | WORKERS
     | RUN
-    | {"--top", "--space", "--seeds", "--seed", "--epochs", "--steps", "--storage", "--config", "--resume"},
+    | {"--top", "--recipe", "--space", "--seeds", "--seed", "--epochs", "--steps", "--storage", "--config", "--resume"},
     "predict": TALK | {"--device", "--runs-dir", "--json"},
     "compare": IMAGES
     | WORKERS
