@@ -57,6 +57,22 @@ def parse_sample(text: str) -> tuple[int, str | None]:
     return int(count), by or None
 
 
+_THOUSANDS = {"k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
+
+
+def _read_size(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = value.strip().lower()
+    try:
+        size = round(float(text[:-1]) * _THOUSANDS[text[-1]]) if text[-1:] in _THOUSANDS else int(text)
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise ValueError(f"{value!r} is no size; write a number above 0 like 500000, 500k, 5M or 1.2G")
+    return size
+
+
 def _read_sample(value: Any) -> Any:
     if value is None:
         return None
@@ -80,6 +96,8 @@ def _split_numbers(value: Any) -> Any:
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int | None, BeforeValidator(_read_size), Metavar("N")]
+"""A count above 0, or a text like '5M' or '1.2G'; None: no limit."""
 Share = Annotated[float, BeforeValidator(_read_share), Metavar("SHARE")]
 """A fraction above 0 and up to 1, or a text like '5%'."""
 Sample = Annotated[str | None, BeforeValidator(_read_sample), Metavar("N|N:BY")]
@@ -306,6 +324,10 @@ class SearchSettings(Settings):
     Default: all."""
     sample_seed: int = 0
     """Seed of that draw, which is the same for all proxies and seeds of a search."""
+    max_params: Size = None
+    """Leave out architectures with more parameters: 500000, 500k, 5M. Default: none."""
+    max_flops: Size = None
+    """Leave out architectures with more FLOPs an image, a multiply-add counted as two: 200M, 1.2G. Default: none."""
     screen: Annotated[str | None, Metavar("NAME|RUNGS")] = None
     """Cut architectures in rungs, cheap ones first, then the search's own recipe and seeds: naswot:20%,steps=40:25%
     scores all, trains the best 20% for 40 updates, and the best 25% of those to the end. A rung is a training-free
@@ -421,6 +443,8 @@ class SearchConfig(CommandConfig):
         "archs": "search.archs",
         "sample": "search.sample",
         "screen": "search.screen",
+        "max-params": "search.max_params",
+        "max-flops": "search.max_flops",
         "num-archs": "search.num_archs",
         "seeds": "search.seeds",
         "seed": "search.seed",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nasproxy.augment import parse_strategy
-from nasproxy.config import RecipeSettings, SearchConfig, make_config, nest_settings
+from nasproxy.config import RecipeSettings, SearchConfig, SearchSettings, make_config, nest_settings
 from nasproxy.errors import ArchError, NasproxyError, SettingsError, unknown_name
 from nasproxy.images import ImageData
 from nasproxy.proxies import Proxy, default_settings, make_proxy, make_training_free
@@ -207,9 +207,12 @@ def plan_search(
     unscored = _find_unscored(wanted, proxy) if isinstance(proxy, Trials) else {}
     costs = costs or measure_space([arch for arch in wanted if arch.id not in unscored], data)
     left_out = {arch.id: costs.left_out[arch.id] for arch in wanted if arch.id in costs.left_out} | unscored
+    too_large = _find_too_large([arch for arch in wanted if arch.id not in left_out], costs, settings)
+    left_out |= too_large
     fitting = tuple(arch for arch in wanted if arch.id not in left_out)
     if not fitting:
-        raise SettingsError(f"no architecture of {space.name} can be scored: {next(iter(left_out.values()))}")
+        reason = _describe_smallest(too_large, costs) if too_large else next(iter(left_out.values()))
+        raise SettingsError(f"no architecture of {space.name} can be scored: {reason}")
     screen = None if settings.screen is None else _plan_screen(settings.screen, chosen, config)
     limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy == "tpe" else len(fitting))
     return Plan(
@@ -237,6 +240,31 @@ def _plan_screen(text: str, proxy: Proxy, config: SearchConfig) -> Screen:
             f"--screen {text}: proxy {proxy.name!r} trains nothing that could be cut short; leave it out"
         )
     return parse_screen(text, proxy.scored_by, config.search.seeds, len(proxy.images))
+
+
+def _find_too_large(archs: Sequence[Arch], costs: SpaceCosts, settings: SearchSettings) -> dict[str, str]:
+    """Id -> reason, of architectures beyond a limit; where nobody knows what one has, it is beyond."""
+    limits = {"parameters": ("num_params", settings.max_params), "FLOPs": ("flops", settings.max_flops)}
+    too_large = {}
+    for what, (name, limit) in limits.items():
+        for arch in archs if limit is not None else ():
+            found = costs.of[arch.id]
+            if found is None:
+                too_large[arch.id] = f"{what} that cannot be counted, and at most {limit:,} are asked for"
+            elif getattr(found, name) > limit:
+                too_large[arch.id] = f"{getattr(found, name):,} {what}, and at most {limit:,} are asked for"
+    return too_large
+
+
+def _describe_smallest(too_large: Mapping[str, str], costs: SpaceCosts) -> str:
+    """What is least beyond the limits."""
+
+    def size(arch_id: str) -> tuple[float, float]:
+        found = costs.of[arch_id]
+        return (found.num_params, found.flops) if found else (math.inf, math.inf)
+
+    smallest = min(too_large, key=size)
+    return f"the smallest is {smallest} with {too_large[smallest]}; raise the limit"
 
 
 def _find_unscored(archs: Sequence[Arch], table: Trials) -> dict[str, str]:

@@ -30,7 +30,17 @@ FLAGS = {
     | WORKERS
     | RUN
     | {"--proxy", "--space", "--strategy", "--archs", "--num-archs", "--seeds", "--epochs", "--steps", "--storage"}
-    | {"--sample", "--screen", "--recipe", "--seed", "--config", "--resume", "--retry-failed"},
+    | {
+        "--sample",
+        "--screen",
+        "--max-params",
+        "--max-flops",
+        "--recipe",
+        "--seed",
+        "--config",
+        "--resume",
+        "--retry-failed",
+    },
     "train": IMAGES
     | WORKERS
     | RUN

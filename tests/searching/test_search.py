@@ -17,7 +17,7 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, measure_costs
 from nasproxy.searching import recorder
 from nasproxy.searching.cluster import RaySession, plan_workforce
-from nasproxy.searching.plan import config_from_overrides, plan_search
+from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.search import run_plan, search
 from nasproxy.space import SearchSpace, build, load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
@@ -186,6 +186,33 @@ def test_scores_that_are_not_finite_are_rows_and_the_rest_goes_on(digits: ImageD
     assert trials["raises"].state is State.FAILED
     assert trials["raises"].reason == "ValueError: no such layer"
     assert found.top(1.0) == ["fine"]
+
+
+def test_architectures_beyond_a_limit_are_left_out_and_the_smallest_is_named(
+    mini_space: SearchSpace, digits: ImageData
+) -> None:
+    costs = {arch.id: measure_costs(arch, digits.image_shape, 10) for arch in mini_space.archs()}
+    middle = sorted(found.num_params for found in costs.values())[8]
+
+    def plan(**limits: Any) -> Plan:
+        return plan_search(mini_space, "params", digits, config_from_overrides("params", limits))
+
+    kept = plan(max_params=middle)
+    assert {arch.id for arch in kept.archs} == {name for name, found in costs.items() if found.num_params <= middle}
+    assert 0 < len(kept.archs) < 24
+    assert set(kept.costs.left_out) == costs.keys() - {arch.id for arch in kept.archs}
+    largest = max(costs, key=lambda name: costs[name].num_params)
+    assert kept.costs.left_out[largest] == (
+        f"{costs[largest].num_params:,} parameters, and at most {middle:,} are asked for"
+    )
+    few = plan(max_params="1M", max_flops="0.5M").archs
+    assert {arch.id for arch in few} == {name for name, found in costs.items() if found.flops <= 500_000}
+    smallest = min(costs, key=lambda name: (costs[name].num_params, costs[name].flops))
+    with pytest.raises(SettingsError, match=f"the smallest is {smallest} with .* and at most 100 are asked for; raise"):
+        plan(max_params=100)
+    for text in ("5X", "-3", "0", "M", "1.5"):
+        with pytest.raises(SettingsError, match=f"{text!r} is no size; write a number above 0 like 500000, 500k"):
+            plan(max_params=text)
 
 
 def test_nets_that_return_no_scores_of_classes_are_left_out_before_anything_is_started(
