@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nasproxy.device import find_device
 from nasproxy.errors import InputError, NasproxyError, TensorFileError
 from nasproxy.files import write_text
 from nasproxy.images import ImageSet
 from nasproxy.images.decoding import decode_images
 from nasproxy.images.folder import list_images
-from nasproxy.images.imageset import format_shape
 from nasproxy.images.raw import Progress
 from nasproxy.space import Arch, build
 from nasproxy.tensorfile import read_tensor_file
@@ -27,6 +27,8 @@ from nasproxy.training import predict_logits
 FORMAT = 1
 """Version of `model.json`."""
 ABOUT, WEIGHTS = "model.json", "model.safetensors"
+_KEYS = ("arch", "image_shape", "classes", "normalisation", "accuracies", "data")
+"""What `model.json` must have."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Model:
     """What `model.json` says."""
     path: Path
     """Of `model.json`."""
+    device: torch.device
+    """Where the net is."""
 
     def __repr__(self) -> str:
         test = self.about["accuracies"]["test"]
@@ -87,10 +91,11 @@ class Model:
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             raise InputError(f"images are {tuple(images.shape)}; this net takes (N, C, H, W) of {self.image_shape}")
-        device = next(self.net.parameters()).device
+        if not len(images):
+            return torch.empty(0, len(self.classes))
         mean, std = (tuple(self.about["normalisation"][name]) for name in ("mean", "std"))
         labels = torch.zeros(len(images), dtype=torch.long)
-        image_set = ImageSet(images, labels, self.classes, mean, std).to(device)
+        image_set = ImageSet(images, labels, self.classes, mean, std).to(self.device)
         with torch.no_grad():
             return predict_logits(self.net, image_set).softmax(dim=1).cpu()
 
@@ -107,22 +112,15 @@ class Model:
             Of every image that can be decoded, in their order; path -> reason, of the others.
 
         Raises:
-            InputError: a path that is not there, or no image at all.
+            InputError: a path that is not there, or a folder without images.
         """
         files = [file for path in paths for file in list_images(Path(path).expanduser())]
         channels, height, width = self.image_shape
-        images, reasons = decode_images(
-            files, image_size=height if height == width else None, channels=channels, progress=progress
-        )
+        images, reasons = decode_images(files, image_size=(height, width), channels=channels, progress=progress)
         broken = {files[number]: reason for number, reason in reasons.items()}
         there = [file for file in files if file not in broken]
         if not there:
             return [], broken
-        if tuple(images.shape[1:]) != self.image_shape:
-            raise InputError(
-                f"{there[0]} is {format_shape(tuple(images.shape[1:]))}; this net takes images of "
-                f"{format_shape(self.image_shape)}, and others can be resized to squares only: resize them"
-            )
         rows = self.predict(images).tolist()
         return [_predict(file, row, self.classes) for file, row in zip(there, rows, strict=True)], broken
 
@@ -142,22 +140,16 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
 
     Args:
         path: a run that has one, or its `model.json`.
-        device: where the net is put.
+        device: where the net is put: cpu, cuda, cuda:N or auto.
 
     Raises:
         InputError: missing, damaged, or no net that its builder makes.
+        DeviceError: a device that is not there.
     """
     path = Path(path).expanduser()
     path = path / ABOUT if path.is_dir() else path
-    try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-        found = about["nasproxy_model"]
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; 'nasproxy train RUN' makes a model") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} describes no model; 'nasproxy train RUN' makes one") from None
-    if found != FORMAT:
-        raise InputError(f"{path} is of format {found}, of a newer nasproxy; this one reads format {FORMAT}")
+    about = _read_about(path)
+    put_on = find_device(str(device))
     try:
         net = build(Arch(**about["arch"]), tuple(about["image_shape"]), len(about["classes"]))
         weights, _ = read_tensor_file(path.parent / WEIGHTS)
@@ -168,5 +160,25 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Model:
         raise
     except Exception as error:  # a user's builder may have changed
         reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{about['arch']['builder']} no longer makes the net of {path}: {reason}") from None
-    return Model(net.to(device).eval(), about, path)
+        raise InputError(
+            f"{about['arch']['builder']} no longer makes the net of {path}: {reason}; put the builder back as it was"
+        ) from None
+    return Model(net.to(put_on).eval(), about, path, put_on)
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if about["nasproxy_model"] != FORMAT:
+            raise InputError(
+                f"{path} is of format {about['nasproxy_model']}; this nasproxy reads format {FORMAT}, train again or "
+                "install the one that wrote it"
+            )
+        lacking = [name for name in _KEYS if name not in about]
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; 'nasproxy train RUN' makes a model") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} describes no model; 'nasproxy train RUN' makes one") from None
+    if lacking:
+        raise InputError(f"{path} lacks {', '.join(lacking)}; 'nasproxy train RUN' makes a whole one")
+    return dict(about)

@@ -44,9 +44,7 @@ def by_signal(trials: Trials, signal: Signal) -> Trials:
     if not info.kind.is_trained or not info.has_accuracies:
         raise InputError(f"{trials.name} cannot be ranked by {signal}: it has {info.selection_metric} scores alone")
     if any(trial.state in CUT for trial in trials):
-        raise InputError(
-            f"{trials.name} cannot be ranked by {signal}: a screen has cut architectures by accuracy already"
-        )
+        raise InputError(f"{trials.name} cannot be ranked by {signal}: a screen has cut some early; search without one")
     if lacking := sum(trial.is_ranked and _values_of(trial, signal) is None for trial in trials):
         raise InputError(
             f"{trials.name} cannot be ranked by {signal}: {lacking} of {len(trials)} trials are of an earlier version, "

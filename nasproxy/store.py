@@ -39,37 +39,58 @@ class TrialStore:
     def __init__(self, study: optuna.Study) -> None:
         self._study, self._storage = study, study._storage
         self._factors: Factors = study.user_attrs[FACTORS]
-        self._running = {  # architecture id -> Optuna's id of its trial
-            frozen.user_attrs["arch_id"]: frozen._trial_id
-            for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            if "arch_id" in frozen.user_attrs
-        }
+        self._running = self._find_running()
+        self._is_unsure = False
+        """Whether the storage has refused something: it may have been written all the same."""
+
+    def _find_running(self) -> dict[str, FrozenTrial]:
+        """By architecture id."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return {frozen.user_attrs["arch_id"]: frozen for frozen in running if "arch_id" in frozen.user_attrs}
 
     @property
     def info(self) -> SearchInfo:
         return SearchInfo.from_dict(self._study.user_attrs[INFO])
 
     def add(self, trial: Trial) -> None:
-        """Records a trial, in one transaction; or how one goes on that waited for it."""
-        frozen, known = to_optuna(trial, self._factors), self._running.get(trial.arch_id)
-        if known is None:
-            known = self._storage.create_new_trial(self._study._study_id, template_trial=frozen)
-        else:
-            self._go_on(known, frozen)
+        """Records a trial, in one transaction; or how one goes on that is running."""
+        frozen = to_optuna(trial, self._factors)
+        try:
+            if self._is_unsure and self._has(trial):
+                self._is_unsure = False
+                return
+            known = self._running.get(trial.arch_id)
+            if known is None:
+                frozen._trial_id = self._storage.create_new_trial(self._study._study_id, template_trial=frozen)
+                known = frozen
+            else:
+                self._go_on(known, frozen)
+        except BaseException:
+            self._is_unsure = True
+            raise
+        self._is_unsure = False
         if frozen.state is TrialState.RUNNING:
             self._running[trial.arch_id] = known
         else:
             self._running.pop(trial.arch_id, None)
 
-    def _go_on(self, trial_id: int, frozen: FrozenTrial) -> None:
-        """Brings a running trial to what `frozen` says; its end is what is written last."""
+    def _has(self, trial: Trial) -> bool:
+        """Whether the storage has this very record, or else where that of its architecture is: it is asked anew."""
+        self._running = self._find_running()
+        return self.trials().by_id.get(trial.arch_id) == trial
+
+    def _go_on(self, known: FrozenTrial, frozen: FrozenTrial) -> None:
+        """Brings a running trial to what `frozen` says; its end is written last."""
+        trial_id, is_over = known._trial_id, frozen.state is not TrialState.RUNNING
         for step, value in frozen.intermediate_values.items():
-            self._storage.set_trial_intermediate_value(trial_id, step, value)
-        for name, value in frozen.user_attrs.items():
-            self._storage.set_trial_user_attr(trial_id, name, value)
+            if known.intermediate_values.get(step) != value:
+                self._storage.set_trial_intermediate_value(trial_id, step, value)
         for name, value in frozen.system_attrs.items():
             self._storage.set_trial_system_attr(trial_id, name, value)
-        if frozen.state is not TrialState.RUNNING:
+        for name, value in frozen.user_attrs.items() if is_over else ():
+            if known.user_attrs.get(name, self) != value:
+                self._storage.set_trial_user_attr(trial_id, name, value)
+        if is_over:
             self._storage.set_trial_state_values(trial_id, frozen.state, frozen.values)
 
     def delete(self) -> None:
@@ -203,7 +224,7 @@ def make_distributions(factors: Factors) -> dict[str, BaseDistribution]:
 _ATTRIBUTES = ("arch_id", "num_params", "flops", "train_seconds", "reason", "round", "worker")
 """Fields of a trial that are user attributes as they are."""
 _WAITING = "waiting"
-"""System attribute of a running trial: all that its user attributes will be. The dashboard does not show it."""
+"""System attribute of a running trial: all that its user attributes would be if it ended now, written at once."""
 _STATES = {State.WAITING: TrialState.RUNNING, State.PRUNED: TrialState.PRUNED}
 """Of Optuna; the others are complete, or failed where they have no score."""
 
@@ -225,14 +246,13 @@ def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
     if math.isfinite(trial.evaluation_score):
         attributes["evaluation_score"] = trial.evaluation_score
     state = _STATES.get(trial.state, TrialState.COMPLETE if trial.is_ranked else TrialState.FAIL)
-    is_running = state is TrialState.RUNNING
     frozen = create_trial(
         params=dict(trial.factors),
         distributions=make_distributions(factors),
         value=trial.selection_score if state is TrialState.COMPLETE else None,
         state=state,
-        user_attrs={"arch_id": trial.arch_id} if is_running else attributes,
-        system_attrs={_WAITING: attributes} if is_running else {},
+        user_attrs=attributes,
+        system_attrs={_WAITING: attributes} if state is TrialState.RUNNING else {},
         intermediate_values=_intermediate_values(trial),
     )
     set_times(frozen, trial)
@@ -243,7 +263,8 @@ def set_times(frozen: FrozenTrial, trial: Trial) -> None:
     """When a trial started and ended, where that is known: Optuna keeps local times without a zone."""
     if trial.started is not None and trial.ended is not None:
         frozen.datetime_start = trial.started.astimezone().replace(tzinfo=None)
-        frozen.datetime_complete = trial.ended.astimezone().replace(tzinfo=None)
+        if frozen.state.is_finished():
+            frozen.datetime_complete = trial.ended.astimezone().replace(tzinfo=None)
 
 
 def _intermediate_values(trial: Trial) -> dict[int, float]:

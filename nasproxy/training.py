@@ -13,6 +13,7 @@ Notation: N images, B images per batch, C channels, H height, W width, K classes
 import contextlib
 import itertools
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -307,6 +308,13 @@ class NetFolder:
         """The training of nets from this number on."""
         return self.path / f"{quote(arch_id, safe='')}-{first}.checkpoint.safetensors"
 
+    def forget_trainings(self, arch_id: str) -> None:
+        """Removes the checkpoints of an architecture: its trial is recorded."""
+        name = re.compile(rf"{re.escape(quote(arch_id, safe=''))}-\d+\.checkpoint\.safetensors")
+        for path in self.path.iterdir() if self.path.is_dir() else ():
+            if name.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
 
 def train_seeds(
     arch: Arch,
@@ -334,7 +342,8 @@ def train_seeds(
         first_seed: number of the first net to train: the ones before it are there already.
         seed: every draw derives from (seed, arch.id, number of the net).
         cuda_graphs: see `train`.
-        keep: where weights are kept, and trainings that were cut short go on from; None: nowhere.
+        keep: where weights are kept, and trainings that were cut short go on from; None: nowhere. Checkpoints stay
+            there until `NetFolder.forget_trainings`: a trial that is not recorded does not train all again.
         on_seed: called after each net with the number of nets done.
 
     Raises:
@@ -343,7 +352,6 @@ def train_seeds(
     by_val: list[Measure] = []
     by_test: list[Measure] = []
     fits: list[Fit] = []
-    checkpoints: list[Checkpoint] = []
     seconds = 0.0
     size = _count_parallel_nets(arch, images, recipe, num_seeds - first_seed)
     for first in range(first_seed, num_seeds, size):
@@ -360,7 +368,6 @@ def train_seeds(
                 **recipe.model_dump(mode="json"),
             }
             checkpoint = Checkpoint(keep.checkpoint_path(arch.id, first), about, keep.every)
-            checkpoints.append(checkpoint)
         synchronize(images.device)
         started = time.perf_counter()
         with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
@@ -374,8 +381,6 @@ def train_seeds(
             if keep is not None:
                 write_net(net, keep.weights_path(arch.id, repeat))
             on_seed(len(by_test))
-    for checkpoint in checkpoints:  # only now: before, a trial that is cut short would train all again
-        checkpoint.path.unlink(missing_ok=True)
     return SeedScores(tuple(by_val), tuple(by_test), seconds, mean_losses(fits))
 
 

@@ -179,13 +179,18 @@ class Trial:
 
     @property
     def selection_scores(self) -> tuple[float, ...]:
-        """(S,) what it is selected by, at the highest fidelity; empty where nothing was measured."""
-        return self.rungs[-1].selection_scores if self.rungs else ()
+        """(S,) what it is selected by, at the highest fidelity; empty where nothing was measured there."""
+        return self.rungs[-1].selection_scores if self._is_measured else ()
 
     @property
     def evaluation_scores(self) -> tuple[float, ...]:
-        """(S,) what it is judged by, at the highest fidelity; empty where nothing was measured."""
-        return self.rungs[-1].evaluation_scores if self.rungs else ()
+        """(S,) what it is judged by, at the highest fidelity; empty where nothing was measured there."""
+        return self.rungs[-1].evaluation_scores if self._is_measured else ()
+
+    @property
+    def _is_measured(self) -> bool:
+        """Whether its last rung is what it was to be measured in: one that failed in a later one has earlier ones."""
+        return bool(self.rungs) and self.state not in (State.FAILED, State.LOST)
 
     @property
     def selection_score(self) -> float:
@@ -204,12 +209,12 @@ class Trial:
 
     @property
     def order(self) -> tuple[float, ...]:
-        """Sorts the best first: by selection score; then what a screen cut, the last cut leading; then those without a
-        score."""
+        """Sorts the best first: by selection score; then what a screen has not measured to the end, the last rung
+        leading, and of a rung what is not cut; then those without a score."""
         if not self.is_ranked:
             return (2.0,)
         if self.state in CUT:
-            return (1.0, -len(self.rungs), self.place or math.inf, -self.selection_score)
+            return (1.0, -len(self.rungs), self.place or 0, -self.selection_score)
         return (0.0, -self.selection_score)
 
 
@@ -308,7 +313,7 @@ class SearchInfo:
 
     def is_of_method(self, other: "SearchInfo") -> bool:
         """Whether both are by proxy sets that differ in nothing but the draw: seeds of one method, searched alike."""
-        names = ("kind", "proxy", "method", "recipe", "num_seeds", "data_hash", "split_hash", "space_hash")
+        names = ("kind", "proxy", "method", "recipe", "num_seeds", "data_hash", "split_hash", "space_hash", "screen")
         return self.kind is ProxyKind.PROXY_SET and all(getattr(self, name) == getattr(other, name) for name in names)
 
     @property
@@ -441,8 +446,8 @@ class Trials(Sequence[Trial]):
     def is_at_chance(self, trial: Trial) -> bool:
         """Whether nets of a trial are no better than guessing.
 
-        Its state says so where nets were trained here, unless they diverged: then, and of a table, test accuracy is
-        compared with chance, where that is known.
+        Its state says so where nets were trained here, unless they diverged: then validation accuracy, and of a table
+        test accuracy, is compared with chance, where that is known.
         """
         data = self.info.data
         is_judged = trial.state is not State.DIVERGED and self.info.kind is not ProxyKind.TABLE
@@ -450,6 +455,8 @@ class Trials(Sequence[Trial]):
             return trial.state is State.AT_CHANCE
         if not (self.info.has_accuracies and trial.is_ranked):
             return False
+        if self.info.kind.is_trained:  # test images choose nothing
+            return is_chance(trial.selection_score, data.chance, data.num_val * trial.num_seeds)
         return is_chance(trial.evaluation_score, data.chance, data.num_test * trial.num_seeds)
 
     @property

@@ -3,9 +3,11 @@ import math
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from nasproxy.errors import InputError, NasproxyError, RunError, SettingsError, StudyNotFoundError
@@ -111,6 +113,33 @@ def test_a_trial_that_waits_is_one_running_trial_until_it_ends(mini_space: Searc
         assert (frozen.state, frozen.value) == (state, None)
     assert frozen.intermediate_values == {20: 0.375}
     assert store.trials()[0].loss_curve == {10: 2.0}
+
+
+@pytest.mark.parametrize("fails_in", ["_create_new_trial", "set_trial_state_values"])
+def test_what_was_written_though_the_storage_said_no_is_written_once(
+    mini_space: SearchSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_in: str
+) -> None:
+    """A connection that breaks after the commit."""
+    url, arch = sqlite_url(tmp_path / "study.db"), mini_space.archs()[0]
+    store = _create(mini_space, url)
+    waiting = Trial(arch.id, arch.factors, State.WAITING, (Rung((0.5,), (0.4,), 10),))
+    pruned = replace(waiting, state=State.PRUNED, place=3)
+    inner = getattr(RDBStorage, fails_in)
+
+    def commit_and_fail(*args: Any, **kwargs: Any) -> None:  # the cache in between calls the first of them so
+        inner(*args, **kwargs)
+        raise ConnectionError("gone")
+
+    for trial in (waiting, pruned):
+        with monkeypatch.context() as patch:
+            patch.setattr(RDBStorage, fails_in, commit_and_fail)
+            if (trial is pruned) == (fails_in == "set_trial_state_values"):
+                with pytest.raises(ConnectionError):
+                    store.add(trial)
+        store.add(trial)
+    (frozen,) = optuna.load_study(study_name=INFO.name, storage=url).trials
+    assert frozen.state is TrialState.PRUNED
+    assert open_store(INFO.name, url).trials().items == (pruned,)
 
 
 def test_a_score_that_is_nan_is_kept_as_such_and_as_valid_json(mini_space: SearchSpace, tmp_path: Path) -> None:

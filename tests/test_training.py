@@ -322,12 +322,19 @@ def test_a_training_that_was_cut_short_goes_on_bit_for_bit(
             _train(few, optimizer, path, 1, about=other)
 
 
-def test_kept_nets_are_those_that_were_measured_and_no_training_is_left(digits: ImageData, tmp_path: Path) -> None:
+def test_kept_nets_are_those_that_were_measured_and_trainings_are_forgotten_when_told(
+    digits: ImageData, tmp_path: Path
+) -> None:
     few, folder = digits.train.subset(torch.arange(50)), NetFolder(tmp_path / "nets", every=0)
     recipe = RecipeSettings(epochs=3, batch_size=20)
     kept = train_seeds(ARCH, few, recipe, val=digits.val, test=digits.test, num_seeds=2, seed=0, keep=folder)
     alone = train_seeds(ARCH, few, recipe, val=digits.val, test=digits.test, num_seeds=2, seed=0)
     assert (kept.val, kept.test, kept.loss_curve) == (alone.val, alone.test, alone.loss_curve)
+    other = folder.checkpoint_path(f"{ARCH.id}-more", 0)
+    other.touch()
+    folder.forget_trainings(ARCH.id)
+    assert other.exists()
+    other.unlink()
     assert sorted(path.name for path in folder.path.iterdir()) == [f"{ARCH.id}-{n}.safetensors" for n in (0, 1)]
     for repeat in (0, 1):
         net = make_net(ARCH, few, 7)

@@ -18,7 +18,7 @@ BROKEN_IMAGES = 3
 def predict(
     model: Annotated[str, options.run_argument("A run of 'nasproxy train', or a model.json.", metavar="MODEL")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
-    device: Annotated[str, options.run_option(metavar="NAME", help="cpu, cuda or cuda:N.")] = "cpu",
+    device: Annotated[str, options.run_option(metavar="NAME", help="cpu, cuda, cuda:N or auto. Default: cpu.")] = "cpu",
     runs_dir: options.RunsDir = options.RUNS_DIR,
     verbose: options.Verbose = None,
     json: options.Json = False,

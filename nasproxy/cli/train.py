@@ -2,10 +2,13 @@
 
 from typing import Annotated
 
+import typer
+
 import nasproxy as nap
 from nasproxy.cli import options
 from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.printing import command, print_result
+from nasproxy.cli.search import FAILED_TRIALS
 
 _FLAGS = {"dataset", "data-dir", "image-size", "skip-broken", "val-fraction", "space", "seeds", "seed", "storage"}
 _FLAGS |= {"epochs", "steps", "device", "workers", "gpus-per-worker", "address"}
@@ -27,7 +30,8 @@ def train(
 ) -> None:
     """Train the best networks of a search on all images, and hand out the best: model.safetensors and model.json.
 
-    It is chosen by validation images; its accuracy on the test images is reported once. 'nasproxy predict' uses it.
+    It is chosen by validation images; its accuracy on the test images is reported once. 'nasproxy predict' uses it. By
+    default: images and space of the search, one seed, 100 epochs.
     """
     if recipe is not None:
         given["recipe"] = nap.read_recipe(recipe) | given["recipe"]
@@ -44,7 +48,10 @@ def train(
         "test_accuracy": f"{accuracies['test']:.4f}",
         "num_test": accuracies["num_test"],
         "chosen_of": about["chosen"]["num_archs"],
+        "num_failed": about["chosen"]["num_failed"],
         "model": str(model.path),
     }
     next_step = command("predict", folder.name, "IMAGE...", runs_dir=runs_dir)
     print_result(result, as_json=json, next_step=next_step, quiet=verbose is False)
+    if result["num_failed"]:
+        raise typer.Exit(FAILED_TRIALS)

@@ -345,7 +345,7 @@ class SearchSettings(Settings):
     """Architectures that 'tpe' proposes at once, whatever the number of workers."""
     keep_nets: bool = False
     """Keep the weights of every net that is trained, in nets/, and the best one as a model: model.safetensors and
-    model.json. Trainings that are cut short go on from their last epoch."""
+    model.json. Trainings that are cut short go on from where they were kept last."""
     storage: str | None = None
     """Optuna storage URL. Default: study.db in the run folder."""
 

@@ -12,7 +12,8 @@ READING_A_SEARCH = """\
 
 - A *trial* is one architecture over all its seeds; a higher value is better. Its id is the user attribute `arch_id`.
 - *Hyperparameter Importance* says which factors tell the best tenth of the architectures from the others (PED-ANOVA).
-- *Intermediate values* are training losses, mean over seeds; *Step* counts updates.
+- *Intermediate values* are validation accuracies, mean over seeds; *Step* counts the updates of all seeds.
+- *Pruned* was cut by a screen, *Running* is in a rung that is not over; their ranks are behind those that went on.
 - A trial that is *Fail* has no finite score and no rank. Those whose user attribute `state` is diverged or at-chance
   are ranked as measured."""
 
@@ -60,15 +61,22 @@ def search_note(trials: Trials, picture_urls: Iterable[str]) -> str:
     return _paragraphs(f"## {trials.name}", facts, *pictures, READING_A_SEARCH)
 
 
-def trial_note(trial: Trial, side: Side) -> str:
-    """All that a search measured of an architecture, seed by seed."""
-    info = side.trials.info
+def trial_note(trial: Trial, side: Side, info: SearchInfo) -> str:
+    """All that a search measured of an architecture, seed by seed.
+
+    Args:
+        trial: as the search has it.
+        side: its search beside others: where it stands.
+        info: of the search.
+    """
+    metric = trial.rungs[-1].metric if trial.rungs else ""
+    is_accuracy = info.has_accuracies and not metric
     measured = {
-        info.selection_metric: (trial.selection_score, trial.selection_scores),
-        info.evaluation_metric: (trial.evaluation_score, trial.evaluation_scores),
+        metric or info.selection_metric: (trial.selection_score, trial.selection_scores),
+        metric or info.evaluation_metric: (trial.evaluation_score, trial.evaluation_scores),
     }
     rows = [
-        [name, *(_score(value, side) for value in (mean, *values))]
+        [name, *(_score(value, is_accuracy=is_accuracy) for value in (mean, *values))]
         for name, (mean, values) in measured.items()
         if values
     ]
@@ -113,7 +121,8 @@ def arch_note(arch_id: str, sides: Sequence[Side]) -> str:
     """What each search says of an architecture."""
     found = [(side, side.trials.by_id[arch_id]) for side in sides if arch_id in side.trials.by_id]
     rows = [
-        [side.label, _rank(arch_id, side), _score(side.values.get(arch_id), side), trial.state] for side, trial in found
+        [side.label, _rank(arch_id, side), _score(side.values.get(arch_id), is_accuracy=side.is_accuracy), trial.state]
+        for side, trial in found
     ]
     return _paragraphs(
         f"## {arch_id}",
@@ -143,10 +152,10 @@ def _reason(trial: Trial) -> str:
     return f"Reason: `{trial.reason.replace('`', '')}`" if trial.reason else ""
 
 
-def _score(value: float | None, side: Side) -> str:
+def _score(value: float | None, *, is_accuracy: bool) -> str:
     if value is None:
         return MISSING
-    return f"{format_number(100 * value)}{PERCENT}" if side.is_accuracy else f"{value:.5g}"
+    return f"{format_number(100 * value)}{PERCENT}" if is_accuracy else f"{value:.5g}"
 
 
 def _estimate(estimate: Estimate) -> str:

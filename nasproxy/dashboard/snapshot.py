@@ -89,7 +89,7 @@ class Snapshot:
         save_note(study, search_note(trials, urls))
         placed = by_place(trials)
         side = selection_side(align([placed]), 0, placed)
-        _save_notes(study, (trial_note(trial, side) for trial in trials))
+        _save_notes(study, (trial_note(trial, side, trials.info) for trial in trials))
 
     def _add_side_by_side(
         self,

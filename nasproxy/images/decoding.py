@@ -82,13 +82,14 @@ def read_files(
 
 
 def decode_images(
-    paths: Sequence[Path], *, image_size: int | None, channels: int | None, progress: Progress
+    paths: Sequence[Path], *, image_size: int | tuple[int, int] | None, channels: int | None, progress: Progress
 ) -> tuple[Tensor, dict[int, str]]:
     """All images that can be decoded as one tensor (N, C, H, W) uint8, and why others cannot, by position.
 
     Args:
         paths: image files, of any mode: 16-bit grey is scaled to 8 bits, transparency dropped, EXIF rotation applied.
-        image_size: side S: the shorter side is resized to S and the central S x S cropped. None: unchanged.
+        image_size: side S: the shorter side is resized to S and the central S x S cropped; height and width do the
+            same for a rectangle. None: unchanged.
         channels: 1 or 3; None: 1 if every image is grey, else 3.
         progress: called for every file.
 
@@ -136,7 +137,7 @@ def _hash_file(path: Path) -> str | OSError:
         return error
 
 
-def _decode(path: Path, image_size: int | None, channels: int | None) -> np.ndarray | str:
+def _decode(path: Path, image_size: int | tuple[int, int] | None, channels: int | None) -> np.ndarray | str:
     """(C, H, W) uint8 of one file, or why it cannot be decoded; without `channels`, C is 1 for a grey image, else 3."""
     try:
         content = path.read_bytes()
@@ -145,7 +146,7 @@ def _decode(path: Path, image_size: int | None, channels: int | None) -> np.ndar
     try:
         with Image.open(BytesIO(content)) as opened:
             opened.load()
-            picture = _to_8_bits(ImageOps.exif_transpose(opened))
+            picture = to_8_bits(ImageOps.exif_transpose(opened))
     except (
         UnidentifiedImageError,
         OSError,
@@ -158,10 +159,12 @@ def _decode(path: Path, image_size: int | None, channels: int | None) -> np.ndar
     return fit_picture(picture, image_size, channels)
 
 
-def fit_picture(picture: Image.Image, image_size: int | None, channels: int | None) -> np.ndarray:
+def fit_picture(picture: Image.Image, image_size: int | tuple[int, int] | None, channels: int | None) -> np.ndarray:
     """(C, H, W) uint8 of a picture, resized, cropped and converted as `decode_images` says."""
-    if image_size is not None and picture.size != (image_size, image_size):
-        picture = ImageOps.fit(picture, (image_size, image_size), Image.Resampling.BILINEAR)
+    if image_size is not None:
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+        if picture.size != (width, height):
+            picture = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     if channels is not None:
         picture = picture.convert("L" if channels == 1 else "RGB")
     pixels = np.asarray(picture)
@@ -177,8 +180,12 @@ def _reason_of(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _to_8_bits(picture: Image.Image) -> Image.Image:
-    """Raises: ValueError: pixels of unknown range."""
+def to_8_bits(picture: Image.Image) -> Image.Image:
+    """A picture of mode L or RGB: 16-bit grey is scaled, transparency dropped.
+
+    Raises:
+        ValueError: pixels of unknown range.
+    """
     if picture.mode.startswith("I"):
         values = np.asarray(picture).astype(np.float64)
         if values.min() < 0 or values.max() > 65535:

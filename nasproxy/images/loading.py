@@ -5,10 +5,11 @@ same ones. Normalisation is that of the training split.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from nasproxy.images.datasets import DATASETS
 from nasproxy.images.folder import name_broken, read_folder
 from nasproxy.images.idx import holds_idx_files, read_idx_folder
 from nasproxy.images.imageset import ImageSet, format_shape
+from nasproxy.images.memory import Arrays, arrays_of_dataset, classes_of_dataset, raw_of_arrays
 from nasproxy.images.raw import BrokenFile, Progress, RawData, RawSplit
 from nasproxy.seeding import derive_seed
 from nasproxy.talk import Listener, listening
@@ -44,6 +46,88 @@ class ImageData:
     """What `load_images` makes it from; None: it was made in memory."""
     skipped: tuple[BrokenFile, ...] = ()
     """Files that were left out, because they give no image."""
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        *,
+        val: Arrays | None = None,
+        test: Arrays | None = None,
+        classes: Sequence[str] | None = None,
+        layout: str | None = None,
+        name: str = "arrays",
+        **overrides: Any,
+    ) -> "ImageData":
+        """Images in memory, split, hashed and normalised as those of a folder are.
+
+        A run on them is resumed with the same arrays given again: they are not kept.
+
+        Args:
+            images: training images (N, H, W), (N, H, W, C) or (N, C, H, W), of numpy or torch, of integers in [0, 255]
+                or floats in [0, 1], not normalised.
+            labels: (N,) whole numbers or texts.
+            val: images and labels to select by; None: held out of the training images.
+            test: images and labels to judge by; None: held out of the training images.
+            classes: names of the classes 0 to K - 1; None: the labels.
+            layout: 'hwc' or 'chw', where the shape does not tell.
+            name: of the data set, for people.
+            overrides: `val_fraction`, `test_fraction`, `split_seed`, `flippable`, `train_per_class`, `test_per_class`.
+
+        Raises:
+            DataError: other shapes or values; a class without training images.
+            SettingsError: an unknown or invalid setting.
+        """
+        splits = {"train": (images, labels)} | _given(val=val, test=test)
+        return _split_in_memory(raw_of_arrays(splits, classes, layout=layout), name, overrides)
+
+    @classmethod
+    def from_datasets(
+        cls,
+        train: Any,
+        val: Any = None,
+        test: Any = None,
+        *,
+        image_size: int | None = None,
+        channels: Literal[1, 3] | None = None,
+        columns: tuple[str, str] = ("image", "label"),
+        classes: Sequence[str] | None = None,
+        name: str = "dataset",
+        progress: bool | Listener = False,
+        **overrides: Any,
+    ) -> "ImageData":
+        """Images of data sets with items of image and label: torch's, torchvision's, Hugging Face's, timm's.
+
+        Every item is read once, as it comes: give data sets without augmentation and normalisation.
+
+        Args:
+            train: training images. Items are pairs, or mappings with two columns; images Pillow's, or arrays.
+            val: images to select by; None: held out of the training images.
+            test: images to judge by; None: held out of the training images.
+            image_size: side in pixels that images are resized and cropped to; None: as they are.
+            channels: 1 or 3; None: 1 if all are grey, else 3.
+            columns: of image and label, where items are mappings.
+            classes: names of the classes 0 to K - 1; None: as the data set says, else the labels.
+            name: of the data set, for people.
+            progress: as for `load_images`.
+            overrides: as for `from_arrays`.
+
+        Raises:
+            DataError: an item that is no image with a label; images of several sizes; as `from_arrays`.
+            SettingsError: an unknown or invalid setting.
+        """
+        with listening(progress) as listener:
+            splits = {
+                split: arrays_of_dataset(
+                    split, dataset, columns=columns, image_size=image_size, channels=channels,
+                    progress=listener.progress,
+                )
+                for split, dataset in ({"train": train} | _given(val=val, test=test)).items()
+            }  # fmt: skip
+        is_named = all(isinstance(label, int) for label in splits["train"][1])
+        known = classes or (classes_of_dataset(train, columns[1]) if is_named else None)
+        return _split_in_memory(raw_of_arrays(splits, known, layout="chw"), name, overrides)
 
     def __repr__(self) -> str:
         return f"<ImageData {self.name}: {self.describe()}>"
@@ -138,6 +222,19 @@ def _read(settings: ImageSettings, progress: Progress) -> tuple[RawData, str, bo
             f"no folder {settings.dataset}; give a folder with train/CLASS/* or one of {', '.join(DATASETS)}"
         )
     raise unknown_name("data set (and no folder of that name)", settings.dataset, DATASETS)
+
+
+def _given(**splits: Any) -> dict[str, Any]:
+    return {name: split for name, split in splits.items() if split is not None}
+
+
+def _split_in_memory(raw: RawData, name: str, overrides: Mapping[str, Any]) -> ImageData:
+    taken = {"val_fraction", "test_fraction", "split_seed", "flippable", "train_per_class", "test_per_class"}
+    if strange := overrides.keys() - taken:
+        raise unknown_name("setting of images in memory", min(strange), taken)
+    settings = make_config(CondenseConfig, {"images": dict(overrides)}).images
+    is_flippable = True if settings.flippable is None else settings.flippable
+    return replace(_split(raw, settings, name, is_flippable), settings=None)
 
 
 def _split(raw: RawData, settings: ImageSettings, name: str, flippable: bool) -> ImageData:

@@ -21,7 +21,7 @@ Notation: A architectures that scores and truth know, S seeds, J tables, R repet
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from multiprocessing import get_context
 from typing import Any
@@ -34,6 +34,7 @@ from nasproxy.errors import InputError, SettingsError, unknown_name
 from nasproxy.formatting import format_number
 from nasproxy.ranking import count_seeds
 from nasproxy.rundir import RunDir
+from nasproxy.screened import by_place, to_the_end
 from nasproxy.searching.schedule import STRATEGIES, make_schedule
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace, load_costs
@@ -214,6 +215,8 @@ def plan_replay(
         InputError: as for `replay`.
     """
     fidelities = [Fidelity(scores)] if isinstance(scores, Trials) else list(scores)
+    fidelities = [replace(fidelity, scores=by_place(fidelity.scores)) for fidelity in fidelities]
+    truth = to_the_end(truth)
     _check(fidelities, truth, strategy, num_archs, repetitions, eta)
     every = space.archs()
     known = [fidelity.scores.by_id for fidelity in fidelities] + [truth.by_id]

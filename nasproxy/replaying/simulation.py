@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.replaying.replay import size_of
+from nasproxy.screened import by_place
 from nasproxy.searching.recorder import Recorder
 from nasproxy.searching.schedule import make_schedule
 from nasproxy.space import Arch, SearchSpace
@@ -65,6 +66,7 @@ def simulate(
         SettingsError: an unknown strategy, a number below 1, or architectures whose time nobody knows.
         InputError: no architecture of the space has scores.
     """
+    scores = by_place(scores)
     archs = [arch for arch in space.archs() if arch.id in scores.by_id]
     if num_workers < 1 or (num_archs is not None and num_archs < 1):
         raise SettingsError(f"num_workers={num_workers}, num_archs={num_archs} leave nothing to do; give 1 or more")

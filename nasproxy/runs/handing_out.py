@@ -10,7 +10,7 @@ from nasproxy.model import WEIGHTS, write_about
 from nasproxy.rundir import RunDir, versions
 from nasproxy.searching.plan import Plan
 from nasproxy.training import NetFolder
-from nasproxy.trials import Trials
+from nasproxy.trials import State, Trials
 
 
 def write_model(run: RunDir, plan: Plan, trials: Trials) -> None:
@@ -54,6 +54,7 @@ def write_model(run: RunDir, plan: Plan, trials: Trials) -> None:
                 "run": run.name,
                 "from": plan.config.search.archs,
                 "num_archs": len(trials),
+                "num_failed": trials.count(State.FAILED, State.LOST),
                 "num_seeds": info.num_seeds,
                 "by": info.selection_metric,
             },

@@ -20,6 +20,7 @@ from nasproxy.config import (
     make_config,
     merge_layers,
     nest_settings,
+    read_config,
     resumed_config,
 )
 from nasproxy.errors import InputError, SettingsError
@@ -298,14 +299,19 @@ class Runs:
             named = {"proxy": "whole", "archs": archs, "keep_nets": True}
             if not (settings or {}).get("search", {}).get("seeds"):
                 named["seeds"] = 1
-        elif top is not None:
-            raise SettingsError(f"--top {top}: the run that goes on knows what it trains; leave it out")
+        else:
+            goes_on = self._resumed(resume, "search")
+            if goes_on is not None and not read_config(SearchConfig, goes_on.config_path).search.keep_nets:
+                raise SettingsError(
+                    f"run {goes_on.name} is a search that keeps no nets; train the best of it: 'nasproxy train "
+                    f"{goes_on.name}'"
+                )
+            if top is not None:
+                raise SettingsError(f"--top {top}: the run that goes on knows what it trains; leave it out")
         trials = self.search(space, data=data, name=name, resume=resume, settings=settings, **{**named, **overrides})
         assert trials.run is not None
         if trials.best is None:
-            raise InputError(
-                f"run {trials.run.name}: no network is better than guessing, so none is handed out; train longer"
-            )
+            raise InputError(f"run {trials.run.name} hands out no network: {_why_none(trials)}")
         return self.model(trials.run)
 
     def model(self, run: Run, device: str = "cpu") -> "Model":
@@ -738,6 +744,14 @@ class Runs:
         names = tuple(trials.name for trials in loaded)
         judged_by = true.name if isinstance(true, Trials | RunDir) else str(true)
         return comparison, Parts(names, judged_by, top=asked.top, seed=asked.seed)
+
+
+def _why_none(trials: Trials) -> str:
+    """Why no architecture of a search is the best."""
+    failed = [trial for trial in trials if not trial.is_ranked]
+    if len(failed) == len(trials) and failed:
+        return f"all failed, e.g. {failed[0].arch_id}: {failed[0].reason}"
+    return "none is better than guessing; train longer (--epochs), or by another --recipe"
 
 
 def _ranking_file(signal: Signal) -> str:

@@ -94,12 +94,15 @@ class Plan:
         seed = self.proxy.seed_for(settings.seed)
         stages: list[tuple[Measurement, ...]] = [(Measurement(images, self.proxy.scored_by, settings.seeds, seed),)]
         if self.screen is not None:
-            stages = [
-                tuple(self._measure_by_formula(name, stage.num_seeds) for name in stage.scored_by)
-                if isinstance(stage.scored_by, tuple)
-                else (Measurement(images, stage.scored_by, stage.num_seeds, seed),)
-                for stage in self.screen.stages
-            ]
+            stages, before = [], None
+            for stage in self.screen.stages:
+                if isinstance(stage.scored_by, tuple):
+                    stages.append(tuple(self._measure_by_formula(name, stage.num_seeds) for name in stage.scored_by))
+                else:
+                    there = before.num_seeds if before and before.scored_by == stage.scored_by else 0
+                    is_kept = stage.scored_by == self.screen.stages[-1].scored_by
+                    stages.append((Measurement(images, stage.scored_by, stage.num_seeds, seed, there, is_kept),))
+                before = stage
         return Job(
             stages=tuple(stages),
             val=self.data.val.to("cpu"),
@@ -129,6 +132,8 @@ class Plan:
             recipe = {"batch_size": score.batch_size, "num_batches": score.num_batches}
         else:
             recipe = scored_by.model_dump(mode="json")
+        if self.screen is not None and isinstance(last := self.screen.stages[-1].scored_by, RecipeSettings):
+            recipe, num_seeds = last.model_dump(mode="json"), self.screen.stages[-1].num_seeds
         return SearchInfo(
             name=name,
             proxy=self.proxy.name,

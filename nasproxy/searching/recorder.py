@@ -43,8 +43,15 @@ class Recorder(NotSaved, tune.Callback):
     is kept and tried again with every later trial; after `STORE_PATIENCE_SECONDS` the search ends with the reason.
     """
 
-    def __init__(self, store: TrialStore, schedule: Schedule, done: Iterable[Trial], on_trial: OnTrial) -> None:
-        self._store, self._schedule, self._on_trial = store, schedule, on_trial
+    def __init__(
+        self,
+        store: TrialStore,
+        schedule: Schedule,
+        done: Iterable[Trial],
+        on_trial: OnTrial,
+        on_saved: OnTrial = lambda trial: None,
+    ) -> None:
+        self._store, self._schedule, self._on_trial, self._on_saved = store, schedule, on_trial, on_saved
         self._records = {trial.arch_id: trial for trial in done}
         self._stdout, self._stderr = sys.stdout, sys.stderr
         self._unsaved: list[Trial] = []
@@ -115,7 +122,7 @@ class Recorder(NotSaved, tune.Callback):
         try:
             while self._unsaved:
                 self._store.add(self._unsaved[0])
-                del self._unsaved[0]
+                self._on_saved(self._unsaved.pop(0))
             self._refused_since = 0.0
         except Exception as error:  # every database driver has a tree of its own
             self._refused_since = self._refused_since or time.monotonic()

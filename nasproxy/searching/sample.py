@@ -4,14 +4,15 @@ The draw depends on ids, a seed of its own, and what strata are of: on no proxy,
 nested: the first k of a larger sample of the same kind are the sample of k.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from nasproxy.config import parse_sample
 from nasproxy.errors import SettingsError
 from nasproxy.ranking import sample_stratified
+from nasproxy.screened import by_place
 from nasproxy.seeding import derive_seed
-from nasproxy.trials import SampleInfo, Trial
+from nasproxy.trials import SampleInfo, Trials
 
 COSTS = ("params", "flops")
 """Costs of architectures that strata can be of."""
@@ -42,9 +43,9 @@ class Quantity:
     """Id -> architectures that each one stands for already, where they are a sample themselves; 1 for others."""
 
     @classmethod
-    def of(cls, trials: Iterable[Trial]) -> "Quantity":
-        """The selection scores of a search."""
-        ranked = [trial for trial in trials if trial.is_ranked]
+    def of(cls, trials: Trials) -> "Quantity":
+        """The selection scores of a search; of one with a screen, places."""
+        ranked = [trial for trial in by_place(trials) if trial.is_ranked]
         return cls(
             {trial.arch_id: trial.selection_score for trial in ranked},
             {trial.arch_id: trial.weight for trial in ranked},

@@ -16,7 +16,7 @@ from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
 from nasproxy.scoring import SCORES, Costs, score_nets
 from nasproxy.space import Arch
-from nasproxy.training import NetFolder, SeedScores, count_steps, train_seeds
+from nasproxy.training import NetFolder, SeedScores, train_seeds
 from nasproxy.trials import Rung, State, Trial, Trials, is_chance, sum_seconds
 
 
@@ -31,6 +31,10 @@ class Measurement:
     num_seeds: int
     seed: int
     """From `Proxy.seed_for`."""
+    first_seed: int = 0
+    """Nets that the rung before has trained in the same way: they stay."""
+    is_kept: bool = True
+    """Whether its nets are those of the last rung, and kept where nets are."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +146,8 @@ class ArchScorer:
         return assignment.record(State.FAILED, reason=reason, **_circumstances(started))
 
     def _by_training(self, assignment: Assignment, by: Measurement, recipe: RecipeSettings, started: datetime) -> Trial:
-        earlier, done = assignment.earlier, None
-        if earlier and earlier.rungs and earlier.rungs[-1].num_steps == count_steps(recipe, len(by.images)):
-            done = earlier.rungs[-1]
+        earlier = assignment.earlier
+        done = earlier.rungs[-1] if earlier and by.first_seed else None
         scores = train_seeds(
             assignment.arch,
             by.images,
@@ -152,10 +155,10 @@ class ArchScorer:
             val=self.job.val,
             test=self.job.test,
             num_seeds=by.num_seeds,
-            first_seed=done.num_seeds if done else 0,
+            first_seed=by.first_seed,
             seed=by.seed,
             cuda_graphs=self.job.cuda_graphs,
-            keep=self.job.keep,
+            keep=self.job.keep if by.is_kept else None,
         )
         rung, curve = _to_rung(scores), scores.loss_curve
         if earlier and done:  # the same nets, and more
@@ -210,11 +213,11 @@ def _join(first: Rung, second: Rung) -> Rung:
 def _join_curves(
     first: Mapping[int, float], num_first: int, second: Mapping[int, float], num_second: int
 ) -> dict[int, float]:
-    """The mean over all nets, as far as all of them went."""
+    """The mean over all nets; where some diverged and stopped early, their curve."""
+    if first.keys() != second.keys():
+        return dict(next((curve for curve in (first, second) if not all(map(math.isfinite, curve.values()))), first))
     total = num_first + num_second
-    return {
-        step: (num_first * first[step] + num_second * second[step]) / total for step in first.keys() & second.keys()
-    }
+    return {step: (num_first * first[step] + num_second * second[step]) / total for step in first}
 
 
 def _circumstances(started: datetime) -> dict[str, Any]:

@@ -179,11 +179,13 @@ def _parse_stage(text: str, recipe: RecipeSettings, num_images: int) -> Stage:
     given: dict[str, int] = {}
     for item in what.split("+"):
         key, _, value = item.partition("=")
+        if key in given:
+            raise SettingsError(f"rung {text!r} has {key} twice; give it once")
         if key not in _KEYS:
             raise unknown_name(f"setting of rung {text!r}", key, _KEYS)
         if key == "steps" and value.endswith("%"):
             given[key] = max(round(parse_share(value) * count_steps(recipe, num_images)), 1)
-        elif value.isdigit() and int(value) > 0:
+        elif value.isdecimal() and int(value) > 0:
             given[key] = int(value)
         else:
             raise SettingsError(f"{key}={value!r} of rung {text!r}: write a whole number above 0")
@@ -196,7 +198,7 @@ def _parse_stage(text: str, recipe: RecipeSettings, num_images: int) -> Stage:
 
 
 def _parse_amount(text: str, amount: str) -> float | int:
-    if amount.isdigit() and int(amount) > 0:
+    if amount.isdecimal() and int(amount) > 0:
         return int(amount)
     try:
         return parse_share(amount)

@@ -26,7 +26,7 @@ from nasproxy.space import SearchSpace
 from nasproxy.store import TrialStore, create_store
 from nasproxy.talk import SILENCE, Listener, listening
 from nasproxy.training import NetFolder
-from nasproxy.trials import Trial, Trials
+from nasproxy.trials import State, Trial, Trials
 
 MAX_LOSSES = 2
 """Times that an architecture is tried again after its process or node died."""
@@ -114,7 +114,11 @@ def run_plan(
         tally.add(trial)
         on_trial(trial)
 
-    recorder = Recorder(store, schedule, done, tell)
+    def forget(trial: Trial) -> None:
+        if keep is not None and trial.state is not State.LOST:
+            keep.forget_trainings(trial.arch_id)
+
+    recorder = Recorder(store, schedule, done, tell, forget)
     if plan.proxy.is_at_hand:
         _score_here(plan, recorder)
     else:

@@ -77,6 +77,9 @@ def read_scores(path: str | Path, column: str) -> Trials:
     return Trials(info, tuple(_trial(row, names, names) for row in known.to_dict("records")))
 
 
+UNFINISHED = (State.PRUNED, State.WAITING, State.FAILED, State.LOST)
+
+
 def _read(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype={"arch_id": str})
@@ -84,6 +87,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"cannot read the table {path}: {error}; give a CSV file") from None
     if "arch_id" not in frame:
         raise InputError(f"{path} has no column 'arch_id', only {', '.join(map(str, frame))}; name it so")
+    if "state" in frame:  # a table of ours: of these there is no score, or one of another rung
+        frame = frame[~frame["state"].isin([*UNFINISHED])]
     if twice := list(frame["arch_id"][frame["arch_id"].duplicated()]):
         raise InputError(f"{path} has architecture {twice[0]!r} twice; keep one row per architecture")
     return frame

@@ -20,6 +20,7 @@ from nasproxy.comparing import Comparison, Ranking
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.files import write_atomically
 from nasproxy.replaying import Replays
+from nasproxy.screened import to_the_end
 from nasproxy.trials import ProxyKind, SearchInfo, Signal, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
@@ -30,12 +31,13 @@ Frame = pd.DataFrame
 def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     """One row per architecture, best score first.
 
-    Columns: rank, arch_id, the factors, num_params, flops, weight (only of a sample), state, rung (of a screen: how
-    many it was measured in), score, score_std, val_accuracy, val_accuracy_std, test_accuracy, test_accuracy_std,
-    num_seeds, train_seconds, reason, and seed by seed score_1 ... or val_accuracy_1 ..., test_accuracy_1 ...; with a
-    truth also truth_val_accuracy, truth_test_accuracy and truth_rank (by true validation accuracy, or test accuracy
-    where that is missing, among these rows). Standard deviations are over seeds (n - 1), empty for one seed; trials
-    without a score have no rank, training-free ones no accuracies. What a screen cut has the scores it was cut by.
+    Columns: rank, arch_id, the factors, num_params, flops, weight (only of a sample), state, rung and scored_by (only
+    of a screen: the number of the last rung it was in, and what scored it there), score, score_std, val_accuracy,
+    val_accuracy_std, test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason, and seed by seed score_1 ...
+    or val_accuracy_1 ..., test_accuracy_1 ...; with a truth also truth_val_accuracy, truth_test_accuracy and truth_rank
+    (by true validation accuracy, or test accuracy where that is missing, among these rows). Standard deviations are
+    over seeds (n - 1), empty for one seed; trials without a score have no rank, training-free ones no accuracies. What
+    a screen cut has the scores of its last rung: after a composite those of its last part.
 
     Raises:
         InputError: there are no trials, or proxy and truth are about different data or spaces.
@@ -47,12 +49,13 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
                 f"{truth.name} has {truth.info.score_name} scores, no accuracies; the truth is a search by 'whole'"
             )
         check_same_task(trials, truth)
+        truth = to_the_end(truth)
     ranked = trials.ranked()
     frame = pd.DataFrame([_row(trial, trials.info) for trial in ranked])
     if not trials.is_sample:
         frame = frame.drop(columns="weight", errors="ignore")
     if not trials.info.screen:
-        frame = frame.drop(columns="rung", errors="ignore")
+        frame = frame.drop(columns=["rung", "scored_by"], errors="ignore")
     if frame.empty:
         raise InputError(f"run {trials.name} has no finished trials yet; continue the search with --resume")
     ranks = [number + 1 if trial.is_ranked else None for number, trial in enumerate(ranked)]
@@ -197,6 +200,7 @@ def _row(trial: Trial, info: SearchInfo) -> dict[str, Any]:
         "weight": trial.weight,
         "state": trial.state.value,
         "rung": trial.round + 1,
+        "scored_by": (trial.rungs[-1].metric or info.selection_metric) if trial.selection_scores else None,
         "score": _or_none(trial.selection_score),
         "score_std": _std(trial.selection_scores),
         "val_accuracy": _or_none(_mean(val)),

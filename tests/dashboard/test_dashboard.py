@@ -11,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from PIL import Image
 
 import nasproxy as nap
 from nasproxy.comparing import Comparison, compare_trials
 from nasproxy.dashboard import Dashboard
+from nasproxy.dashboard.snapshot import Snapshot
 from nasproxy.errors import InputError, SettingsError, StudyNotFoundError
 from nasproxy.ranking import Estimate
 from nasproxy.rundir import RunDir, create_run
@@ -359,3 +361,21 @@ def test_runs_open_one_search_live_and_more_as_a_snapshot(
     assert [study["study_name"] for study in studies] == names
     is_live = note == ""
     assert is_live == (count == 1 and not snapshot)
+
+
+def test_a_screen_that_is_not_over_is_shown_with_what_scored_each_architecture(tmp_path: Path, by_dm: Trials) -> None:
+    rungs = (Rung((312.5,), (312.5,), metric="naswot"), Rung((0.9,), (0.8,), 10))
+    waiting = replace(by_dm[0], state=State.WAITING, rungs=rungs)
+    pruned = replace(by_dm[1], state=State.PRUNED, rungs=rungs[:1], place=2, reason="cut after rung 1 of 3")
+    snapshot = Snapshot(tmp_path)
+    snapshot.add_searches([replace(by_dm, items=(waiting, pruned))])
+    study = optuna.load_study(study_name=by_dm.name, storage=snapshot.storage)
+    assert [trial.state.name for trial in study.trials] == ["RUNNING", "PRUNED"]
+    kept = snapshot.storage.get_study_system_attrs(study._study_id)
+    notes = [str([text for key, text in kept.items() if key.startswith(f"dashboard:{number}:")]) for number in (0, 1)]
+    assert "waiting; rank 1" in notes[0]
+    assert "mean validation accuracy" in notes[0]
+    assert f"{90:.2f}\\xa0%" in notes[0]
+    assert "pruned; rank 2" in notes[1]
+    assert "naswot" in notes[1]
+    assert "cut after rung 1 of 3" in notes[1]

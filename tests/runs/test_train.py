@@ -51,7 +51,8 @@ def test_the_net_with_the_best_validation_accuracy_is_handed_out(runs: nap.Runs,
     assert accuracies["test"] == best.evaluation_scores[net]
     assert len(list((runs.find("best").path / "nets").iterdir())) == 6
     assert model.about["chosen"] == {
-        "run": "best", "from": "top:by-params:3", "num_archs": 3, "num_seeds": 2, "by": "mean validation accuracy",
+        "run": "best", "from": "top:by-params:3", "num_archs": 3, "num_seeds": 2, "num_failed": 0,
+        "by": "mean validation accuracy",
     }  # fmt: skip
 
 
@@ -113,7 +114,10 @@ def test_a_run_without_a_model_says_how_to_make_one(runs: nap.Runs, model: nap.M
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda folder, about: about.update(nasproxy_model=9), "is of format 9, of a newer nasproxy"),
+        (
+            lambda folder, about: about.update(nasproxy_model=9),
+            "is of format 9; this nasproxy reads format 1, train again",
+        ),
         (lambda folder, about: about.pop("nasproxy_model"), "describes no model"),
         (
             lambda folder, about: about["classes"].pop(),
@@ -146,5 +150,5 @@ def test_a_training_that_is_gone_on_with_hands_out_the_same_net(runs: nap.Runs, 
 
 
 def test_nets_at_chance_are_not_handed_out(runs: nap.Runs, model: nap.Model) -> None:
-    with pytest.raises(InputError, match=r"run worst: no network is better than guessing, so none is handed out"):
+    with pytest.raises(InputError, match=r"run worst hands out no network: none is better than guessing; train longer"):
         runs.train("by-params", top=1, name="worst", steps=1, **{**QUICK, "recipe.lr": 1e-9})

@@ -19,13 +19,14 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.ranking import average_ranks
 from nasproxy.screened import by_place, to_the_end
 from nasproxy.searching.plan import config_from_overrides, plan_search
+from nasproxy.searching.sample import Quantity
 from nasproxy.searching.schedule import Schedule, Signal, make_schedule
 from nasproxy.searching.screen import SCREENS, Screen, parse_screen
 from nasproxy.searching.search import run_plan, search
 from nasproxy.signals import by_signal
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.store import create_store, open_store, sqlite_url
-from nasproxy.tables import trials_frame
+from nasproxy.tables import read_scores, read_truth, trials_frame, write_table
 from nasproxy.trials import Rung, State, Trial, Trials
 from nasproxy.trials import Signal as RankedBy
 
@@ -58,7 +59,7 @@ def test_the_last_rung_is_the_search_itself_where_none_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_screens_by_name_cut_to_a_twentieth_or_fewer(name: str) -> None:
+def test_screens_by_name_cut_to_a_tenth_or_fewer(name: str) -> None:
     counts = _screen(name).count_archs(720)
     assert counts == sorted(counts, reverse=True)
     assert 720 // 50 <= counts[-1] <= 720 // 10
@@ -74,6 +75,8 @@ def test_screens_by_name_cut_to_a_twentieth_or_fewer(name: str) -> None:
         ("steps=40,seeds=5", "rung 'steps=40' does not say how many go on; write steps=40:25%"),
         ("steps=40:0", "rung 'steps=40:0': '0' is no share; write a percentage like 5%, up to 100%, or a number"),
         ("steps=40:250%", "'250%' is no share"),
+        ("steps=²:5%", "steps='²' of rung"),
+        ("steps=40+steps=80:5%", "rung 'steps=40+steps=80:5%' has steps twice; give it once"),
         ("steps=0:5%", "steps='0' of rung 'steps=0:5%': write a whole number above 0"),
         ("steps=40+epochs=2:5%", "has both steps and epochs; leave one of them out"),
         ("steps=80:5%,steps=40:5%", "rung 'steps=80:5%' has 80 updates an architecture, the next one 40: each must be"),
@@ -256,8 +259,55 @@ def test_places_of_what_was_cut_are_behind_those_of_what_went_on(searched: Trial
     assert by_place(placed) == placed
     assert [trial.arch_id for trial in to_the_end(searched)] == ["a", "b", "c", "f"]
     assert to_the_end(placed) is placed
-    with pytest.raises(InputError, match="a screen has cut architectures by accuracy already"):
+    with pytest.raises(InputError, match="a screen has cut some early; search without one"):
         by_signal(searched, RankedBy.CROSS_ENTROPY)
+
+
+def test_what_waits_in_a_rung_is_before_what_was_cut_after_it_and_behind_what_is_further(searched: Trials) -> None:
+    items = (
+        _trial("cut", State.PRUNED, 300.0, 0.95, place=3),
+        _trial("first", State.PRUNED, 310.0, place=9),
+        _trial("waits", State.WAITING, 200.0, 0.8),
+        _trial("best", State.WAITING, 200.0, 0.9),
+        _trial("lost", State.LOST, 900.0, 0.99),
+    )
+    unfinished = replace(searched, items=items)
+    assert [trial.arch_id for trial in unfinished.ranked()] == ["best", "waits", "cut", "first", "lost"]
+    assert unfinished.top(2) == ["best", "waits"]
+    assert unfinished.best is None
+    scores = {trial.arch_id: trial.selection_score for trial in by_place(unfinished) if trial.is_ranked}
+    assert scores == {"best": 1.0, "waits": 0.75, "cut": 0.5, "first": 0.25}
+    assert (items[4].selection_scores, items[4].num_seeds) == ((), 0)
+    assert Quantity.of(unfinished).values == scores
+
+
+def test_a_table_of_a_screened_search_is_a_truth_of_what_went_on_alone(searched: Trials, tmp_path: Path) -> None:
+    write_table(trials_frame(replace(searched, info=replace(searched.info, screen=("x",)))), tmp_path / "trials.csv")
+    assert sorted(trial.arch_id for trial in read_truth(tmp_path / "trials.csv")) == ["a", "b", "c"]
+    assert sorted(trial.arch_id for trial in read_scores(tmp_path / "trials.csv", "score")) == ["a", "b", "c"]
+
+
+def test_the_last_rung_is_what_the_record_says_nets_were_trained_by(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    settings = {**QUICK, "screen": "naswot:50%,steps=2+seeds=2"}
+    info = plan_search(mini_space, proxy, digits, config_from_overrides(proxy, settings)).describe("x")
+    assert (info.recipe["steps"], info.num_seeds) == (2, 2)
+    assert info.screen == ("naswot:50%", "steps=2+seeds=2")
+    plain = plan_search(mini_space, proxy, digits, config_from_overrides(proxy, QUICK)).describe("x")
+    assert not replace(plain, recipe=info.recipe, num_seeds=2).is_of_method(info)
+
+
+def test_seeds_of_another_schedule_are_not_taken_for_those_of_this_one(
+    mini_space: SearchSpace, proxy: ProxySet, digits: ImageData
+) -> None:
+    def first_seeds(screen: str) -> list[int]:
+        plan = plan_search(mini_space, proxy, digits, config_from_overrides(proxy, {**QUICK, "screen": screen}))
+        return [measurements[0].first_seed for measurements in plan.make_job().stages]
+
+    assert first_seeds("seeds=1:50%,seeds=2:50%") == [0, 1, 2]
+    assert first_seeds("steps=2:50%,seeds=2:50%") == [0, 0, 2]
+    assert first_seeds("seeds=1:50%,steps=2+seeds=3:50%") == [0, 0, 0]
 
 
 @pytest.fixture
