@@ -16,6 +16,7 @@ from nasproxy.cli.dashboard import dashboard
 from nasproxy.cli.demo import demo
 from nasproxy.cli.evaluate import evaluate
 from nasproxy.cli.export import export
+from nasproxy.cli.find import find
 from nasproxy.cli.ls import ls
 from nasproxy.cli.predict import predict
 from nasproxy.cli.printing import command
@@ -30,7 +31,7 @@ from nasproxy.cli.train import train
 COMMANDS = {
     "The whole experiment": (compare, demo),
     "Step by step": (condense, evaluate, search, combine),
-    "Have the network": (train, predict),
+    "Have the network": (find, train, predict),
     "Judge and show": (rank, replay, report, export, dashboard),
     "Look up": (ls, show, rm),
 }

@@ -1,5 +1,6 @@
 """`nasproxy train`: the networks that a search has found, trained in full, and the best one handed out."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,9 +38,13 @@ def train(
         given["recipe"] = nap.read_recipe(recipe) | given["recipe"]
     with nap.Talk(verbose=verbose) as talk:
         model = nap.Runs(runs_dir, progress=talk).train(run, top=top, name=name, resume=resume, settings=given)
-    about = model.about
-    folder = model.path.parent
-    accuracies = about["accuracies"]
+    print_model(model, runs_dir, as_json=json, quiet=verbose is False)
+
+
+def print_model(model: "nap.Model", runs_dir: Path, *, as_json: bool, quiet: bool) -> None:
+    """What is handed out, and how to use it; ends with another exit code where some were not trained."""
+    about, folder = model.about, model.path.parent
+    chosen, accuracies = about["chosen"], about["accuracies"]
     result = {
         "run": folder.name,
         "network": model.arch_id,
@@ -47,11 +52,12 @@ def train(
         "validation_accuracy": f"{accuracies['validation']:.4f}",
         "test_accuracy": f"{accuracies['test']:.4f}",
         "num_test": accuracies["num_test"],
-        "chosen_of": about["chosen"]["num_archs"],
-        "num_failed": about["chosen"]["num_failed"],
+        "chosen_of": chosen["num_archs"],
+        "num_failed": chosen["num_failed"],
         "model": str(model.path),
     }
-    next_step = command("predict", folder.name, "IMAGE...", runs_dir=runs_dir)
-    print_result(result, as_json=json, next_step=next_step, quiet=verbose is False)
-    if result["num_failed"]:
+    print_result(
+        result, as_json=as_json, quiet=quiet, next_step=command("predict", folder.name, "IMAGE...", runs_dir=runs_dir)
+    )
+    if chosen["num_failed"]:
         raise typer.Exit(FAILED_TRIALS)

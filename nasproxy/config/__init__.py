@@ -48,6 +48,7 @@ from nasproxy.config.settings import SearchSettings as SearchSettings
 from nasproxy.config.settings import Settings as Settings
 from nasproxy.config.settings import Share as Share
 from nasproxy.config.settings import evaluation_recipe as evaluation_recipe
+from nasproxy.config.settings import parse_duration as parse_duration
 from nasproxy.config.settings import parse_sample as parse_sample
 from nasproxy.config.settings import parse_share as parse_share
 from nasproxy.config.settings import split_names as split_names

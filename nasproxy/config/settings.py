@@ -36,6 +36,24 @@ def parse_share(text: str) -> float:
     return share
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str) -> float:
+    """'90s', '30m', '2h' or '1d' -> seconds.
+
+    Raises:
+        SettingsError: of another form, or no time at all.
+    """
+    try:
+        seconds = float(text[:-1]) * _UNITS[text[-1:]]
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SettingsError(f"{text!r} is no length of time; write 90s, 30m, 2h or 1d")
+    return seconds
+
+
 def _read_share(value: Any) -> float:
     try:
         return parse_share(str(value))

@@ -20,7 +20,7 @@ from nasproxy.proxies import COMPOSITES, PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, find_run
 from nasproxy.runs.asked import Asked, read_weights, write_weights
-from nasproxy.runs.estimating import Speed
+from nasproxy.runs.estimating import Estimates
 from nasproxy.runs.loading import describe_few, load_scored, load_truth
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
 from nasproxy.runs.place import Place
@@ -179,15 +179,15 @@ class ComparisonPlan:
             is_left and not (isinstance(piece, Searching) and piece.is_at_hand)
             for (piece, _), is_left in zip(pieces, left, strict=True)
         )
-        speed = None
+        estimates = None
         if takes_time and any(self.experiment.costs.of.values()):  # else nothing can be multiplied
             self.experiment.place.listener.say("timing some steps of training and condensing for the plan")
-            speed = Speed.measure(self.experiment)
+            estimates = Estimates.measure(self.experiment)
         steps, seen = [], []
         for (piece, share), run, is_left in zip(pieces, found, left, strict=True):
             work = replace(piece, signal=Signal.ACCURACY, is_part=False) if isinstance(piece, Searching) else piece
             takes = is_left and work not in seen  # one search is compared by several signals
-            seconds = share * speed.of(piece) if takes and speed else 0
+            seconds = share * estimates.of(piece) if takes and estimates else 0
             steps.append(PlanStep(piece.what, run.name if run else None, not is_left, seconds))
             seen.append(work)
         return steps

@@ -1,6 +1,7 @@
 """How long a search or a condensation will take here: a few steps are timed, the rest is multiplication."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -38,23 +39,48 @@ class Speed:
     flops: tuple[float, ...]
     seconds: tuple[float, ...]
 
+    @classmethod
+    def measure(cls, sizes: Mapping[Arch, float], train: ImageSet, recipe: RecipeSettings, *, num_threads: int) -> Self:
+        """Trains a small, a middling and a large one of the architectures for two steps.
+
+        Args:
+            sizes: FLOPs of each architecture.
+            train: training images; few of them are used.
+            recipe: how nets are trained.
+            num_threads: CPU threads of a worker.
+        """
+        by_size = sorted(sizes, key=lambda arch: sizes[arch])
+        chosen = dict.fromkeys(by_size[round(quantile * (len(by_size) - 1))] for quantile in QUANTILES)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(num_threads)
+        try:
+            points = {sizes[arch]: _seconds_per_image(arch, sizes[arch], train, recipe) for arch in chosen}
+        finally:
+            torch.set_num_threads(threads)
+        return cls(tuple(points), tuple(points.values()))
+
+    def seconds_per_image(self, flops: float) -> float:
+        """Between the measured sizes on a straight line of logarithms, beyond them in proportion to the FLOPs."""
+        nearest = min(max(flops, self.flops[0]), self.flops[-1])
+        middle = np.interp(math.log(nearest), np.log(self.flops), np.log(self.seconds))
+        return float(np.exp(middle)) * flops / nearest
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """How long the pieces of a comparison take."""
+
+    speed: Speed
     experiment: Experiment
     num_workers: int
 
     @classmethod
     def measure(cls, experiment: Experiment) -> Self:
-        """Trains a small, a middling and a large one of the architectures for two steps."""
+        """By the speed of training some of its architectures on its images."""
         workforce = plan_workforce(experiment.config.machine)
-        sizes, data, recipe = _flops_of(experiment), experiment.data, experiment.config.recipe
-        by_size = sorted(sizes, key=lambda arch: sizes[arch])
-        chosen = dict.fromkeys(by_size[round(quantile * (len(by_size) - 1))] for quantile in QUANTILES)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(workforce.threads_per_worker)
-        try:
-            points = {sizes[arch]: _seconds_per_image(arch, sizes[arch], data.train, recipe) for arch in chosen}
-        finally:
-            torch.set_num_threads(threads)
-        return cls(tuple(points), tuple(points.values()), experiment, workforce.num_workers or 1)
+        sizes, threads = _flops_of(experiment), workforce.threads_per_worker
+        speed = Speed.measure(sizes, experiment.data.train, experiment.config.recipe, num_threads=threads)
+        return cls(speed, experiment, workforce.num_workers or 1)
 
     def of(self, piece: Piece) -> float:
         """Wall seconds of a piece of work from its start, all workers of this machine at it."""
@@ -65,12 +91,6 @@ class Speed:
             return 0.0
         per_seed = self.of_scoring(SCORES[piece.proxy]) if piece.proxy in SCORES else self.of_training(piece)
         return per_seed * piece.num_seeds / self.num_workers
-
-    def seconds_per_image(self, flops: float) -> float:
-        """Between the measured sizes on a straight line of logarithms, beyond them in proportion to the FLOPs."""
-        nearest = min(max(flops, self.flops[0]), self.flops[-1])
-        middle = np.interp(math.log(nearest), np.log(self.flops), np.log(self.seconds))
-        return float(np.exp(middle)) * flops / nearest
 
     def of_training(self, piece: Searching) -> float:
         """Seconds of one worker to train and measure one seed of every architecture."""
@@ -85,7 +105,7 @@ class Speed:
         return self._of_images(score.batch_size * max(score.num_batches, 1))
 
     def _of_images(self, num_images: float) -> float:
-        return num_images * sum(map(self.seconds_per_image, _flops_of(self.experiment).values()))
+        return num_images * sum(map(self.speed.seconds_per_image, _flops_of(self.experiment).values()))
 
     def of_condensing(self, settings: CondenseSettings) -> float:
         """Seconds to make a proxy set, without the speed-up that a long condensation measures for itself."""
@@ -95,7 +115,7 @@ class Speed:
             return (
                 num_steps
                 * len(data.train)
-                * self.seconds_per_image(measure_costs(embedding_net, data.image_shape, data.num_classes).flops)
+                * self.speed.seconds_per_image(measure_costs(embedding_net, data.image_shape, data.num_classes).flops)
             )
         few = [1, 3] if num_steps > 3 else [0, num_steps]
         quick = {"engine": "eager-float32-64", "embedding_weights": "random"}
@@ -107,7 +127,7 @@ class Speed:
         return per_step * num_steps * data.num_classes / part.num_classes
 
 
-def _seconds_per_image(arch: Arch, flops: int, train: ImageSet, recipe: RecipeSettings) -> float:
+def _seconds_per_image(arch: Arch, flops: float, train: ImageSet, recipe: RecipeSettings) -> float:
     """Seconds per image; the first run is warm-up."""
     affordable = max(round(PROBE_FLOPS * FORWARD_SHARE / max(flops, 1)), MIN_PROBE_BATCH)
     count = min(PROBE_BATCH, affordable, len(train))

@@ -20,6 +20,7 @@ from nasproxy.config import (
     make_config,
     merge_layers,
     nest_settings,
+    parse_duration,
     read_config,
     resumed_config,
 )
@@ -309,6 +310,58 @@ class Runs:
             if top is not None:
                 raise SettingsError(f"--top {top}: the run that goes on knows what it trains; leave it out")
         trials = self.search(space, data=data, name=name, resume=resume, settings=settings, **{**named, **overrides})
+        assert trials.run is not None
+        if trials.best is None:
+            raise InputError(f"run {trials.run.name} hands out no network: {_why_none(trials)}")
+        return self.model(trials.run)
+
+    @_shown
+    def find_network(
+        self,
+        data: "str | Path | ImageData | None" = None,
+        space: str | Path | SearchSpace | None = None,
+        *,
+        budget: str | float,
+        top: int = 3,
+        name: str | None = None,
+        settings: Tree | None = None,
+        **overrides: Any,
+    ) -> "Model":
+        """The best network of a space for these images that a budget finds: a search, then the best few in full.
+
+        What fits is planned by timing some steps here: how many architectures, drawn at random, are searched by early
+        stopping with a screen, and for how many epochs the best are trained after that. The search is a run
+        NAME-search, the training a run NAME. Called again with the same name it goes on.
+
+        Args:
+            data: as for `condense`.
+            space: as for `search`.
+            budget: wall time: seconds, or a text like '30m' or '2h'.
+            top: how many of the best are trained in full.
+            name: of the run; None: after data and space.
+            settings: as for `search`; the recipe is that of the search and of the training, but for their lengths.
+            overrides: as for `search`, e.g. `screen`, `max_params`; `steps` are those of the search (400).
+
+        Raises:
+            SettingsError: a budget that is too short; it says what would do.
+            InputError: no architecture is better than guessing.
+            NasproxyError: as for `search`.
+        """
+        from nasproxy.runs.finding import run_find
+
+        given = self._ask(SearchConfig, settings, overrides, data=data, space=space)
+        seconds = parse_duration(budget) if isinstance(budget, str) else budget
+        named = Path(str(given["images"].get("dataset", "digits"))).name
+        asked = Path(str(given["search"].get("space", "convnet720"))).stem
+        trials = run_find(
+            self._place,
+            given,
+            budget=seconds,
+            top=top,
+            data=_loaded(data),
+            space=space if isinstance(space, SearchSpace) else None,
+            name=name or f"{named}-{asked}-best",
+        )
         assert trials.run is not None
         if trials.best is None:
             raise InputError(f"run {trials.run.name} hands out no network: {_why_none(trials)}")

@@ -49,6 +49,7 @@ def run_search(
     name: str | None = None,
     resume: RunDir | None = None,
     retry_failed: bool = False,
+    first_round_ends: float | None = None,
 ) -> Trials:
     """Scores architectures in a run folder: `study.db` (or the storage asked for) and `trials.csv`.
 
@@ -59,6 +60,7 @@ def run_search(
         name: of the run and of its study; None: after data, space and proxy.
         resume: the run to go on with: what its study holds is not scored again.
         retry_failed: failed architectures of the resumed run are tried again, not only lost ones.
+        first_round_ends: as for `run_plan`.
 
     Raises:
         StudyNotFoundError: the run to go on with has lost its study.
@@ -112,6 +114,7 @@ def run_search(
                 retry_failed=retry_failed,
                 log_path=run.log_path,
                 keep=NetFolder(run.nets_path.resolve()) if settings.keep_nets else None,
+                first_round_ends=first_round_ends,
                 listener=place.listener,
             )
             trials = replace(trials, info=replace(trials.info, name=run.name), run=run)

@@ -81,6 +81,12 @@ class Schedule:
         """What was cut since the last call: nothing, but in a screen."""
         return []
 
+    def close_round(self) -> int:
+        """Gives out no more in the current round; how many were left."""
+        left = len(self._queue)
+        self._queue.clear()
+        return left
+
     def _is_open(self, arch_id: str) -> bool:
         """Whether an architecture has not ended in the current round, nor for good."""
         trial = self._trials.get(arch_id)

@@ -72,6 +72,7 @@ def run_plan(
     retry_failed: bool = False,
     log_path: Path | None = None,
     keep: NetFolder | None = None,
+    first_round_ends: float | None = None,
     on_trial: OnTrial = lambda trial: None,
     listener: Listener = SILENCE,
 ) -> Trials:
@@ -84,6 +85,8 @@ def run_plan(
         retry_failed: tries failed architectures of the store again; lost ones are tried again in any case.
         log_path: file that Ray's own output is appended to; None: dropped.
         keep: where trained nets are kept, and trainings that were cut short go on from; None: nowhere.
+        first_round_ends: by `time.monotonic`: architectures that are not begun then are left out; of a screen, the
+            others go on. None: none is.
         on_trial: told of every trial that ends.
         listener: told how far the search is.
 
@@ -119,11 +122,14 @@ def run_plan(
             keep.forget_trainings(trial.arch_id)
 
     recorder = Recorder(store, schedule, done, tell, forget)
+    recorder.first_round_ends = first_round_ends
     if plan.proxy.is_at_hand:
         _score_here(plan, recorder)
     else:
         _score_on_ray(plan, recorder, plan.make_job(keep), log_path)
     recorder.close()
+    if recorder.num_left_out:
+        listener.warn(f"{recorder.num_left_out} architecture(s) were not begun: the time for the search was over")
     return Trials(done.info, recorder.trials)
 
 

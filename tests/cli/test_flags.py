@@ -41,6 +41,11 @@ FLAGS = {
         "--resume",
         "--retry-failed",
     },
+    "find": IMAGES
+    | WORKERS
+    | RUN
+    | {"--budget", "--top", "--recipe", "--space", "--screen", "--steps", "--max-params", "--max-flops"}
+    | {"--seed", "--config"},
     "train": IMAGES
     | WORKERS
     | RUN

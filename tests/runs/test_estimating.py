@@ -14,7 +14,7 @@ from nasproxy.images import ImageData
 from nasproxy.nets.zoo import parse_net
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.runs.asked import Asked
-from nasproxy.runs.estimating import Speed
+from nasproxy.runs.estimating import Estimates, Speed
 from nasproxy.runs.pieces import Condensing, Experiment, RunIndex, Searching
 from nasproxy.runs.place import Place
 from nasproxy.scoring import measure_costs
@@ -41,10 +41,8 @@ def found(searching: Searching) -> RunDir | None:
     return replace(searching, experiment=experiment).find()
 
 
-def test_time_between_measured_sizes_lies_on_a_line_of_logarithms_and_beyond_grows_with_flops(
-    experiment: Experiment,
-) -> None:
-    speed = Speed((1e6, 1e8), (1e-4, 1e-3), experiment, 1)
+def test_time_between_measured_sizes_lies_on_a_line_of_logarithms_and_beyond_grows_with_flops() -> None:
+    speed = Speed((1e6, 1e8), (1e-4, 1e-3))
     assert speed.seconds_per_image(1e6) == pytest.approx(1e-4)
     assert speed.seconds_per_image(1e7) == pytest.approx(math.sqrt(1e-7))
     assert speed.seconds_per_image(1e9) == pytest.approx(1e-2)
@@ -52,31 +50,31 @@ def test_time_between_measured_sizes_lies_on_a_line_of_logarithms_and_beyond_gro
 
 
 def test_time_of_a_search_counts_images_trained_and_measured_seeds_and_workers(experiment: Experiment) -> None:
-    speed = Speed((1e6,), (1e-4,), experiment, 1)
-    one = sum(speed.seconds_per_image(trial) for trial in flops_of(experiment))
+    estimates = Estimates(Speed((1e6,), (1e-4,)), experiment, 1)
+    one = sum(estimates.speed.seconds_per_image(trial) for trial in flops_of(experiment))
     measured = (len(experiment.data.val) + len(experiment.data.test)) / 3
     whole, early = Searching(experiment, "whole"), Searching(experiment, "early-stop")
-    assert speed.of(whole) == pytest.approx(2 * one * (3 * len(experiment.data.train) + measured))
+    assert estimates.of(whole) == pytest.approx(2 * one * (3 * len(experiment.data.train) + measured))
     assert early.recipe.steps == 20
     batches = -(-len(experiment.data.train) // 250)
-    assert speed.of(early) == pytest.approx(2 * one * (20 * len(experiment.data.train) / batches + measured))
+    assert estimates.of(early) == pytest.approx(2 * one * (20 * len(experiment.data.train) / batches + measured))
     by_set = Searching(experiment, "random", Condensing(experiment, "random"))
-    assert speed.of(by_set) == pytest.approx(2 * one * (20 * 50 + measured))
-    assert replace(speed, num_workers=2).of(whole) == pytest.approx(speed.of(whole) / 2)
-    assert speed.of(Searching(experiment, "params")) == 0
-    assert speed.of(Searching(experiment, "naswot")) == pytest.approx(2 * one * 128)
+    assert estimates.of(by_set) == pytest.approx(2 * one * (20 * 50 + measured))
+    assert replace(estimates, num_workers=2).of(whole) == pytest.approx(estimates.of(whole) / 2)
+    assert estimates.of(Searching(experiment, "params")) == 0
+    assert estimates.of(Searching(experiment, "naswot")) == pytest.approx(2 * one * 128)
 
 
 def test_time_of_selecting_images_is_that_of_training_the_net_and_nothing_is_trained(experiment: Experiment) -> None:
-    speed = Speed((1e6,), (1e-4,), experiment, 1)
+    estimates = Estimates(Speed((1e6,), (1e-4,)), experiment, 1)
     settings = Condensing(experiment, "herding").config.condense
     assert settings.selection_epochs == 10
     flops = measure_costs(parse_net("auto", (1, 16, 16)), (1, 16, 16), 10).flops
-    expected = 10 * len(experiment.data.train) * speed.seconds_per_image(flops)
+    expected = 10 * len(experiment.data.train) * estimates.speed.seconds_per_image(flops)
     started = time.process_time()
-    assert speed.of(Condensing(experiment, "herding")) == pytest.approx(expected)
-    assert speed.of(Condensing(experiment, "forgetting")) == pytest.approx(10 * expected)
-    assert speed.of(Condensing(experiment, "random")) == 0
+    assert estimates.of(Condensing(experiment, "herding")) == pytest.approx(expected)
+    assert estimates.of(Condensing(experiment, "forgetting")) == pytest.approx(10 * expected)
+    assert estimates.of(Condensing(experiment, "random")) == 0
     assert time.process_time() - started < 1
 
 
@@ -90,13 +88,13 @@ def test_the_measured_time_of_a_training_is_near_the_estimate(experiment: Experi
     """Within a factor of five: machines are noisy, and the smallest nets are mostly overhead."""
     from nasproxy.training import train_seeds
 
-    speed = Speed.measure(experiment)
+    estimates = Estimates.measure(experiment)
     arch = experiment.archs[-1]
     recipe = experiment.config.truth_recipe
     started = time.perf_counter()
     train_seeds(arch, experiment.data.train, recipe, val=None, test=experiment.data.test, num_seeds=1, seed=0)
     seconds = time.perf_counter() - started
-    single = replace(speed, experiment=replace(experiment, asked=Asked((arch.id,))))
+    single = replace(estimates, experiment=replace(experiment, asked=Asked((arch.id,))))
     estimate = single.of(Searching(single.experiment, "whole")) / 2
     assert estimate / 5 < seconds < estimate * 5
 
