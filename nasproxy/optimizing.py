@@ -33,7 +33,7 @@ def learning_rates(recipe: RecipeSettings, num_steps: int) -> Tensor:
     elif recipe.schedule == "cosine":
         rates[warm:] = _half_wave(recipe.lr, 0.0, num_steps - warm, num_steps - warm)
     else:
-        rise = max(round(ONE_CYCLE_RISE * num_steps), 1)
+        rise = round(ONE_CYCLE_RISE * num_steps)
         rates[:rise] = _half_wave(recipe.lr * ONE_CYCLE_START, recipe.lr, rise, rise)
         rates[rise:] = _half_wave(recipe.lr, recipe.lr * ONE_CYCLE_END, num_steps - rise, max(num_steps - rise - 1, 1))
     rates[:warm] *= (torch.arange(warm) + 1) / max(warm, 1)

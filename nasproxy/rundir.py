@@ -203,6 +203,16 @@ class Interrupted(KeyboardInterrupt):
         self.run = run
 
 
+def check_plain(name: str) -> None:
+    """Refuses a name that is no plain folder name.
+
+    Raises:
+        RunError: it is none.
+    """
+    if name != Path(name).name or name.startswith((".", "@")):
+        raise RunError(f"run name {name!r} is no plain folder name; use letters, digits, '-', '_' and '.'")
+
+
 def create_run(
     root: Path, name: str | None, default_name: str, *, command: str, config_text: str, parents: Mapping[str, str]
 ) -> RunDir:
@@ -219,8 +229,8 @@ def create_run(
     Raises:
         RunError: the name is taken, or is no plain folder name.
     """
-    if name is not None and (name != Path(name).name or name.startswith((".", "@"))):
-        raise RunError(f"run name {name!r} is no plain folder name; use letters, digits, '-', '_' and '.'")
+    if name is not None:
+        check_plain(name)
     path = root / name if name else _free_path(root, default_name)
     if path.exists():
         raise RunError(

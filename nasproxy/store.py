@@ -77,7 +77,8 @@ class TrialStore:
     def _has(self, trial: Trial) -> bool:
         """Whether the storage has this very record, or else where that of its architecture is: it is asked anew."""
         self._running = self._find_running()
-        return self.trials().by_id.get(trial.arch_id) == trial
+        found = self.trials().by_id.get(trial.arch_id)
+        return found is not None and _attributes(found) == _attributes(trial)  # as JSON: NaN is no number there
 
     def _go_on(self, known: FrozenTrial, frozen: FrozenTrial) -> None:
         """Brings a running trial to what `frozen` says; its end is written last."""
@@ -236,6 +237,23 @@ def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
         trial: what is to be kept.
         factors: all values of every factor, in the order in which pictures show them.
     """
+    attributes = _attributes(trial)
+    state = _STATES.get(trial.state, TrialState.COMPLETE if trial.is_ranked else TrialState.FAIL)
+    frozen = create_trial(
+        params=dict(trial.factors),
+        distributions=make_distributions(factors),
+        value=trial.selection_score if state is TrialState.COMPLETE else None,
+        state=state,
+        user_attrs=attributes if state is not TrialState.RUNNING else _without_score(attributes),
+        system_attrs={_WAITING: attributes} if state is TrialState.RUNNING else {},
+        intermediate_values=_intermediate_values(trial),
+    )
+    set_times(frozen, trial)
+    return frozen
+
+
+def _attributes(trial: Trial) -> dict[str, Any]:
+    """User attributes of a trial that has ended, as JSON values."""
     attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
     if trial.weight != 1:
         attributes["weight"] = trial.weight
@@ -245,18 +263,12 @@ def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
     attributes["loss_curve"] = [[step, _finite_or_text(loss)] for step, loss in trial.loss_curve.items()]
     if math.isfinite(trial.evaluation_score):
         attributes["evaluation_score"] = trial.evaluation_score
-    state = _STATES.get(trial.state, TrialState.COMPLETE if trial.is_ranked else TrialState.FAIL)
-    frozen = create_trial(
-        params=dict(trial.factors),
-        distributions=make_distributions(factors),
-        value=trial.selection_score if state is TrialState.COMPLETE else None,
-        state=state,
-        user_attrs=attributes,
-        system_attrs={_WAITING: attributes} if state is TrialState.RUNNING else {},
-        intermediate_values=_intermediate_values(trial),
-    )
-    set_times(frozen, trial)
-    return frozen
+    return attributes
+
+
+def _without_score(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a running trial has already: most of it stays if it is cut, and need not be written again."""
+    return {name: value for name, value in attributes.items() if name != "evaluation_score"}
 
 
 def set_times(frozen: FrozenTrial, trial: Trial) -> None:

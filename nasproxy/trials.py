@@ -313,8 +313,17 @@ class SearchInfo:
 
     def is_of_method(self, other: "SearchInfo") -> bool:
         """Whether both are by proxy sets that differ in nothing but the draw: seeds of one method, searched alike."""
-        names = ("kind", "proxy", "method", "recipe", "num_seeds", "data_hash", "split_hash", "space_hash", "screen")
-        return self.kind is ProxyKind.PROXY_SET and all(getattr(self, name) == getattr(other, name) for name in names)
+        names = ("kind", "proxy", "method", "num_seeds", "data_hash", "split_hash", "space_hash", "screen")
+        return (
+            self.kind is ProxyKind.PROXY_SET
+            and all(getattr(self, name) == getattr(other, name) for name in names)
+            and self.whole_recipe == other.whole_recipe
+        )
+
+    @property
+    def whole_recipe(self) -> Mapping[str, Any]:
+        """The recipe with what those of an earlier version do not say."""
+        return {**_LATER_SETTINGS, **self.recipe}
 
     @property
     def selection_metric(self) -> str:
@@ -336,8 +345,7 @@ class SearchInfo:
             asdict(replace(info, device="", data=None, cost=replace(info.cost, condense_seconds=0.0)))
             for info in (self, other)
         )
-        for values in (mine, theirs):
-            values["recipe"] = _LATER_SETTINGS | values["recipe"]
+        mine["recipe"], theirs["recipe"] = self.whole_recipe, other.whole_recipe
         by_content = {name for name in ("space", "dataset") if mine[_HASHES[name]] == theirs[_HASHES[name]] != ""}
         return [name for name in mine if mine[name] != theirs[name] and name not in by_content]
 

@@ -67,6 +67,8 @@ class _Group(TyperGroup):
 def _how_to_go_on(run: nap.RunDir) -> str:
     if run.command not in RESUMABLE:
         return f"run {run.name} is not finished; remove it with {command('rm', run.name, runs_dir=run.path.parent)}"
+    if run.meta.get("is_timed"):
+        return f"what is done is kept in run {run.name}; go on with the same 'nasproxy find' command"
     again = command(run.command, "--resume", run.name, runs_dir=run.path.parent)
     return f"what is done is kept in run {run.name}; go on with {again}"
 

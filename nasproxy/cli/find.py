@@ -13,12 +13,11 @@ _FLAGS = {"dataset", "data-dir", "image-size", "skip-broken", "val-fraction", "s
 _FLAGS |= {"max-flops", "steps", "seed", "device", "workers", "gpus-per-worker", "address"}
 
 
-@takes_settings(nap.SearchConfig, only=_FLAGS)
+@takes_settings(nap.SearchConfig, only=_FLAGS, takes_recipe=True)
 def find(
     given: nap.Tree,
     budget: Annotated[str, options.run_option("--budget", metavar="TIME", help="Wall time: 90s, 30m, 2h or 1d.")],
     top: Annotated[int, typer.Option(min=1, help="How many of the best are trained in full.")] = 3,
-    recipe: options.Recipe = None,
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     verbose: options.Verbose = None,
@@ -29,8 +28,6 @@ def find(
     As many architectures as fit into half of it are drawn at random and searched by early stopping with a screen (by
     default: top). The best are trained as long as is left. The same command again goes on where it was.
     """
-    if recipe is not None:
-        given["recipe"] = nap.read_recipe(recipe) | given["recipe"]
     with nap.Talk(verbose=verbose) as talk:
         runs = nap.Runs(runs_dir, progress=talk)
         model = runs.find_network(budget=budget, top=top, name=name, settings=given)

@@ -16,7 +16,11 @@ Command = Callable[..., None]
 
 
 def takes_settings(
-    kind: type[nap.CommandConfig], *, only: Collection[str] | None = None, takes_any: bool = True
+    kind: type[nap.CommandConfig],
+    *,
+    only: Collection[str] | None = None,
+    takes_any: bool = True,
+    takes_recipe: bool = False,
 ) -> Callable[[Command], Command]:
     """Gives a command the flags of its settings; its first argument is the tree of those that were given.
 
@@ -24,6 +28,7 @@ def takes_settings(
         kind: settings of the command.
         only: flags to take; None: all that it has.
         takes_any: whether --config and KEY=VALUE give all other settings.
+        takes_recipe: whether --recipe names how nets are trained.
     """
     places = {
         flag.replace("-", "_"): (settings,) if isinstance(settings, str) else settings
@@ -31,7 +36,8 @@ def takes_settings(
         if only is None or flag in only
     }
     flags = [_parameter(name, *_make_option(kind, settings[0])) for name, settings in places.items()]
-    others = {"config": options.Config, "overrides": options.Overrides} if takes_any else {}
+    others = {"recipe": options.Recipe} if takes_recipe else {}
+    others |= {"config": options.Config, "overrides": options.Overrides} if takes_any else {}
 
     def decorate(function: Command) -> Command:
         @functools.wraps(function)
@@ -42,7 +48,8 @@ def takes_settings(
                 for section, key in (setting.split(".") for setting in settings):
                     tree.setdefault(section, {})[key] = value
             file, overrides = values.pop("config", None), values.pop("overrides", None)
-            function(nap.gather_settings(kind, file, tree, overrides or ()), **values)
+            recipe = values.pop("recipe") if takes_recipe else None
+            function(nap.gather_settings(kind, file, tree, overrides or (), recipe), **values)
 
         _, *own = inspect.signature(function).parameters.values()
         own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]

@@ -15,10 +15,9 @@ FAILED_TRIALS = 3
 """Exit code of a search that is done, but for architectures that failed."""
 
 
-@takes_settings(nap.SearchConfig)
+@takes_settings(nap.SearchConfig, takes_recipe=True)
 def search(
     given: nap.Tree,
-    recipe: options.Recipe = None,
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
@@ -32,8 +31,6 @@ def search(
 
     A condense run brings its data along, and --archs top:RUN:5% the data and space of that run: no --dataset is needed.
     """
-    if recipe is not None:
-        given["recipe"] = nap.read_recipe(recipe) | given["recipe"]
     with nap.Talk(verbose=verbose) as talk:
         runs = nap.Runs(runs_dir, progress=talk)
         trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed)

@@ -15,14 +15,13 @@ _FLAGS = {"dataset", "data-dir", "image-size", "skip-broken", "val-fraction", "s
 _FLAGS |= {"epochs", "steps", "device", "workers", "gpus-per-worker", "address"}
 
 
-@takes_settings(nap.SearchConfig, only=_FLAGS)
+@takes_settings(nap.SearchConfig, only=_FLAGS, takes_recipe=True)
 def train(
     given: nap.Tree,
     run: Annotated[str | None, options.run_argument("A search, a combination, or a table of scores.")] = None,
     top: Annotated[
         str | None, options.run_option(metavar="N|SHARE", help="How many of its best to train: 3 or 5%. Default: 3.")
     ] = None,
-    recipe: options.Recipe = None,
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
@@ -34,8 +33,6 @@ def train(
     It is chosen by validation images; its accuracy on the test images is reported once. 'nasproxy predict' uses it. By
     default: images and space of the search, one seed, 100 epochs.
     """
-    if recipe is not None:
-        given["recipe"] = nap.read_recipe(recipe) | given["recipe"]
     with nap.Talk(verbose=verbose) as talk:
         model = nap.Runs(runs_dir, progress=talk).train(run, top=top, name=name, resume=resume, settings=given)
     print_model(model, runs_dir, as_json=json, quiet=verbose is False)

@@ -114,15 +114,17 @@ def gather_settings(
     file: Path | None = None,
     flags: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     overrides: Iterable[str] = (),
+    recipe: str | None = None,
 ) -> Tree:
-    """What was asked for, in one {section: {key: value}}: the file, then flags, then `key=value`.
+    """What was asked for, in one {section: {key: value}}: the file, then the recipe, then flags, then `key=value`.
 
     Raises:
-        SettingsError: an unknown `key=value`, or a file of another command.
-        InputError: the file cannot be read.
+        SettingsError: an unknown `key=value` or recipe, or a file of another command.
+        InputError: a file cannot be read.
     """
     sections = read_sections(kind, file) if file else {}
-    return merge_layers(sections, flags, parse_overrides(kind, overrides))
+    named = {"recipe": read_recipe(recipe)} if recipe else {}
+    return merge_layers(sections, named, flags, parse_overrides(kind, overrides))
 
 
 def nest_settings(kind: type[CommandConfig], values: Mapping[str, Any]) -> Tree:

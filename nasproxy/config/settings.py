@@ -84,7 +84,7 @@ def _read_size(value: Any) -> Any:
     text = value.strip().lower()
     try:
         size = round(float(text[:-1]) * _THOUSANDS[text[-1]]) if text[-1:] in _THOUSANDS else int(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         size = 0
     if size < 1:
         raise ValueError(f"{value!r} is no size; write a number above 0 like 500000, 500k, 5M or 1.2G")
@@ -114,7 +114,7 @@ def _split_numbers(value: Any) -> Any:
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Size = Annotated[int | None, BeforeValidator(_read_size), Metavar("N")]
+Size = Annotated[Count | None, BeforeValidator(_read_size), Metavar("N")]
 """A count above 0, or a text like '5M' or '1.2G'; None: no limit."""
 Share = Annotated[float, BeforeValidator(_read_share), Metavar("SHARE")]
 """A fraction above 0 and up to 1, or a text like '5%'."""

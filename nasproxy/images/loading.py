@@ -21,7 +21,7 @@ from nasproxy.images.datasets import DATASETS
 from nasproxy.images.folder import name_broken, read_folder
 from nasproxy.images.idx import holds_idx_files, read_idx_folder
 from nasproxy.images.imageset import ImageSet, format_shape
-from nasproxy.images.memory import Arrays, arrays_of_dataset, classes_of_dataset, raw_of_arrays
+from nasproxy.images.memory import Arrays, arrays_of_dataset, classes_of_dataset, keep_used, raw_of_arrays, widen
 from nasproxy.images.raw import BrokenFile, Progress, RawData, RawSplit
 from nasproxy.seeding import derive_seed
 from nasproxy.talk import Listener, listening
@@ -73,7 +73,8 @@ class ImageData:
             classes: names of the classes 0 to K - 1; None: the labels.
             layout: 'hwc' or 'chw', where the shape does not tell.
             name: of the data set, for people.
-            overrides: `val_fraction`, `test_fraction`, `split_seed`, `flippable`, `train_per_class`, `test_per_class`.
+            overrides: `val_fraction`, `test_fraction`, `split_seed`, `flippable` (false for digits and text: else
+                mirrored images count as of their class), `train_per_class`, `test_per_class`.
 
         Raises:
             DataError: other shapes or values; a class without training images.
@@ -93,6 +94,7 @@ class ImageData:
         channels: Literal[1, 3] | None = None,
         columns: tuple[str, str] = ("image", "label"),
         classes: Sequence[str] | None = None,
+        layout: str | None = None,
         name: str = "dataset",
         progress: bool | Listener = False,
         **overrides: Any,
@@ -108,7 +110,9 @@ class ImageData:
             image_size: side in pixels that images are resized and cropped to; None: as they are.
             channels: 1 or 3; None: 1 if all are grey, else 3.
             columns: of image and label, where items are mappings.
-            classes: names of the classes 0 to K - 1; None: as the data set says, else the labels.
+            classes: names of the classes 0 to K - 1; None: as the data set says, of those that training images have,
+                else the labels.
+            layout: 'hwc' or 'chw', where items are arrays whose shape does not tell.
             name: of the data set, for people.
             progress: as for `load_images`.
             overrides: as for `from_arrays`.
@@ -120,14 +124,18 @@ class ImageData:
         with listening(progress) as listener:
             splits = {
                 split: arrays_of_dataset(
-                    split, dataset, columns=columns, image_size=image_size, channels=channels,
+                    split, dataset, columns=columns, image_size=image_size, channels=channels, layout=layout,
                     progress=listener.progress,
                 )
                 for split, dataset in ({"train": train} | _given(val=val, test=test)).items()
             }  # fmt: skip
-        is_named = all(isinstance(label, int) for label in splits["train"][1])
-        known = classes or (classes_of_dataset(train, columns[1]) if is_named else None)
-        return _split_in_memory(raw_of_arrays(splits, known, layout="chw"), name, overrides)
+        images = widen([images for images, _ in splits.values()])
+        arrays = {split: (wide, splits[split][1]) for split, wide in zip(splits, images, strict=True)}
+        names = None if classes else classes_of_dataset(train, columns[1])
+        if names is None or not all(isinstance(label, int) for label in arrays["train"][1]):
+            return _split_in_memory(raw_of_arrays(arrays, classes, layout="chw"), name, overrides)
+        used, known = keep_used(arrays, names)
+        return _split_in_memory(raw_of_arrays(used, known, layout="chw"), name, overrides)
 
     def __repr__(self) -> str:
         return f"<ImageData {self.name}: {self.describe()}>"
@@ -232,6 +240,11 @@ def _split_in_memory(raw: RawData, name: str, overrides: Mapping[str, Any]) -> I
     taken = {"val_fraction", "test_fraction", "split_seed", "flippable", "train_per_class", "test_per_class"}
     if strange := overrides.keys() - taken:
         raise unknown_name("setting of images in memory", min(strange), taken)
+    for split, given in (("val", raw.val), ("test", raw.test)):
+        if given is not None and f"{split}_fraction" in overrides:
+            raise SettingsError(
+                f"{split}_fraction={overrides[f'{split}_fraction']}: {split} images are given; leave it out"
+            )
     settings = make_config(CondenseConfig, {"images": dict(overrides)}).images
     is_flippable = True if settings.flippable is None else settings.flippable
     return replace(_split(raw, settings, name, is_flippable), settings=None)

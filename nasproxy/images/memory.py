@@ -42,6 +42,10 @@ def raw_of_arrays(
             raise DataError(f"{name} images are {format_shape(shape)}, training images {format_shape(shapes['train'])}")
     values = np.arange(len(classes)) if classes is not None else np.unique(read["train"][1])
     names = tuple(map(str, values.tolist() if classes is None else classes))
+    if len(set(names)) < len(names):
+        raise DataError(
+            f"two classes are called {next(one for one in names if names.count(one) > 1)!r}; name each once"
+        )
     if len(values) < 2:
         raise DataError(f"the training labels have {len(values)} class; there must be at least two")
     for name, (_, labels) in read.items():
@@ -65,8 +69,9 @@ def arrays_of_dataset(
     columns: tuple[str, str],
     image_size: int | None,
     channels: int | None,
+    layout: str | None,
     progress: Progress,
-) -> Arrays:
+) -> tuple[np.ndarray, list[int | str]]:
     """Images (N, C, H, W) uint8 and labels of a data set that can be indexed.
 
     Args:
@@ -76,6 +81,7 @@ def arrays_of_dataset(
         columns: of image and label.
         image_size: as for `decode_images`.
         channels: as for `decode_images`.
+        layout: of arrays, as for `raw_of_arrays`.
         progress: called for every item.
 
     Raises:
@@ -84,7 +90,7 @@ def arrays_of_dataset(
     images: list[np.ndarray] = []
     labels: list[int | str] = []
     for number, (image, label) in enumerate(_items(name, dataset, columns)):
-        pixels = _fit(f"item {number} of {name}", image, image_size, channels)
+        pixels = _fit(f"item {number} of {name}", image, image_size, channels, layout)
         if images and pixels.shape[1:] != images[0].shape[1:]:
             first, other = (format_shape(one.shape[1:]) for one in (images[0], pixels))
             raise DataError(
@@ -95,8 +101,34 @@ def arrays_of_dataset(
         progress(f"reading {name}", number + 1, len(dataset))
     if not images:
         raise DataError(f"{name} is empty; give a data set with items")
-    most = max(len(image) for image in images)  # grey ones among coloured ones get three channels
-    return np.stack([np.repeat(image, most, axis=0) if len(image) < most else image for image in images]), labels
+    return np.stack(widen(images)), labels
+
+
+def widen(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Grey images, or sets of them, among coloured ones with three channels, their third axis from the end."""
+    most = max(image.shape[-3] for image in images)
+    return [np.repeat(image, most, axis=-3) if image.shape[-3] < most else image for image in images]
+
+
+def keep_used(
+    splits: Mapping[str, tuple[np.ndarray, list[int | str]]], names: Sequence[str]
+) -> tuple[dict[str, Arrays], list[str]]:
+    """Splits whose labels are numbers of these names, with those names alone that training images have.
+
+    Raises:
+        DataError: another split has a class that they do not.
+    """
+    used = sorted({int(label) for label in splits["train"][1]})
+    place = {label: number for number, label in enumerate(used)}
+    kept: dict[str, Arrays] = {}
+    for name, (images, labels) in splits.items():
+        if strangers := sorted({int(label) for label in labels} - place.keys()):
+            known = names[strangers[0]] if 0 <= strangers[0] < len(names) else strangers[0]
+            raise DataError(
+                f"{name} has the class {known!r}, of which there is no training image; add some, or leave it out"
+            )
+        kept[name] = images, [place[int(label)] for label in labels]
+    return kept, [names[label] if 0 <= label < len(names) else str(label) for label in used]
 
 
 def classes_of_dataset(dataset: Any, column: str) -> tuple[str, ...] | None:
@@ -112,12 +144,12 @@ def classes_of_dataset(dataset: Any, column: str) -> tuple[str, ...] | None:
 
 def _read_pair(name: str, images: Any, labels: Any, layout: str | None) -> tuple[np.ndarray, np.ndarray]:
     """(N, C, H, W) uint8 and (N,)."""
-    pixels, known = _to_bytes(f"{name} images", images), _to_numpy(labels)
+    pixels, known = _to_bytes(f"{name} images", images), _to_numpy(f"{name} labels", labels)
     if pixels.ndim not in (3, 4) or not len(pixels):
         raise DataError(f"{name} images are of shape {pixels.shape}; give (N, H, W), (N, H, W, C) or (N, C, H, W)")
     if known.shape != (len(pixels),):
         raise DataError(f"{name} has {len(pixels)} images and labels of shape {known.shape}; give one label an image")
-    if known.dtype.kind not in "iuUSO":
+    if known.dtype.kind not in "iuU":
         raise DataError(f"{name} labels are of type {known.dtype}; give whole numbers or texts")
     return np.ascontiguousarray(_channels_first(name, pixels, layout)), known
 
@@ -140,8 +172,27 @@ def _channels_first(name: str, images: np.ndarray, layout: str | None) -> np.nda
     return images if layout == "chw" else images.transpose(0, 3, 1, 2)
 
 
-def _to_numpy(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+def _to_numpy(what: str, values: Any) -> np.ndarray:
+    """As an array of numbers or texts.
+
+    Raises:
+        DataError: rows of several shapes, or values that are neither.
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        plain = values.float() if values.is_floating_point() else values  # numpy has no bfloat16
+        numbers: np.ndarray = plain.numpy()
+        return numbers
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise DataError(f"{what} have several shapes; give one array, or from_datasets with image_size") from None
+    if array.dtype.kind == "O":
+        strange = next((value for value in array.flat if not isinstance(value, str)), "")
+        if strange != "":
+            raise DataError(f"{what} hold {strange!r}; give numbers of one kind, or texts")
+        return array.astype(str)
+    return array.astype(str) if array.dtype.kind == "S" else array
 
 
 def _to_bytes(what: str, images: Any) -> np.ndarray:
@@ -150,7 +201,7 @@ def _to_bytes(what: str, images: Any) -> np.ndarray:
     Raises:
         DataError: integers outside [0, 255], floats outside [0, 1], or no numbers.
     """
-    pixels = _to_numpy(images)
+    pixels = _to_numpy(what, images)
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype.kind not in "iuf" or not pixels.size:
@@ -164,6 +215,12 @@ def _to_bytes(what: str, images: Any) -> np.ndarray:
 
 
 def _items(name: str, dataset: Any, columns: tuple[str, str]) -> Iterator[tuple[Any, Any]]:
+    if isinstance(dataset, Mapping):
+        raise DataError(f"{name} is a mapping of {', '.join(map(str, dataset))}; give one of these splits")
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise DataError(
+            f"{name} is a {type(dataset).__name__} without a length; give a data set that can be indexed, or a list"
+        )
     for number in range(len(dataset)):
         item = dataset[number]
         if isinstance(item, Mapping):
@@ -177,14 +234,14 @@ def _items(name: str, dataset: Any, columns: tuple[str, str]) -> Iterator[tuple[
             raise DataError(f"item {number} of {name} is a {type(item).__name__}, no pair of image and label")
 
 
-def _fit(what: str, image: Any, image_size: int | None, channels: int | None) -> np.ndarray:
+def _fit(what: str, image: Any, image_size: int | None, channels: int | None, layout: str | None) -> np.ndarray:
     """(C, H, W) uint8."""
     if not isinstance(image, Image.Image):
         pixels = _to_bytes(what, image) if isinstance(image, Tensor | np.ndarray) else None
         if pixels is None or pixels.ndim not in (2, 3):
             shape = "" if pixels is None else f" of shape {pixels.shape}"
             raise DataError(f"{what} is a {type(image).__name__}{shape}, no image; give Pillow images or arrays")
-        plain = _channels_first(what, pixels[None], None)[0]
+        plain = _channels_first(what, pixels[None], layout)[0]
         image = Image.fromarray(plain[0] if len(plain) == 1 else plain.transpose(1, 2, 0))
     try:
         return fit_picture(to_8_bits(image), image_size, channels)

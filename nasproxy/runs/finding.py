@@ -7,22 +7,28 @@ estimate mends the first. Both are trained by the same recipe, of other lengths.
 
 import math
 import time
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nasproxy.config import RECIPES, SearchConfig, Tree, make_config, read_config
-from nasproxy.errors import InputError, SettingsError
+import torch
+
+from nasproxy.config import RECIPES, SearchConfig, Tree, make_config, resumed_config
+from nasproxy.device import find_device
+from nasproxy.errors import InputError, RunError, SettingsError
 from nasproxy.formatting import format_duration
 from nasproxy.images import ImageData
 from nasproxy.rundir import RunDir, find_run
-from nasproxy.runs.estimating import FORWARD_SHARE, Speed
+from nasproxy.runs.asked import Asked
+from nasproxy.runs.estimating import FORWARD_SHARE, PROBE_BATCH, Speed
 from nasproxy.runs.loading import load_trials
 from nasproxy.runs.place import Place
-from nasproxy.runs.searching import SearchInput, run_search
+from nasproxy.runs.searching import SearchInput, choose_archs, run_search
 from nasproxy.scoring import SCORES
 from nasproxy.screened import to_the_end
 from nasproxy.searching.cluster import plan_workforce
 from nasproxy.searching.plan import Plan, plan_search
+from nasproxy.searching.sample import Quantity, draw_sample
 from nasproxy.searching.screen import Screen
 from nasproxy.space import SearchSpace, load_space
 from nasproxy.training import count_steps
@@ -49,29 +55,44 @@ class FindPlan:
     num_archs: int
     search_seconds: float
     """Wall time of the search."""
+    first_seconds: float
+    """Of that, the first rung."""
+    top: int
+    """Architectures that are trained in full."""
     epochs: int
-    """Of the training in full."""
+    """Of that training."""
     train_seconds: float
-    """Wall time of that."""
+    """Wall time of that training."""
 
-    def describe(self, size: int, top: int, screen: Screen | None) -> str:
+    def describe(self, num_candidates: int, screen: Screen | None) -> str:
         """For people, in a line."""
         rungs = f" ({screen.describe(self.num_archs)})" if screen else ""
         return (
-            f"{self.num_archs:,} of {size:,} architectures are searched{rungs}, about "
-            f"{format_duration(self.search_seconds)}; then the best {top} are trained for about {self.epochs} epochs, "
-            f"{format_duration(self.train_seconds)}"
+            f"{self.num_archs:,} of {num_candidates:,} architectures are searched{rungs}, about "
+            f"{format_duration(self.search_seconds)}; then the best {self.top} are trained for about {self.epochs} "
+            f"epochs, {format_duration(self.train_seconds)}"
         )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What nets of an architecture go through, in images; measuring one counts as a part of training it."""
+
+    rungs: tuple[float, ...]
+    """Of each rung of the search: images that nets are trained and measured on."""
+    last: float
+    """Images that the last rung trains on."""
+    num_images: int
+    """Training images: an epoch."""
 
 
 def plan_find(
     seconds: Sequence[float],
+    work: Work,
+    count_archs: Callable[[int], Sequence[int]],
     *,
     budget: float,
     num_workers: int,
-    shares: Sequence[tuple[float, float]],
-    num_images: int,
-    num_measured: int,
     top: int,
     max_epochs: int,
 ) -> FindPlan:
@@ -79,35 +100,43 @@ def plan_find(
 
     Args:
         seconds: of each architecture, of a worker that trains one image once.
+        work: of the search, and an epoch.
+        count_archs: of so many architectures that begin, how many come to each rung.
         budget: seconds of wall time that are left.
         num_workers: workers.
-        shares: of each rung of the search the share of the architectures that come to it, and images that nets of one
-            are trained on there.
-        num_images: training images.
-        num_measured: validation and test images, which each net of each rung is measured on.
-        top: architectures that are trained in full.
-        max_epochs: epochs of that, at most.
+        top: architectures that are trained in full, at most: no more than come to the last rung.
+        max_epochs: epochs of that, at most; but no fewer than the search trained them.
 
     Raises:
         SettingsError: it is too short for the least there is; says what would do.
     """
     usable = budget * (1 - RESERVE) - 2 * START_SECONDS
     mean, large = sum(seconds) / len(seconds), sorted(seconds)[round(LARGE * (len(seconds) - 1))]
-    per_arch = mean * sum(share * (images + FORWARD_SHARE * num_measured) for share, images in shares) / num_workers
-    per_epoch = math.ceil(top / num_workers) * large * num_images
-    fewest_epochs = _fewest_epochs(shares[-1][1], num_images)
-    least = FEWEST_ARCHS * per_arch + fewest_epochs * per_epoch
+    fewest_epochs = _fewest_epochs(work.last, work.num_images)
+    max_epochs = max(max_epochs, fewest_epochs)
+
+    def rungs_of(count: int) -> list[float]:
+        return [mean * n * images / num_workers for n, images in zip(count_archs(count), work.rungs, strict=True)]
+
+    def per_epoch(count: int) -> float:
+        return math.ceil(min(top, count_archs(count)[-1]) / num_workers) * large * work.num_images
+
+    fewest = min(FEWEST_ARCHS, len(seconds))
+    least = sum(rungs_of(fewest)) + fewest_epochs * per_epoch(fewest)
     if usable < least:
-        needed = (least + 2 * START_SECONDS) / (1 - RESERVE)
+        needed = math.ceil((least + 2 * START_SECONDS) / (1 - RESERVE))
         raise SettingsError(
-            f"a budget of {format_duration(budget)} is too short: to search {FEWEST_ARCHS} architectures and train the "
-            f"best {top} for {fewest_epochs} epoch(s) takes {format_duration(needed)} here; give at least that"
+            f"a budget of {budget:.0f}s is too short: to search {fewest} architectures and train the best of them for "
+            f"{fewest_epochs} epoch(s) takes {needed}s here; give at least that"
         )
-    for_search = min(max(SEARCH_SHARE * usable, FEWEST_ARCHS * per_arch), usable - fewest_epochs * per_epoch)
-    count = min(len(seconds), int(for_search / per_arch))
-    left = usable - count * per_arch
-    epochs = min(int(left / per_epoch), max_epochs)
-    return FindPlan(count, count * per_arch, epochs, epochs * per_epoch)
+    counts = range(fewest, len(seconds) + 1)
+    fits = bisect_right(counts, SEARCH_SHARE * usable, key=lambda count: sum(rungs_of(count)))
+    count = counts[max(fits - 1, 0)]
+    while count > fewest and sum(rungs_of(count)) + fewest_epochs * per_epoch(count) > usable:
+        count -= 1
+    rungs, kept = rungs_of(count), min(top, count_archs(count)[-1])
+    epochs = min(int((usable - sum(rungs)) / per_epoch(count)), max_epochs)
+    return FindPlan(count, sum(rungs), rungs[0], kept, epochs, epochs * per_epoch(count))
 
 
 def _fewest_epochs(search_images: float, num_images: int) -> int:
@@ -131,7 +160,8 @@ def plan_training(
         max_epochs: at most.
     """
     trained = max(trial.rungs[-1].num_steps or 1 for trial in trials) * batch_size
-    fewest = min(_fewest_epochs(trained, num_images), max_epochs)
+    fewest = _fewest_epochs(trained, num_images)
+    max_epochs = max(max_epochs, fewest)
     for count in range(len(trials), 0, -1):
         slowest = max(_seconds_per_image(trial, batch_size) for trial in trials[:count])
         per_epoch = math.ceil(count / num_workers) * slowest * num_images
@@ -158,12 +188,12 @@ def run_find(
 ) -> Trials:
     """Searches in a run NAME-search, trains the best in a run NAME, which hands out a network.
 
-    Started again with the same name, it goes on: a search that is done is read, one that is not is resumed as it was
-    planned; the budget is that of what is left.
+    Started again with the same name and settings, it goes on: a search that is done is read, one that is not goes on
+    with the architectures that were drawn; the budget is that of what is left.
 
     Args:
         place: where runs lie, and who is told about progress.
-        given: what is asked for: images, space, proxy, screen, recipe, machine, as of a search.
+        given: what is asked for: images, space, screen, limits, recipe, machine, as of a search.
         budget: seconds of wall time.
         top: architectures that are trained in full.
         data: the images, where they are loaded already.
@@ -174,113 +204,164 @@ def run_find(
         The trials of the training in full; their run has the model.
 
     Raises:
-        SettingsError: the budget is too short, or a proxy set or table as the proxy.
+        SettingsError: the budget is too short, a setting that is of no use here, or other settings than those that the
+            runs of this name were begun with.
+        RunError: a run of this name is something else.
         NasproxyError: see `run_search`.
     """
     ends = time.monotonic() + budget
+    if top < 1 or not 0 < budget < math.inf:
+        raise SettingsError(f"top={top}, budget={budget} leave nothing to do; give 1 or more, and a time above 0")
     config = _search_config(given)
+    _check_name(place, name)
     space = space or load_space(config.search.space)
     is_read_here, data = data is None, data or place.load_images(config.images)
     if is_read_here:
         place.tell_images(data)
-    found = _search(place, config, SearchInput(data, space), f"{name}-search", top, ends)
-    return _train(place, config, given, SearchInput(data, space), found, name, top, ends)
+    found = _search(place, config, data, space, f"{name}-search", top, ends)
+    return _train(place, config, given, data, space, found, name, top, ends)
+
+
+_OF_NO_USE = {
+    "search": ("proxy", "strategy", "sample", "num_archs", "seeds", "keep_nets"),
+    "recipe": ("epochs",),
+}
+"""Settings that are decided here."""
 
 
 def _search_config(given: Tree) -> SearchConfig:
     """Settings of the search: by early stopping, by the recipe of the training in full but for its length.
 
     Raises:
-        SettingsError: another proxy; or an unknown or invalid setting.
+        SettingsError: a setting that is of no use here; or an unknown or invalid one.
     """
+    for section, keys in _OF_NO_USE.items():
+        for key in keys:
+            if given.get(section, {}).get(key) is not None:
+                raise SettingsError(
+                    f"{key}={given[section][key]}: find decides that by itself, for a search by early-stop; leave it "
+                    "out, or use 'nasproxy search', then 'nasproxy train'"
+                )
     recipe = RECIPES["early-stop"].model_dump()
-    defaults = {"search": {"proxy": "early-stop", "seeds": 1, "screen": "top"}, "recipe": recipe}
-    config = make_config(SearchConfig, defaults, given)
-    if config.search.proxy != "early-stop":
-        raise SettingsError(
-            f"proxy={config.search.proxy!r}: find searches by early-stop; for another one use 'nasproxy search', then "
-            "'nasproxy train'"
-        )
+    search = {"proxy": "early-stop", "strategy": "random", "seeds": 1, "screen": "top"}
+    config = make_config(SearchConfig, {"search": search, "recipe": recipe}, given)
+    if config.machine.address is not None and config.machine.workers is None:
+        raise SettingsError("--address without --workers: how much fits depends on them; give --workers")
     return config
 
 
-def _search(place: Place, config: SearchConfig, given: SearchInput, name: str, top: int, ends: float) -> Trials:
-    if (run := _existing(place, name)) is not None:
+def _check_name(place: Place, name: str) -> None:
+    """Refuses a name that could not be used after the search.
+
+    Raises:
+        RunError: it is no plain folder name, means a proxy, or is that of a run that is no training of such a search.
+    """
+    place.check_name(name, SearchConfig.command)
+    if not (place.root / name).exists():
+        return
+    run = find_run(name, place.root)
+    archs = str(run.read_config().get("search", {}).get("archs", ""))
+    if run.command != SearchConfig.command or not archs.startswith(f"top:{name}-search:"):
+        raise RunError(f"run {name} is something else than what find makes; choose another --name")
+
+
+def _existing(place: Place, name: str, data: ImageData, space: SearchSpace, given: Tree) -> tuple[RunDir, SearchConfig]:
+    """The run of this name, and its settings, with where it goes on as asked now.
+
+    Raises:
+        SettingsError: other settings.
+        RunError: other images or another space.
+    """
+    run = find_run(name, place.root, SearchConfig.command)
+    config = resumed_config(SearchConfig, run.config_path, given)
+    run.check_parents({"data": data.data_hash, "split": data.split_hash, "space": space.content_hash()})
+    return run, config
+
+
+def _search(
+    place: Place, config: SearchConfig, data: ImageData, space: SearchSpace, name: str, top: int, ends: float
+) -> Trials:
+    if (place.root / name).exists():
+        run, config = _existing(place, name, data, space, config.model_dump())
         if run.is_done:
             return load_trials(run)
         half = time.monotonic() + SEARCH_SHARE * (ends - time.monotonic())
-        stored = read_config(SearchConfig, run.config_path)
-        return run_search(place, stored, given, resume=run, first_round_ends=half)
-    assert given.data is not None
-    assert given.space is not None
-    plan = plan_search(given.space, "early-stop", given.data, config)
+        return run_search(place, config, SearchInput(data, space), resume=run, first_round_ends=half)
+    asked = choose_archs(config.search, space, data, place.root)
+    plan = plan_search(space, "early-stop", data, config, asked.arch_ids)
     sizes = {arch: plan.size_of(arch) for arch in plan.archs}
     if any(map(math.isinf, sizes.values())):
-        raise SettingsError(
-            f"FLOPs of {given.space.name} cannot be counted, so nothing can be planned; use search, train"
-        )
+        raise SettingsError(f"FLOPs of {space.name} cannot be counted, so nothing can be planned; use search, train")
     place.listener.say("timing some steps of training for the plan")
-    train, workforce = given.data.train, plan.workforce
-    speed = Speed.measure(sizes, train, config.recipe, num_threads=workforce.threads_per_worker)
-    shares = _shares(plan)
+    few = data.train.subset(torch.arange(min(len(data.train), PROBE_BATCH))).to(find_device(config.machine.device))
+    speed = Speed.measure(sizes, few, config.recipe, num_threads=plan.workforce.threads_per_worker)
     found = plan_find(
         [speed.seconds_per_image(flops) for flops in sizes.values()],
+        _work_of(plan),
+        plan.screen.count_archs if plan.screen else lambda count: [count],
         budget=ends - time.monotonic(),
-        num_workers=workforce.num_workers or 1,
-        shares=shares,
-        num_images=len(train),
-        num_measured=len(given.data.val) + len(given.data.test),
+        num_workers=plan.workforce.num_workers or 1,
         top=top,
         max_epochs=RECIPES["whole"].epochs,
     )
-    place.listener.say(found.describe(len(sizes), top, plan.screen))
-    drawn = {} if found.num_archs >= len(sizes) else {"sample": str(found.num_archs)}
-    config = config.model_copy(update={"search": config.search.model_copy(update=drawn)})
-    first_share = shares[0][1] / sum(share * images for share, images in shares)
+    place.listener.say(found.describe(len(sizes), plan.screen))
+    sample = draw_sample(
+        [arch.id for arch in plan.archs], str(found.num_archs), config.search.sample_seed, _no_quantity
+    )
     return run_search(
-        place, config, given, name=name,
-        first_round_ends=time.monotonic() + START_SECONDS + first_share * found.search_seconds * OVERRUN,
-    )  # fmt: skip
+        place,
+        config,
+        SearchInput(data, space, asked=Asked(tuple(sample.weights), sample)),
+        name=name,
+        first_round_ends=time.monotonic() + START_SECONDS + found.first_seconds * OVERRUN,
+    )
 
 
-def _shares(plan: Plan) -> list[tuple[float, float]]:
-    """Of each rung the share of the architectures that come to it, and images that nets of one are trained on there."""
+def _no_quantity(name: str) -> Quantity:
+    raise AssertionError(name)  # a uniform sample asks for none
+
+
+def _work_of(plan: Plan) -> Work:
     num_images, recipe = plan.num_images, plan.config.recipe
     per_update = num_images / math.ceil(num_images / recipe.batch_size)
+    measured = FORWARD_SHARE * (len(plan.data.val) + len(plan.data.test))
     if plan.screen is None:
-        return [(1.0, count_steps(recipe, num_images) * per_update)]
-    counts = plan.screen.count_archs(len(plan.archs))
-    return [
-        (
-            count / len(plan.archs),
-            sum(SCORES[name].batch_size * max(SCORES[name].num_batches, 1) for name in stage.scored_by)
-            if isinstance(stage.scored_by, tuple)
-            else stage.work(num_images) * per_update,
-        )
-        for count, stage in zip(counts, plan.screen.stages, strict=True)
-    ]
+        trained = count_steps(recipe, num_images) * per_update
+        return Work((trained + measured,), trained, num_images)
+    rungs: list[float] = []
+    for stage in plan.screen.stages:
+        if isinstance(stage.scored_by, tuple):
+            rungs.append(sum(SCORES[name].batch_size * max(SCORES[name].num_batches, 1) for name in stage.scored_by))
+        else:
+            rungs.append(stage.work(num_images) * per_update + stage.num_seeds * measured)
+    last = plan.screen.stages[-1]
+    return Work(tuple(rungs), last.work(num_images) / last.num_seeds * per_update, num_images)
 
 
 def _train(
     place: Place,
     config: SearchConfig,
-    asked: Tree,
-    given: SearchInput,
+    given: Tree,
+    data: ImageData,
+    space: SearchSpace,
     found: Trials,
     name: str,
     top: int,
     ends: float,
 ) -> Trials:
-    if (run := _existing(place, name)) is not None:
+    recipe = {key: value for key, value in given.get("recipe", {}).items() if key != "steps"}
+    shared = {"images": config.images.model_dump(), "machine": config.machine.model_dump(), "recipe": recipe}
+    search = {"seed": config.search.seed, "space": config.search.space, "storage": config.search.storage}
+    if (place.root / name).exists():
+        run, stored = _existing(place, name, data, space, {**shared, "search": search})
         if run.is_done:
             return load_trials(run)
-        return run_search(place, read_config(SearchConfig, run.config_path), given, resume=run)
-    assert given.data is not None
+        return run_search(place, stored, SearchInput(data, space), resume=run)
     assert found.run is not None
     best = [found.by_id[arch_id] for arch_id in to_the_end(found).top(top)]
     if not best:
         raise InputError(f"run {found.name} has no architecture with a score: {_first_reason(found)}")
-    num_images = len(given.data.train)
+    num_images = len(data.train)
     count, epochs = plan_training(
         best,
         budget=ends - time.monotonic(),
@@ -290,22 +371,10 @@ def _train(
         max_epochs=RECIPES["whole"].epochs,
     )
     place.listener.say(f"training the best {count} for {epochs} epoch(s)")
-    search = {
-        "proxy": "whole", "space": config.search.space, "archs": f"top:{found.run.name}:{count}", "seeds": 1,
-        "seed": config.search.seed, "keep_nets": True,
-    }  # fmt: skip
-    recipe = {**RECIPES["whole"].model_dump(), **asked.get("recipe", {}), "epochs": epochs, "steps": None}
-    tree = {"images": config.images.model_dump(), "search": search, "machine": config.machine.model_dump()}
-    return run_search(place, make_config(SearchConfig, tree, {"recipe": recipe}), given, name=name)
-
-
-def _existing(place: Place, name: str) -> RunDir | None:
-    """The run of this name, which goes on.
-
-    Raises:
-        RunError: it is no search.
-    """
-    return find_run(name, place.root, "search") if (place.root / name).exists() else None
+    search |= {"proxy": "whole", "archs": f"top:{found.run.name}:{count}", "seeds": 1, "keep_nets": True}
+    whole = RECIPES["whole"].model_dump() | {"epochs": epochs}
+    config = make_config(SearchConfig, {"recipe": whole}, {**shared, "search": search})
+    return run_search(place, config, SearchInput(data, space), name=name)
 
 
 def _first_reason(trials: Trials) -> str:

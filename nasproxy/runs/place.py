@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nasproxy.config import CommandConfig, CondenseConfig, ImageSettings, dump_config
 from nasproxy.errors import RunError
-from nasproxy.rundir import RunDir, create_run
+from nasproxy.rundir import RunDir, check_plain, create_run
 from nasproxy.talk import Listener
 
 if TYPE_CHECKING:
@@ -38,6 +38,18 @@ class Place:
             self.listener.warn(skipped)
         self.listener.say(f"{data.name}: {data.describe()}")
 
+    def check_name(self, name: str, command: str) -> None:
+        """Refuses a name that no new run of a command can have, whether or not a run has it.
+
+        Raises:
+            RunError: it is no plain folder name, or means a proxy.
+        """
+        from nasproxy.proxies import COMPOSITES, PROXIES  # only here: it loads torch
+
+        check_plain(name)
+        if name in COMPOSITES or (command == CondenseConfig.command and name in PROXIES):
+            raise RunError(f"run name {name!r} means a proxy of its own in 'ls proxies'; choose another --name")
+
     def begin_run(
         self,
         config: CommandConfig,
@@ -60,10 +72,7 @@ class Place:
             RunError: the name is taken or no plain folder name; or `resume` was made from something else.
         """
         if name is not None and resume is None:
-            from nasproxy.proxies import COMPOSITES, PROXIES  # only here: it loads torch
-
-            if name in COMPOSITES or (config.command == CondenseConfig.command and name in PROXIES):
-                raise RunError(f"run name {name!r} means a proxy of its own in 'ls proxies'; choose another --name")
+            self.check_name(name, config.command)
         text = dump_config(config)
         run = resume or create_run(
             self.root, name, default_name, command=config.command, config_text=text, parents=parents

@@ -804,7 +804,7 @@ def _why_none(trials: Trials) -> str:
     failed = [trial for trial in trials if not trial.is_ranked]
     if len(failed) == len(trials) and failed:
         return f"all failed, e.g. {failed[0].arch_id}: {failed[0].reason}"
-    return "none is better than guessing; train longer (--epochs), or by another --recipe"
+    return "none is better than guessing; train longer, or by another --recipe"
 
 
 def _ranking_file(signal: Signal) -> str:

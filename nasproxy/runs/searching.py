@@ -1,6 +1,7 @@
 """The work of `nasproxy search`."""
 
 import contextlib
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -75,6 +76,8 @@ def run_search(
         asked = choose_archs(settings, space, data, place.root, given.arch_ids)
         if few := describe_few(settings.archs, asked.arch_ids):
             place.listener.warn(few)
+    if resume is not None and resume.meta.get("is_timed") and first_round_ends is None:
+        first_round_ends = math.inf  # nobody waits now, but what was left out stays out
     plan = plan_search(space, proxy, data, config, asked.arch_ids, given.costs, asked.sample)
     if isinstance(proxy, Trials) and (strangers := describe_strangers(proxy, space)):
         place.listener.warn(strangers)
@@ -99,7 +102,7 @@ def run_search(
             workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
             left_out = dict(plan.costs.left_out)
             run.update_meta(has_study=True, device=plan.workforce.device_name, workforce=workforce, left_out=left_out)
-            run.update_meta(images=data.describe())
+            run.update_meta(images=data.describe(), is_timed=first_round_ends is not None)
             if given.data is None:
                 place.tell_images(data)
             asked.keep_in(run)

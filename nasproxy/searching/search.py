@@ -123,6 +123,8 @@ def run_plan(
 
     recorder = Recorder(store, schedule, done, tell, forget)
     recorder.first_round_ends = first_round_ends
+    if first_round_ends is not None and any(trial.round > 0 or trial.state is State.PRUNED for trial in done):
+        recorder.first_round_ends = 0.0  # it is over: who was not begun then stays out
     if plan.proxy.is_at_hand:
         _score_here(plan, recorder)
     else:

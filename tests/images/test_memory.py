@@ -86,12 +86,42 @@ SQUARE = np.zeros((8, 3, 8, 3), dtype=np.uint8)
         (lambda: ImageData.from_datasets([(GREY[0], 0), (GREY[0, 1:], 1)]), "several sizes .item 0: 8x6, item 1: 7x6"),
         (lambda: ImageData.from_datasets([{"img": 1}]), "item 0 of train has no column 'image' but img; give columns="),
         (lambda: ImageData.from_datasets([]), "train is empty"),
+        (lambda: ImageData.from_datasets(iter([])), "train is a list_iterator without a length; give a data set that"),
+        (lambda: ImageData.from_datasets({"train": [], "test": []}), "train is a mapping of train, test; give one of"),
+        (lambda: ImageData.from_arrays([GREY[0], GREY[1, 1:]] * 20, LABELS), "train images have several shapes"),
+        (lambda: ImageData.from_arrays(GREY, [None, "a"] * 20), "train labels hold None; give numbers of one kind"),
+        (lambda: ImageData.from_arrays(GREY, LABELS, classes=("a", "b", "a", "c")), "two classes are called 'a'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_that_says_what_to_give(give: Any, problem: str) -> None:
     with pytest.raises(DataError, match=problem) as error:
         give()
     assert "\n" not in str(error.value)
+
+
+def test_settings_of_what_is_given_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"val_fraction=0.2: val images are given; leave it out"):
+        ImageData.from_arrays(GREY, LABELS, val=(GREY, LABELS), val_fraction=0.2)
+
+
+def test_bytes_and_half_precision_are_read() -> None:
+    data = ImageData.from_arrays((torch.from_numpy(GREY) / 255).bfloat16(), np.array([b"a", b"b"] * 20))
+    assert data.classes == ("a", "b")
+
+
+def test_classes_that_no_training_image_has_are_left_out_and_splits_have_one_number_of_channels() -> None:
+    items = [(Image.fromarray(GREY[number]), (0, 2)[number % 2]) for number in range(40)]
+    colour = [(Image.fromarray(COLOUR[number].transpose(1, 2, 0)), 2) for number in range(8)]
+
+    class Named(list[Any]):
+        classes = ("ant", "bee", "cat")
+
+    data = ImageData.from_datasets(Named(items), val=colour)
+    assert data.classes == ("ant", "cat")
+    assert data.val.labels.tolist() == [1] * 8
+    assert data.train.image_shape == data.val.image_shape == (3, 8, 6)
+    with pytest.raises(DataError, match="val has the class 'bee', of which there is no training image"):
+        ImageData.from_datasets(Named(items), val=[(colour[0][0], 1)])
 
 
 def test_settings_of_files_are_refused() -> None:
@@ -146,7 +176,7 @@ def test_columns_of_mappings_are_named_and_name_classes() -> None:
 @pytest.mark.usefixtures("local_ray")
 def test_everything_works_on_arrays(tmp_path: Path) -> None:
     digits = load_digits()
-    data = nap.ImageData.from_arrays(digits.images / 16, digits.target, name="mine")
+    data = nap.ImageData.from_arrays(digits.images / 16, digits.target, flippable=False, name="mine")
     runs = nap.Runs(tmp_path)
     proxy = runs.condense(data, "random", images_per_class=5)
     trials = runs.search("convnet-mini", proxy, data, epochs=2, seeds=1, sample=3, workers=1)
