@@ -311,7 +311,7 @@ def _search(
     return run_search(
         place,
         config,
-        SearchInput(data, space, asked=Asked(tuple(sample.weights), sample)),
+        SearchInput(data, space, asked=Asked(tuple(sample.weights), sample), costs=plan.costs),
         name=name,
         first_round_ends=time.monotonic() + START_SECONDS + found.first_seconds * OVERRUN,
     )

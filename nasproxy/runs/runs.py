@@ -310,10 +310,7 @@ class Runs:
             if top is not None:
                 raise SettingsError(f"--top {top}: the run that goes on knows what it trains; leave it out")
         trials = self.search(space, data=data, name=name, resume=resume, settings=settings, **{**named, **overrides})
-        assert trials.run is not None
-        if trials.best is None:
-            raise InputError(f"run {trials.run.name} hands out no network: {_why_none(trials)}")
-        return self.model(trials.run)
+        return self._hand_out(trials)
 
     @_shown
     def find_network(
@@ -362,6 +359,9 @@ class Runs:
             space=space if isinstance(space, SearchSpace) else None,
             name=name or f"{named}-{asked}-best",
         )
+        return self._hand_out(trials)
+
+    def _hand_out(self, trials: Trials) -> "Model":
         assert trials.run is not None
         if trials.best is None:
             raise InputError(f"run {trials.run.name} hands out no network: {_why_none(trials)}")

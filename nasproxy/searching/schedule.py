@@ -157,7 +157,7 @@ def make_schedule(
         SettingsError: an unknown strategy, or one that learns with a screen.
     """
     if strategy == "tpe":
-        if screen is not None and len(screen.stages) > 1:
+        if screen is not None:
             raise SettingsError(
                 "--screen cuts among all architectures, and tpe proposes some at a time: use --strategy random"
             )

@@ -12,6 +12,7 @@ Notation: K rungs, S nets (seeds of an architecture).
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -70,7 +71,7 @@ class Stage:
             first: place of what that gave among a trial's rungs.
         """
         places = range(first, first + self.num_rungs)
-        scores = [[_mean(trial.rungs[place].selection_scores) for trial in trials] for place in places]
+        scores = [[statistics.fmean(trial.rungs[place].selection_scores) for trial in trials] for place in places]
         values = scores[0]
         if len(scores) > 1 and trials:
             is_log = COMPOSITES[_name_of(self.text)].how == "log-average"
@@ -81,15 +82,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Screen:
-    """All rungs of a search; one where nothing is cut."""
+    """All rungs of a search, two or more."""
 
     stages: tuple[Stage, ...]
     """(K,)"""
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """As they are written; empty where nothing is cut."""
-        return tuple(stage.text for stage in self.stages) if len(self.stages) > 1 else ()
+        """As they are written."""
+        return tuple(stage.text for stage in self.stages)
 
     def first_rung(self, number: int) -> int:
         """Place among a trial's rungs of the first one of a stage."""
@@ -193,7 +194,7 @@ def _parse_stage(text: str, recipe: RecipeSettings, num_images: int) -> Stage:
         raise SettingsError(f"rung {text!r} has both steps and epochs; leave one of them out")
     length = {key: value for key, value in given.items() if key != "seeds"}
     if "epochs" in length:
-        length = {"steps": length["epochs"] * math.ceil(num_images / recipe.batch_size)}
+        length = {"steps": count_steps(recipe.model_copy(update={"steps": None, **length}), num_images)}
     return Stage(text, recipe.model_copy(update=length), given.get("seeds", 1), keep)
 
 
@@ -208,10 +209,6 @@ def _parse_amount(text: str, amount: str) -> float | int:
 
 def _name_of(text: str) -> str:
     return text.partition(":")[0]
-
-
-def _mean(scores: Sequence[float]) -> float:
-    return math.fsum(scores) / len(scores)
 
 
 def _is_measured(trial: Trial, first: int, num_rungs: int) -> bool:

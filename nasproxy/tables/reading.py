@@ -78,6 +78,7 @@ def read_scores(path: str | Path, column: str) -> Trials:
 
 
 UNFINISHED = (State.PRUNED, State.WAITING, State.FAILED, State.LOST)
+"""States in a table of ours whose row has no score, or that of another rung."""
 
 
 def _read(path: Path) -> pd.DataFrame:
