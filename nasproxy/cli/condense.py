@@ -12,12 +12,13 @@ def condense(
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
+    budget: options.Budget = None,
     verbose: options.Verbose = None,
     json: options.Json = False,
 ) -> None:
     """Make a proxy set: a few synthetic (or selected) images per class that stand in for the training set."""
     with nap.Talk(verbose=verbose) as talk:
-        proxy = nap.Runs(runs_dir, progress=talk).condense(settings=given, name=name, resume=resume)
+        proxy = nap.Runs(runs_dir, progress=talk).condense(settings=given, name=name, resume=resume, budget=budget)
     run = run_of(proxy)
     result = {
         "run": run.name,

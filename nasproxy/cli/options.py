@@ -32,6 +32,9 @@ Name = Annotated[
 Resume = Annotated[
     str | None, run_option(metavar="RUN", help="Go on with a run that was cut short.", complete=complete_runs)
 ]
+Budget = Annotated[
+    str | None, run_option("--budget", metavar="TIME", help="Wall time, 90s, 30m, 2h or 1d: what fits is done.")
+]
 RunsDir = Annotated[Path, run_option(metavar="PATH", envvar="NASPROXY_RUNS", help="Folder of all runs.")]
 Verbose = Annotated[
     bool | None,

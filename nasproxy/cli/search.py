@@ -21,6 +21,7 @@ def search(
     name: options.Name = None,
     runs_dir: options.RunsDir = options.RUNS_DIR,
     resume: options.Resume = None,
+    budget: options.Budget = None,
     retry_failed: Annotated[
         bool, options.run_option("--retry-failed", help="With --resume: try failed ones again.")
     ] = False,
@@ -33,7 +34,7 @@ def search(
     """
     with nap.Talk(verbose=verbose) as talk:
         runs = nap.Runs(runs_dir, progress=talk)
-        trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed)
+        trials = runs.search(settings=given, name=name, resume=resume, retry_failed=retry_failed, budget=budget)
     run = run_of(trials)
     failed = trials.count(nap.State.FAILED, nap.State.LOST)
     best = trials.best

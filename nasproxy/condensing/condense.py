@@ -1,5 +1,6 @@
 """Turns training images into a proxy set by any method."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +29,7 @@ def condense(
     on_checkpoint: Callable[[CondenseState], None] = lambda state: None,
     on_engine: Callable[[str, dict[str, float]], None] = lambda name, seconds: None,
     cache_dir: Path | None = None,
+    ends: float | None = None,
     progress: bool | Listener = False,
     **overrides: Any,
 ) -> ProxySet:
@@ -46,11 +48,14 @@ def condense(
         on_checkpoint: called with states to keep.
         on_engine: called with the chosen engine and the seconds per step of every engine tried.
         cache_dir: cache for nets trained for selection; None: no cache.
+        ends: by `time.monotonic`: no update is begun that would end later; None: never. The set is the one of as many
+            steps as were done, and its settings say so.
         progress: whether to show how far it is, on stderr; or who is told.
         overrides: fields of `CondenseSettings`.
 
     Raises:
-        SettingsError: an unknown method or setting, or more images than a class has.
+        SettingsError: an unknown method or setting, more images than a class has; or `ends` for a method that makes no
+            updates, or before the first one would be over.
         DivergedError: the loss is no longer finite, or the images have left image scale.
     """
     given = {key: value for key, value in {"method": method, **overrides}.items() if value is not None}
@@ -62,9 +67,15 @@ def condense(
     started = time.perf_counter()
     recorded = settings.model_dump(mode="json")
 
+    if ends is not None and not settings.steps:
+        raise SettingsError(f"a budget for {settings.method}: it makes no updates that could be fewer; leave it out")
+
     def record_engine(name: str, seconds: dict[str, float]) -> None:
         recorded["engine"] = name
         on_engine(name, seconds)
+        if ends is not None and name in seconds:
+            fitting, left = _count_fitting(ends - time.monotonic(), seconds[name]), num_steps - begun
+            listener.say(f"about {min(fitting, left):,} of {left:,} updates fit into the budget")
 
     device = device or data.train.device
     spent = [resume_from.seconds] if resume_from else []
@@ -73,12 +84,14 @@ def condense(
     with listening(progress) as listener:
 
         def tell(step: int, loss: float) -> None:
+            if settings.steps:
+                recorded["steps"] = step
             on_step(step, loss)
             listener.progress("condensing", step, num_steps, f"loss {loss:.4g}")
 
         listener.progress("condensing", begun, num_steps)
         task = Task(
-            data.train, settings, device, resume_from, tell, on_checkpoint, record_engine, cache_dir, spent.append
+            data.train, settings, device, resume_from, tell, on_checkpoint, record_engine, cache_dir, spent.append, ends
         )
         stored = maker.make(task)
     num_items = next(iter(stored.tensors.values())).shape[0] * stored.encoding.tiles
@@ -95,6 +108,20 @@ def condense(
         split_hash=data.split_hash,
         settings=recorded,
     )
+
+
+def _count_fitting(seconds: float, per_step: float) -> int:
+    """Updates that fit.
+
+    Raises:
+        SettingsError: none does.
+    """
+    if seconds < per_step:
+        raise SettingsError(
+            f"the budget is over before the first update, which takes {per_step:.2g}s here; give "
+            f"{math.ceil(per_step - seconds)}s more at least"
+        )
+    return int(seconds / per_step)
 
 
 def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseSettings:

@@ -78,11 +78,14 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
         looked = kept = time.perf_counter()
         good = progress.snapshot()
         try:
-            while progress.step < _known(settings.steps):
+            first, last, started = progress.step, _known(settings.steps), time.monotonic()
+            while progress.step < last:
                 loss = progress.update()
                 step, now = progress.step, time.perf_counter()
+                if task.ends is not None and _is_over(task.ends, started, step - first):
+                    last = step
                 keeps = step % settings.checkpoint_every == 0 or now - kept > CHECKPOINT_SECONDS
-                if keeps or step % CHECK_EVERY == 0 or step == settings.steps or now - looked > CHECK_SECONDS:
+                if keeps or step % CHECK_EVERY == 0 or step == last or now - looked > CHECK_SECONDS:
                     looked, loss_value = now, float(loss)
                     progress.check(loss_value, good.step)
                     good = progress.snapshot()
@@ -93,8 +96,15 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
         except (DivergedError, KeyboardInterrupt):
             task.on_checkpoint(good)
             raise
+    progress.clamp()
     tensors = {name: tensor.flatten(0, 1) for name, tensor in progress.variables.items()}
     return _in_pixels(EncodedImages(task.encoding, tensors, objective.unit), task.images)
+
+
+def _is_over(ends: float, started: float, num_steps: int) -> bool:
+    """Whether another update, as long as these were on average, would end later."""
+    now = time.monotonic()
+    return now + (now - started) / num_steps > ends
 
 
 class _Progress:
@@ -124,12 +134,17 @@ class _Progress:
             velocity.mul_(settings.image_momentum).add_(gradient)
             variable.sub_(velocity, alpha=self._lr)
         done = self.step + 1
-        if self._objective.unit == "pixels" and (done % (settings.outer_loop or 1) == 0 or done == settings.steps):
-            for name in self.variables.keys() & {"images"}:  # low-rank factors are no images
-                self.variables[name].clamp_(0, 1)
+        if done % (settings.outer_loop or 1) == 0 or done == settings.steps:
+            self.clamp()
         self._objective.end_step(self.step, lambda: self._decode(self.variables))
         self.step += 1
         return loss
+
+    def clamp(self) -> None:
+        """Puts images in pixels into [0, 1]."""
+        if self._objective.unit == "pixels":
+            for name in self.variables.keys() & {"images"}:  # low-rank factors are no images
+                self.variables[name].clamp_(0, 1)
 
     def snapshot(self) -> CondenseState:
         """A copy of the state that later updates do not change."""

@@ -28,8 +28,8 @@ class Asked:
             return None
         sample = None
         if run.sample_path.is_file():
-            _, by = parse_sample(run.read_config()[run.command]["sample"])
-            sample = Sample(read_weights(run.sample_path), by)
+            asked = run.read_config()[run.command].get("sample")  # none where it was drawn for a budget
+            sample = Sample(read_weights(run.sample_path), parse_sample(asked)[1] if asked else None)
         return cls(tuple(read_lines(run.archs_path)), sample)
 
     def keep_in(self, run: RunDir) -> None:

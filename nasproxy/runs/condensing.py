@@ -1,12 +1,13 @@
 """The work of `nasproxy condense`."""
 
 import json
+import time
 from dataclasses import replace
 
 from nasproxy.condensing import condense
 from nasproxy.condensing.condense import complete_settings, describe_method
 from nasproxy.condensing.state import CondenseState, load_state
-from nasproxy.config import CondenseConfig, refuse_changes
+from nasproxy.config import CondenseConfig, dump_config, refuse_changes
 from nasproxy.device import describe_device, find_device, holds
 from nasproxy.errors import RunError
 from nasproxy.files import write_text
@@ -23,6 +24,7 @@ def run_condense(
     data: ImageData | None = None,
     name: str | None = None,
     resume: RunDir | None = None,
+    budget: float | None = None,
 ) -> ProxySet:
     """Makes a proxy set in a run folder: `proxy.safetensors`, `proxy.png`, `metrics.jsonl`.
 
@@ -32,12 +34,14 @@ def run_condense(
         data: the images, where they are loaded already.
         name: of the run; None: after data and method.
         resume: the run to go on with.
+        budget: seconds of wall time, from now; None: no limit. Fewer updates are done where not all fit.
 
     Raises:
         NasproxyError: see `load_images`, `condense`, `create_run`.
     """
     if resume is not None and resume.is_done:
         raise RunError(f"run {resume.name} is finished; nothing is left to resume")
+    ends = None if budget is None else time.monotonic() + budget
     device = find_device(config.machine.device)
     is_read_here, data = data is None, data or place.load_images(config.images)
     settings = complete_settings(config.condense, data.train)
@@ -74,8 +78,12 @@ def run_condense(
             on_checkpoint=on_checkpoint,
             on_engine=on_engine,
             cache_dir=config.images.data_dir.expanduser() / "selectors",
+            ends=ends,
             progress=place.listener,
         )
+        if proxy.settings["steps"] != settings.steps:
+            settings = settings.model_copy(update={"steps": proxy.settings["steps"]})
+            write_text(run.config_path, dump_config(config.model_copy(update={"condense": settings})))
         proxy.save(run.proxy_path)
         save_picture_grid(proxy.images, run.picture_path)
         run.checkpoint_path.unlink(missing_ok=True)

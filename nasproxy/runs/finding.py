@@ -7,24 +7,19 @@ estimate mends the first. Both are trained by the same recipe, of other lengths.
 
 import math
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from nasproxy.config import RECIPES, SearchConfig, Tree, make_config, resumed_config
-from nasproxy.device import find_device
 from nasproxy.errors import InputError, RunError, SettingsError
 from nasproxy.formatting import format_duration
 from nasproxy.images import ImageData
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked
-from nasproxy.runs.estimating import FORWARD_SHARE, PROBE_BATCH, Speed
+from nasproxy.runs.budgets import RESERVE, START_SECONDS, Pace, images_per_update
 from nasproxy.runs.loading import load_trials
 from nasproxy.runs.place import Place
 from nasproxy.runs.searching import SearchInput, choose_archs, run_search
-from nasproxy.scoring import SCORES
 from nasproxy.screened import to_the_end
 from nasproxy.searching.cluster import plan_workforce
 from nasproxy.searching.plan import Plan, plan_search
@@ -36,16 +31,10 @@ from nasproxy.trials import Trial, Trials
 
 SEARCH_SHARE = 0.5
 """Of the budget, for the search at most."""
-START_SECONDS = 12.0
-"""Until workers train, for each of the two parts."""
-RESERVE = 0.04
-"""Of the budget, for what is not training."""
 FEWEST_ARCHS = 4
 """A search of fewer is none."""
 OVERRUN = 1.1
 """Of the time that the first rung of the search was planned for: architectures not begun by then are left out."""
-LARGE = 0.9
-"""Quantile of the architectures by time that the best are taken to be like, before they are known."""
 
 
 @dataclass(frozen=True)
@@ -76,34 +65,21 @@ class FindPlan:
 
 @dataclass(frozen=True)
 class Work:
-    """What nets of an architecture go through, in images; measuring one counts as a part of training it."""
+    """What nets of an architecture are trained on."""
 
-    rungs: tuple[float, ...]
-    """Of each rung of the search: images that nets are trained and measured on."""
     last: float
-    """Images that the last rung trains on."""
+    """Images that the last rung of the search trains on."""
     num_images: int
     """Training images: an epoch."""
 
 
-def plan_find(
-    seconds: Sequence[float],
-    work: Work,
-    count_archs: Callable[[int], Sequence[int]],
-    *,
-    budget: float,
-    num_workers: int,
-    top: int,
-    max_epochs: int,
-) -> FindPlan:
+def plan_find(pace: Pace, work: Work, *, budget: float, top: int, max_epochs: int) -> FindPlan:
     """What fits.
 
     Args:
-        seconds: of each architecture, of a worker that trains one image once.
-        work: of the search, and an epoch.
-        count_archs: of so many architectures that begin, how many come to each rung.
+        pace: of the search.
+        work: of its last rung, and an epoch.
         budget: seconds of wall time that are left.
-        num_workers: workers.
         top: architectures that are trained in full, at most: no more than come to the last rung.
         max_epochs: epochs of that, at most; but no fewer than the search trained them.
 
@@ -111,30 +87,27 @@ def plan_find(
         SettingsError: it is too short for the least there is; says what would do.
     """
     usable = budget * (1 - RESERVE) - 2 * START_SECONDS
-    mean, large = sum(seconds) / len(seconds), sorted(seconds)[round(LARGE * (len(seconds) - 1))]
-    fewest_epochs = _fewest_epochs(work.last, work.num_images)
+    num_archs, fewest_epochs = len(pace.seconds), _fewest_epochs(work.last, work.num_images)
     max_epochs = max(max_epochs, fewest_epochs)
 
-    def rungs_of(count: int) -> list[float]:
-        return [mean * n * images / num_workers for n, images in zip(count_archs(count), work.rungs, strict=True)]
+    def search_seconds(count: int) -> float:
+        return sum(pace.of_rungs(count))
 
     def per_epoch(count: int) -> float:
-        return math.ceil(min(top, count_archs(count)[-1]) / num_workers) * large * work.num_images
+        return math.ceil(min(top, pace.count_archs(count)[-1]) / pace.num_workers) * pace.large * work.num_images
 
-    fewest = min(FEWEST_ARCHS, len(seconds))
-    least = sum(rungs_of(fewest)) + fewest_epochs * per_epoch(fewest)
+    fewest = min(FEWEST_ARCHS, num_archs)
+    least = search_seconds(fewest) + fewest_epochs * per_epoch(fewest)
     if usable < least:
         needed = math.ceil((least + 2 * START_SECONDS) / (1 - RESERVE))
         raise SettingsError(
             f"a budget of {budget:.0f}s is too short: to search {fewest} architectures and train the best of them for "
             f"{fewest_epochs} epoch(s) takes {needed}s here; give at least that"
         )
-    counts = range(fewest, len(seconds) + 1)
-    fits = bisect_right(counts, SEARCH_SHARE * usable, key=lambda count: sum(rungs_of(count)))
-    count = counts[max(fits - 1, 0)]
-    while count > fewest and sum(rungs_of(count)) + fewest_epochs * per_epoch(count) > usable:
+    count = pace.count_fitting(SEARCH_SHARE * usable, fewest)
+    while count > fewest and search_seconds(count) + fewest_epochs * per_epoch(count) > usable:
         count -= 1
-    rungs, kept = rungs_of(count), min(top, count_archs(count)[-1])
+    rungs, kept = pace.of_rungs(count), min(top, pace.count_archs(count)[-1])
     epochs = min(int((usable - sum(rungs)) / per_epoch(count)), max_epochs)
     return FindPlan(count, sum(rungs), rungs[0], kept, epochs, epochs * per_epoch(count))
 
@@ -210,8 +183,8 @@ def run_find(
         NasproxyError: see `run_search`.
     """
     ends = time.monotonic() + budget
-    if top < 1 or not 0 < budget < math.inf:
-        raise SettingsError(f"top={top}, budget={budget} leave nothing to do; give 1 or more, and a time above 0")
+    if top < 1:
+        raise SettingsError(f"top={top} leaves nothing to train; give 1 or more")
     config = _search_config(given)
     _check_name(place, name)
     space = space or load_space(config.search.space)
@@ -286,25 +259,18 @@ def _search(
         if run.is_done:
             return load_trials(run)
         half = time.monotonic() + SEARCH_SHARE * (ends - time.monotonic())
-        return run_search(place, config, SearchInput(data, space), resume=run, first_round_ends=half)
+        return run_search(place, config, SearchInput(data, space), resume=run, begin_until=half)
     asked = choose_archs(config.search, space, data, place.root)
     plan = plan_search(space, "early-stop", data, config, asked.arch_ids)
-    sizes = {arch: plan.size_of(arch) for arch in plan.archs}
-    if any(map(math.isinf, sizes.values())):
-        raise SettingsError(f"FLOPs of {space.name} cannot be counted, so nothing can be planned; use search, train")
     place.listener.say("timing some steps of training for the plan")
-    few = data.train.subset(torch.arange(min(len(data.train), PROBE_BATCH))).to(find_device(config.machine.device))
-    speed = Speed.measure(sizes, few, config.recipe, num_threads=plan.workforce.threads_per_worker)
     found = plan_find(
-        [speed.seconds_per_image(flops) for flops in sizes.values()],
+        Pace.measure(plan),
         _work_of(plan),
-        plan.screen.count_archs if plan.screen else lambda count: [count],
         budget=ends - time.monotonic(),
-        num_workers=plan.workforce.num_workers or 1,
         top=top,
         max_epochs=RECIPES["whole"].epochs,
     )
-    place.listener.say(found.describe(len(sizes), plan.screen))
+    place.listener.say(found.describe(len(plan.archs), plan.screen))
     sample = draw_sample(
         [arch.id for arch in plan.archs], str(found.num_archs), config.search.sample_seed, _no_quantity
     )
@@ -313,7 +279,7 @@ def _search(
         config,
         SearchInput(data, space, asked=Asked(tuple(sample.weights), sample), costs=plan.costs),
         name=name,
-        first_round_ends=time.monotonic() + START_SECONDS + found.first_seconds * OVERRUN,
+        begin_until=time.monotonic() + START_SECONDS + found.first_seconds * OVERRUN,
     )
 
 
@@ -322,20 +288,12 @@ def _no_quantity(name: str) -> Quantity:
 
 
 def _work_of(plan: Plan) -> Work:
-    num_images, recipe = plan.num_images, plan.config.recipe
-    per_update = num_images / math.ceil(num_images / recipe.batch_size)
-    measured = FORWARD_SHARE * (len(plan.data.val) + len(plan.data.test))
     if plan.screen is None:
-        trained = count_steps(recipe, num_images) * per_update
-        return Work((trained + measured,), trained, num_images)
-    rungs: list[float] = []
-    for stage in plan.screen.stages:
-        if isinstance(stage.scored_by, tuple):
-            rungs.append(sum(SCORES[name].batch_size * max(SCORES[name].num_batches, 1) for name in stage.scored_by))
-        else:
-            rungs.append(stage.work(num_images) * per_update + stage.num_seeds * measured)
-    last = plan.screen.stages[-1]
-    return Work(tuple(rungs), last.work(num_images) / last.num_seeds * per_update, num_images)
+        steps = count_steps(plan.config.recipe, plan.num_images)
+    else:
+        last = plan.screen.stages[-1]
+        steps = last.work(plan.num_images) // last.num_seeds
+    return Work(steps * images_per_update(plan), plan.num_images)
 
 
 def _train(

@@ -1,6 +1,7 @@
 """`Runs`: everything that nasproxy does, each piece of work in a run folder that can be resumed, shown and compared."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,7 @@ class Runs:
         *,
         name: str | None = None,
         resume: Run | None = None,
+        budget: str | float | None = None,
         settings: Tree | None = None,
         **overrides: Any,
     ) -> "ProxySet":
@@ -159,6 +161,8 @@ class Runs:
             method: a key of `METHODS`.
             name: of the run; None: after data and method.
             resume: the run to go on with.
+            budget: wall time, seconds or a text like '30m': no update is begun that would end later. The run's settings
+                then say how many there were, and the set is the one of so many.
             settings: what is asked for, as a tree.
             overrides: what is asked for, as keywords.
 
@@ -170,7 +174,8 @@ class Runs:
         given = self._ask(CondenseConfig, settings, {"method": method, **overrides}, data=data)
         run = self._resumed(resume, "condense")
         config = resumed_config(CondenseConfig, run.config_path, given) if run else make_config(CondenseConfig, given)
-        return run_condense(self._place, config, data=_loaded(data), name=name, resume=run)
+        seconds = None if budget is None else _seconds_of(budget)
+        return run_condense(self._place, config, data=_loaded(data), name=name, resume=run, budget=seconds)
 
     @_shown
     def evaluate(
@@ -217,6 +222,7 @@ class Runs:
         name: str | None = None,
         resume: Run | None = None,
         retry_failed: bool = False,
+        budget: str | float | None = None,
         settings: Tree | None = None,
         **overrides: Any,
     ) -> Trials:
@@ -232,6 +238,8 @@ class Runs:
             resume: the run to go on with: what its study holds is not scored again, but for architectures that were
                 lost with their process.
             retry_failed: architectures that failed are tried again as well.
+            budget: wall time, seconds or a text like '30m': what fits is planned by timing some steps here, and drawn
+                at random where that is not all. A run that goes on has none: it does what was planned.
             settings: as for `condense`.
             overrides: as for `condense`.
 
@@ -256,7 +264,12 @@ class Runs:
             kept if _is_proxy_set(kept) else None,
             ids,
         )
-        return run_search(self._place, config, in_memory, name=name, resume=run, retry_failed=retry_failed)
+        if run is not None and budget is not None:
+            raise SettingsError(f"--budget {budget}: run {run.name} goes on with what was planned; leave it out")
+        seconds = None if budget is None else _seconds_of(budget)
+        return run_search(
+            self._place, config, in_memory, name=name, resume=run, retry_failed=retry_failed, budget=seconds
+        )
 
     @_shown
     def train(
@@ -347,7 +360,7 @@ class Runs:
         from nasproxy.runs.finding import run_find
 
         given = self._ask(SearchConfig, settings, overrides, data=data, space=space)
-        seconds = parse_duration(budget) if isinstance(budget, str) else budget
+        seconds = _seconds_of(budget)
         named = Path(str(given["images"].get("dataset", "digits"))).name
         asked = Path(str(given["search"].get("space", "convnet720"))).stem
         trials = run_find(
@@ -797,6 +810,19 @@ class Runs:
         names = tuple(trials.name for trials in loaded)
         judged_by = true.name if isinstance(true, Trials | RunDir) else str(true)
         return comparison, Parts(names, judged_by, top=asked.top, seed=asked.seed)
+
+
+def _seconds_of(budget: str | float) -> float:
+    """Seconds of wall time.
+
+    Raises:
+        SettingsError: no positive time.
+    """
+    if isinstance(budget, str):
+        return parse_duration(budget)
+    if not 0 < budget < math.inf:
+        raise SettingsError(f"budget={budget} is no length of time; give seconds above 0, or 90s, 30m, 2h, 1d")
+    return budget
 
 
 def _why_none(trials: Trials) -> str:

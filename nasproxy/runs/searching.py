@@ -3,6 +3,7 @@
 import contextlib
 import math
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.asked import Asked
+from nasproxy.runs.budgets import fit_search
 from nasproxy.runs.handing_out import write_model
 from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Place
@@ -50,7 +52,8 @@ def run_search(
     name: str | None = None,
     resume: RunDir | None = None,
     retry_failed: bool = False,
-    first_round_ends: float | None = None,
+    budget: float | None = None,
+    begin_until: float | None = None,
 ) -> Trials:
     """Scores architectures in a run folder: `study.db` (or the storage asked for) and `trials.csv`.
 
@@ -61,13 +64,14 @@ def run_search(
         name: of the run and of its study; None: after data, space and proxy.
         resume: the run to go on with: what its study holds is not scored again.
         retry_failed: failed architectures of the resumed run are tried again, not only lost ones.
-        first_round_ends: as for `run_plan`.
+        budget: seconds of wall time, from now; None: no limit. As many architectures as fit are scored.
+        begin_until: as for `run_plan`.
 
     Raises:
         StudyNotFoundError: the run to go on with has lost its study.
         NasproxyError: see `load_images`, `find_proxy`, `plan_search`, `run_plan`, `create_run`.
     """
-    settings = config.search
+    started, settings = time.monotonic(), config.search
     space = given.space or load_space(settings.space)
     data = given.data or place.load_images(config.images)
     proxy = given.proxy or load_proxy(settings.proxy, place.root, Task.on(data, space))
@@ -76,9 +80,20 @@ def run_search(
         asked = choose_archs(settings, space, data, place.root, given.arch_ids)
         if few := describe_few(settings.archs, asked.arch_ids):
             place.listener.warn(few)
-    if resume is not None and resume.meta.get("is_timed") and first_round_ends is None:
-        first_round_ends = math.inf  # nobody waits now, but what was left out stays out
+    if resume is not None and resume.meta.get("is_timed") and begin_until is None:
+        begin_until = math.inf  # nobody waits now, but what was left out stays out
     plan = plan_search(space, proxy, data, config, asked.arch_ids, given.costs, asked.sample)
+    if budget is not None and plan.proxy.is_at_hand:
+        place.listener.say(f"no budget is needed: {plan.proxy.name} is looked up or counted")
+    elif budget is not None:
+        place.listener.say("timing some steps for the plan")
+        fit = fit_search(plan, started + budget - time.monotonic())
+        place.listener.say(fit.describe(plan.num_trials))
+        settings = fit.cut(settings, plan.num_trials)
+        config = config.model_copy(update={"search": settings})
+        asked = choose_archs(settings, space, data, place.root, given.arch_ids)
+        plan = plan_search(space, proxy, data, config, asked.arch_ids, plan.costs, asked.sample)
+        begin_until = started + budget - fit.last_begin
     if isinstance(proxy, Trials) and (strangers := describe_strangers(proxy, space)):
         place.listener.warn(strangers)
     for arch_id, reason in list(plan.costs.left_out.items())[:1]:
@@ -102,7 +117,7 @@ def run_search(
             workforce = {"workers": plan.workforce.num_workers, "threads_per_worker": plan.workforce.threads_per_worker}
             left_out = dict(plan.costs.left_out)
             run.update_meta(has_study=True, device=plan.workforce.device_name, workforce=workforce, left_out=left_out)
-            run.update_meta(images=data.describe(), is_timed=first_round_ends is not None)
+            run.update_meta(images=data.describe(), is_timed=begin_until is not None)
             if given.data is None:
                 place.tell_images(data)
             asked.keep_in(run)
@@ -117,7 +132,7 @@ def run_search(
                 retry_failed=retry_failed,
                 log_path=run.log_path,
                 keep=NetFolder(run.nets_path.resolve()) if settings.keep_nets else None,
-                first_round_ends=first_round_ends,
+                begin_until=begin_until,
                 listener=place.listener,
             )
             trials = replace(trials, info=replace(trials.info, name=run.name), run=run)

@@ -59,7 +59,7 @@ class Recorder(NotSaved, tune.Callback):
         self._problem: Exception | None = None
         self.has_given_up = False
         """Whether nothing more is to be started."""
-        self.first_round_ends: float | None = None
+        self.begin_until: float | None = None
         """By `time.monotonic`: from then on no architecture is begun that has not been measured at all; None: never."""
         self.num_left_out = 0
         """Architectures that were not begun for that reason."""
@@ -97,8 +97,8 @@ class Recorder(NotSaved, tune.Callback):
         """What is to be scored next, or why there is nothing now; writes what a screen has cut on the way."""
         if self.has_given_up:
             return Signal.END
-        if self.first_round_ends is not None and time.monotonic() > self.first_round_ends and self._schedule.round == 0:
-            self.num_left_out += self._schedule.close_round()
+        if self.begin_until is not None and time.monotonic() > self.begin_until:
+            self.num_left_out += self._schedule.begin_no_more()
         answer = self._schedule.next()
         for record in self._schedule.take_pruned():
             self._keep(record)

@@ -42,6 +42,9 @@ Propose = Callable[[int, Sequence[Trial]], list[Arch]]
 class Schedule:
     """Gives out architectures round by round and waits for each round to end before the next is proposed."""
 
+    has_rungs = False
+    """Whether later rounds give out what earlier ones did."""
+
     def __init__(self, propose: Propose, done: Iterable[Trial] = (), *, retry_failed: bool = False) -> None:
         """Starts, or goes on after `done`: lost trials are given out again, failed ones only if asked."""
         self._propose = propose
@@ -51,7 +54,7 @@ class Schedule:
         self._round = -1
         self._queue: deque[Arch] = deque()
         self._open: set[str] = set()
-        self._ended = False
+        self._ended = self._is_closed = False
 
     @property
     def round(self) -> int:
@@ -63,7 +66,7 @@ class Schedule:
         while not self._queue and not self._open and not self._ended:
             self._round += 1
             proposed = self._propose(self._round, list(self._trials.values()))
-            self._ended = not proposed
+            self._ended = not proposed or (self._is_closed and not self.has_rungs)
             self._queue.extend(arch for arch in proposed if self._is_open(arch.id))
         if self._queue:
             arch = self._queue.popleft()
@@ -81,17 +84,18 @@ class Schedule:
         """What was cut since the last call: nothing, but in a screen."""
         return []
 
-    def close_round(self) -> int:
-        """Gives out no more in the current round; how many were left."""
-        left = len(self._queue)
-        self._queue.clear()
-        return left
+    def begin_no_more(self) -> int:
+        """Gives out no architecture from now on that has never been given out; how many of those waited already."""
+        num_waiting = len(self._queue)
+        self._is_closed = True
+        self._queue = deque(arch for arch in self._queue if arch.id in self._trials)
+        return num_waiting - len(self._queue)
 
     def _is_open(self, arch_id: str) -> bool:
         """Whether an architecture has not ended in the current round, nor for good."""
         trial = self._trials.get(arch_id)
         if trial is None:
-            return True
+            return not self._is_closed
         if arch_id in self._again:  # in the round that it was lost in
             return trial.round == self._round
         return trial.state is State.WAITING and trial.round < self._round
@@ -99,6 +103,8 @@ class Schedule:
 
 class Screening(Schedule):
     """Gives out all architectures in the first round, in each later one those that the rung before has kept."""
+
+    has_rungs = True
 
     def __init__(
         self, screen: "Screen", order: Sequence[Arch], done: Iterable[Trial] = (), *, retry_failed: bool = False

@@ -72,7 +72,7 @@ def run_plan(
     retry_failed: bool = False,
     log_path: Path | None = None,
     keep: NetFolder | None = None,
-    first_round_ends: float | None = None,
+    begin_until: float | None = None,
     on_trial: OnTrial = lambda trial: None,
     listener: Listener = SILENCE,
 ) -> Trials:
@@ -85,7 +85,7 @@ def run_plan(
         retry_failed: tries failed architectures of the store again; lost ones are tried again in any case.
         log_path: file that Ray's own output is appended to; None: dropped.
         keep: where trained nets are kept, and trainings that were cut short go on from; None: nowhere.
-        first_round_ends: by `time.monotonic`: architectures that are not begun then are left out; of a screen, the
+        begin_until: by `time.monotonic`: architectures that are not begun then are left out; of a screen, the
             others go on. None: none is.
         on_trial: told of every trial that ends.
         listener: told how far the search is.
@@ -122,9 +122,10 @@ def run_plan(
             keep.forget_trainings(trial.arch_id)
 
     recorder = Recorder(store, schedule, done, tell, forget)
-    recorder.first_round_ends = first_round_ends
-    if first_round_ends is not None and any(trial.round > 0 or trial.state is State.PRUNED for trial in done):
-        recorder.first_round_ends = 0.0  # it is over: who was not begun then stays out
+    recorder.begin_until = begin_until
+    has_cut = any(trial.round > 0 or trial.state is State.PRUNED for trial in done)
+    if begin_until is not None and plan.screen is not None and has_cut:
+        recorder.begin_until = 0.0  # it is over: who was not begun then stays out
     if plan.proxy.is_at_hand:
         _score_here(plan, recorder)
     else:

@@ -14,9 +14,10 @@ from nasproxy.images import ImageData
 from nasproxy.nets.zoo import parse_net
 from nasproxy.rundir import RunDir, create_run
 from nasproxy.runs.asked import Asked
-from nasproxy.runs.estimating import Estimates, Speed
+from nasproxy.runs.estimating import Estimates
 from nasproxy.runs.pieces import Condensing, Experiment, RunIndex, Searching
 from nasproxy.runs.place import Place
+from nasproxy.runs.speed import Speed
 from nasproxy.scoring import measure_costs
 from nasproxy.space import SearchSpace
 from nasproxy.talk import Silence

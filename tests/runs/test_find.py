@@ -12,13 +12,16 @@ import nasproxy as nap
 from nasproxy.config import parse_duration
 from nasproxy.errors import RunError, SettingsError
 from nasproxy.images import ImageData
-from nasproxy.runs.finding import RESERVE, START_SECONDS, FindPlan, Work, plan_find, plan_training
+from nasproxy.runs.budgets import RESERVE, START_SECONDS, Pace
+from nasproxy.runs.finding import FindPlan, Work, plan_find, plan_training
 from nasproxy.runs.loading import load_trials
 from nasproxy.trials import Rung, State, Trial
 
 SPACE = [0.001 * (1 + number / 100) for number in range(100)]
 """Seconds an image of 100 architectures: 0.001 to 0.002."""
-WORK = Work(rungs=(1100.0, 10_100.0), last=10_000.0, num_images=5000)
+IMAGES = (1100.0, 10_100.0)
+"""That nets of an architecture are trained and measured on in each rung."""
+WORK = Work(last=10_000.0, num_images=5000)
 
 
 def _a_tenth(count: int) -> list[int]:
@@ -26,9 +29,9 @@ def _a_tenth(count: int) -> list[int]:
 
 
 def _plan(budget: float, work: Work = WORK, **changes: Any) -> FindPlan:
-    given: dict[str, Any] = {"num_workers": 2, "top": 3, "max_epochs": 100}
-    count_archs = changes.pop("count_archs", _a_tenth)
-    return plan_find(SPACE, work, count_archs, budget=budget, **{**given, **changes})
+    given: dict[str, Any] = {"top": 3, "max_epochs": 100}
+    pace = Pace(tuple(SPACE), IMAGES, changes.pop("count_archs", _a_tenth), num_workers=2)
+    return plan_find(pace, work, budget=budget, **{**given, **changes})
 
 
 def _left(plan: FindPlan, budget: float) -> float:
@@ -72,7 +75,7 @@ def test_no_more_are_trained_in_full_than_the_screen_leaves() -> None:
 
 
 def test_on_few_images_the_training_is_no_shorter_than_the_search_and_longer_than_is_usual() -> None:
-    few = Work(rungs=(1100.0, 10_100.0), last=10_000.0, num_images=50)
+    few = Work(last=10_000.0, num_images=50)
     assert _plan(3000.0, few).epochs == 200
 
 
@@ -150,8 +153,8 @@ def test_a_network_is_found_handed_out_and_found_again(
         ({"proxy": "naswot"}, "proxy=naswot: find decides that by itself, for a search by early-stop; leave it out"),
         ({"epochs": 5}, "epochs=5: find decides that by itself"),
         ({"sample": "10"}, "sample=10: find decides that by itself"),
-        ({"top": 0}, "top=0, budget=600.0 leave nothing to do"),
-        ({"budget": math.nan}, "budget=nan leave nothing to do"),
+        ({"top": 0}, "top=0 leaves nothing to train; give 1 or more"),
+        ({"budget": math.nan}, "budget=nan is no length of time; give seconds above 0, or 90s, 30m, 2h, 1d"),
         ({"address": "auto"}, "--address without --workers"),
         ({"name": "taken"}, "run taken is something else than what find makes; choose another --name"),
         ({"name": "az-nas"}, "run name 'az-nas' means a proxy of its own"),

@@ -160,14 +160,17 @@ def test_neither_workers_nor_interruptions_change_what_is_cut(mini_space: Search
         assert {trial.arch_id: trial for trial in rest} == whole
 
 
-def test_a_round_that_is_closed_goes_on_with_those_that_were_begun(mini_space: SearchSpace) -> None:
+def test_a_screen_that_begins_no_more_goes_on_with_those_that_were_begun(mini_space: SearchSpace) -> None:
     schedule = _schedule(mini_space, SCREEN)
     begun = _run(schedule, SCREEN, stop=9)
-    assert schedule.close_round() == 15
+    assert schedule.begin_no_more() == 15
     trials = _run(schedule, SCREEN, done=begun)
     assert {trial.arch_id for trial in trials} == {trial.arch_id for trial in begun}
     assert sum(trial.round > 0 for trial in trials) == 5
     assert {trial.state for trial in trials} >= {State.COMPLETE, State.PRUNED}
+    resumed = _schedule(mini_space, SCREEN, begun)
+    resumed.begin_no_more()
+    assert {trial.arch_id: trial for trial in _run(resumed, SCREEN, done=begun)} == {t.arch_id: t for t in trials}
 
 
 def test_what_was_lost_is_measured_in_its_own_rung_again_and_takes_no_place(mini_space: SearchSpace) -> None:

@@ -1,0 +1,157 @@
+"""Budgets: how many architectures can be scored within a wall time, by timing a few steps of training here.
+
+Notation: A architectures, K rungs (of a search without a screen: one).
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+
+from nasproxy.config import SearchSettings, parse_sample
+from nasproxy.device import find_device
+from nasproxy.errors import SettingsError
+from nasproxy.formatting import format_duration
+from nasproxy.runs.speed import FORWARD_SHARE, PROBE_BATCH, Speed
+from nasproxy.scoring import SCORES
+from nasproxy.searching.plan import Plan
+from nasproxy.training import count_steps
+
+START_SECONDS = 12.0
+"""Until workers train."""
+RESERVE = 0.04
+"""Of a budget, for what is not training."""
+LARGE = 0.9
+"""Quantile of the architectures by time, that one is taken to be like before it is known."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the workers of a search score its architectures."""
+
+    seconds: tuple[float, ...]
+    """(A,) of a worker that trains one image once."""
+    images: tuple[float, ...]
+    """(K,) images that the nets of an architecture are trained on; measuring one counts as a part of training it."""
+    count_archs: Callable[[int], Sequence[int]]
+    """Of so many architectures that begin, how many come to each rung."""
+    num_workers: int
+
+    @classmethod
+    def measure(cls, plan: Plan) -> Self:
+        """Trains a small, a middling and a large architecture of a plan for two steps.
+
+        Raises:
+            SettingsError: an architecture whose FLOPs cannot be counted.
+        """
+        sizes = {arch: plan.size_of(arch) for arch in plan.archs}
+        if any(map(math.isinf, sizes.values())):
+            raise SettingsError(
+                f"FLOPs of {plan.space.name} cannot be counted, so no budget can be planned; search without one"
+            )
+        train = plan.proxy.images if plan.proxy.images is not None else plan.data.train
+        few = train.subset(torch.arange(min(len(train), PROBE_BATCH)))
+        few = few.to(find_device(plan.config.machine.device))
+        speed = Speed.measure(sizes, few, plan.config.recipe, num_threads=plan.workforce.threads_per_worker)
+        return cls(
+            tuple(speed.seconds_per_image(flops) for flops in sizes.values()),
+            images_of_rungs(plan),
+            plan.screen.count_archs if plan.screen else lambda count: [count],
+            plan.workforce.num_workers or 1,
+        )
+
+    @property
+    def large(self) -> float:
+        """Seconds of a worker that trains a large architecture on one image once."""
+        return sorted(self.seconds)[round(LARGE * (len(self.seconds) - 1))]
+
+    def of_rungs(self, num_archs: int) -> list[float]:
+        """(K,) wall seconds of each rung, where so many architectures begin."""
+        mean = sum(self.seconds) / len(self.seconds)
+        counts = self.count_archs(num_archs)
+        return [mean * count * images / self.num_workers for count, images in zip(counts, self.images, strict=True)]
+
+    def count_fitting(self, budget: float, fewest: int = 1) -> int:
+        """How many architectures fit into so many seconds; `fewest` if fewer do."""
+        counts = range(fewest, len(self.seconds) + 1)
+        fits = bisect_right(counts, budget, key=lambda count: sum(self.of_rungs(count)))
+        return counts[max(fits - 1, 0)]
+
+
+def images_per_update(plan: Plan) -> float:
+    """Images of an update, on average over an epoch."""
+    return plan.num_images / math.ceil(plan.num_images / plan.config.recipe.batch_size)
+
+
+def images_of_rungs(plan: Plan) -> tuple[float, ...]:
+    """(K,) images that the nets of an architecture are trained on in each rung, and its measurements as such."""
+    measured = FORWARD_SHARE * (len(plan.data.val) + len(plan.data.test))
+
+    def of_scores(names: Sequence[str]) -> float:
+        return sum(SCORES[name].batch_size * max(SCORES[name].num_batches, 1) for name in names)
+
+    if plan.screen is None:
+        scored_by, num_seeds = plan.proxy.scored_by, plan.config.search.seeds
+        if isinstance(scored_by, str):
+            return (num_seeds * of_scores([scored_by]),)
+        return (num_seeds * (count_steps(plan.config.recipe, plan.num_images) * images_per_update(plan) + measured),)
+    return tuple(
+        of_scores(stage.scored_by)
+        if isinstance(stage.scored_by, tuple)
+        else stage.work(plan.num_images) * images_per_update(plan) + stage.num_seeds * measured
+        for stage in plan.screen.stages
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a budget has room for."""
+
+    num_archs: int
+    seconds: float
+    """Wall seconds that they take."""
+    last_begin: float
+    """Seconds before the end of the budget after which no architecture is begun."""
+
+    def describe(self, num_candidates: int) -> str:
+        """For people, in a line."""
+        all_fit = self.num_archs == num_candidates
+        some = f"all {num_candidates:,}" if all_fit else f"{self.num_archs:,} of {num_candidates:,}"
+        return f"{some} architectures fit into the budget, about {format_duration(self.seconds)}"
+
+    def cut(self, settings: SearchSettings, num_candidates: int) -> SearchSettings:
+        """Settings of the search that fits: fewer of what a strategy tries or another search names, else a sample.
+
+        Architectures go in a random order, so that those which the end of the budget leaves out are no special ones.
+        """
+        if self.num_archs >= num_candidates:
+            return settings
+        update: dict[str, Any] = {"strategy": "random"} if settings.strategy == "grid" else {}
+        if settings.num_archs is not None or settings.strategy == "tpe":
+            return settings.model_copy(update={"num_archs": self.num_archs})
+        if settings.sample is None and settings.archs.startswith("top:"):
+            best, _, _ = settings.archs.rpartition(":")
+            return settings.model_copy(update=update | {"archs": f"{best}:{self.num_archs}"})
+        by = None if settings.sample is None else parse_sample(settings.sample)[1]
+        return settings.model_copy(update=update | {"sample": f"{self.num_archs}:{by}" if by else str(self.num_archs)})
+
+
+def fit_search(plan: Plan, budget: float) -> Fit:
+    """How many architectures of a plan fit into so many seconds of wall time that are left.
+
+    Raises:
+        SettingsError: not even one; says what would do. Or see `Pace.measure`.
+    """
+    pace = Pace.measure(plan)
+    usable = budget * (1 - RESERVE) - START_SECONDS
+    least = sum(pace.of_rungs(1)) * pace.num_workers
+    if usable < least:
+        needed = math.ceil((least + START_SECONDS) / (1 - RESERVE))
+        raise SettingsError(
+            f"a budget of {max(budget, 0):.0f}s is too short: one architecture takes {needed}s here; give at least that"
+        )
+    count = min(pace.count_fitting(usable), plan.num_trials)
+    return Fit(count, START_SECONDS + sum(pace.of_rungs(count)), pace.large * max(pace.images))
