@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nasproxy.nets import cells, chains
-from nasproxy.space import SearchSpace, load_space
+from nasproxy.space import SearchSpace
+from nasproxy.spacefile import load_space
 
 ROOT = Path(__file__).parent.parent
 OWN = ROOT / "runs" / "published" / "two-cores" / "truth.csv"

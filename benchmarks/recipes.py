@@ -24,7 +24,8 @@ from nasproxy.config.settings import SearchConfig
 from nasproxy.device import find_device
 from nasproxy.images import ImageData, ImageSet, load_images, make_generator
 from nasproxy.seeding import derive_seed
-from nasproxy.space import Arch, load_space
+from nasproxy.space import Arch
+from nasproxy.spacefile import load_space
 from nasproxy.training import count_steps, make_candidate, train
 from nasproxy.truths import load_published
 

@@ -16,7 +16,8 @@ from nasproxy.nets.convnet import parse_arch
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import measure_costs
 from nasproxy.searching.search import search
-from nasproxy.space import build, load_space
+from nasproxy.space import build
+from nasproxy.spacefile import load_space
 from nasproxy.trials import Trials
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nasproxy.searching.sample import Quantity, draw_sample
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 
 PUBLISHED = Path("runs/published")
 DEVELOPMENT, REPORTED = 100, 500

@@ -62,7 +62,8 @@ if TYPE_CHECKING:
     from nasproxy.scoring import Costs, measure_costs
     from nasproxy.searching.schedule import STRATEGIES
     from nasproxy.searching.search import search
-    from nasproxy.space import Arch, SearchSpace, build, load_space
+    from nasproxy.space import Arch, SearchSpace, build
+    from nasproxy.spacefile import load_space
     from nasproxy.tables import (
         comparison_frame,
         csv_text,
@@ -123,7 +124,8 @@ _HOMES = {
     "scoring": ("Costs", "measure_costs"),
     "searching.schedule": ("STRATEGIES",),
     "searching.search": ("search",),
-    "space": ("Arch", "SearchSpace", "build", "load_space"),
+    "space": ("Arch", "SearchSpace", "build"),
+    "spacefile": ("load_space",),
     "tables": (
         "comparison_frame",
         "csv_text",

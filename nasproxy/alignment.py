@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasproxy.errors import InputError, SettingsError
+from nasproxy.factors import ABSENT, FactorValue
 from nasproxy.ranking import mean_over_seeds
 from nasproxy.screened import by_place, to_the_end
-from nasproxy.space import FactorValue
-from nasproxy.trials import SampleInfo, Trial, Trials
+from nasproxy.trials import SampleInfo, Trial, Trials, factors_of
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -196,7 +196,7 @@ def align(
     archs = [known[arch_id] for arch_id in arch_ids]
     aligned = Alignment(
         arch_ids=arch_ids,
-        factors={name: tuple(arch.factors[name] for arch in archs) for name in (archs[0].factors if archs else {})},
+        factors={name: tuple(arch.factors.get(name, ABSENT) for arch in archs) for name in factors_of(known.values())},
         num_params=tuple(arch.num_params for arch in archs),
         flops=tuple(arch.flops for arch in archs),
         proxies=tuple(_scores(trials, arch_ids) for trials in proxies),

@@ -24,6 +24,7 @@ import numpy as np
 
 from nasproxy.alignment import Alignment, Array, Indices, align, cut_to_sample, describe_truth
 from nasproxy.errors import SettingsError
+from nasproxy.factors import FactorValue, sort_values
 from nasproxy.formatting import format_estimate
 from nasproxy.ranking import (
     Diagnosis,
@@ -52,7 +53,6 @@ from nasproxy.ranking import (
 )
 from nasproxy.rundir import RunDir
 from nasproxy.screened import by_place, to_the_end
-from nasproxy.space import FactorValue, sort_values
 from nasproxy.trials import FLAGGED, ProxyCost, ProxyKind, SearchInfo, State, Trials
 
 AnyEstimate = TypeVar("AnyEstimate", bound=Estimate)

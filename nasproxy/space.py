@@ -3,7 +3,7 @@
 A space is a TOML file:
 
     name = "convnet720"
-    size = 720                                        # declared, checked
+    size = 720                                        # optional: declared, checked
     builder = "nasproxy.nets.convnet:build"           # module:function, or file.py:function beside the TOML file
     arch_id = "w{width}-d{depth}-{norm}"              # unique id of an architecture; default: all factors
     [factors]
@@ -12,6 +12,12 @@ A space is a TOML file:
     [[exclude]]                                       # optional: combinations that are no part of the space
     depth = 4
     pooling = ["max", "avg"]                          # a list means any of these
+
+Ranges of whole numbers, values in an order, and factors that are there only `[[when]]` others have certain values:
+see `nasproxy.factors`.
+
+A space of more than `LISTED_AT_MOST` combinations is never listed: architectures are drawn, proposed by TPE, or named.
+Of equal ones among those, each stands for itself, but a draw has none twice.
 
 Three more functions are optional, for spaces whose factors say the same in several ways, or that are large:
 
@@ -34,67 +40,32 @@ should import none either.
 import importlib
 import importlib.util
 import json
-import math
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property
 from hashlib import blake2b
-from itertools import product
 from pathlib import Path
 from random import Random
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from nasproxy.config import read_toml
 from nasproxy.errors import ArchError, SettingsError, SpaceError, unknown_name
+from nasproxy.factors import Condition, FactorValue, Grid, IdFormat, Values
 from nasproxy.seeding import derive_seed
 
 if TYPE_CHECKING:
     from torch import nn
 
-FactorValue = str | int | float | bool
+LISTED_AT_MOST = 50_000
+"""Combinations of factors that are worked out one by one."""
+TRIES_PER_DRAW = 1000
+"""Combinations that are looked at for each architecture of a draw, at most."""
+SEEN_PER_DRAW = 20
+"""Architectures, some more, of which one at least must be admitted to go on: it may take a net to say so."""
 Builder = Callable[["Arch", tuple[int, int, int], int], "nn.Module"]
 CountCosts = Callable[["Arch", tuple[int, int, int], int], tuple[int, int]]
 """(arch, image shape (C, H, W), number of classes) -> parameters and FLOPs, a multiply-add counted as two."""
-
-RESERVED = frozenset(
-    {
-        *("rank", "arch_id", "num_params", "flops", "weight", "state", "score", "score_std"),
-        *(
-            "val_accuracy",
-            "val_accuracy_std",
-            "test_accuracy",
-            "test_accuracy_std",
-            "num_seeds",
-            "train_seconds",
-            "reason",
-        ),
-        *("truth_val_accuracy", "truth_test_accuracy", "truth_rank"),
-    }
-)
-"""Columns of the tables of results: no factor can be called so."""
-
-_KEYS: dict[str, tuple[type, str]] = {
-    "name": (str, "text"),
-    "description": (str, "text"),
-    "size": (int, "a whole number"),
-    "builder": (str, "text"),
-    "arch_id": (str, "text"),
-    "factors": (dict, "a table of lists"),
-    "exclude": (list, "a list of tables"),
-    "canonical": (str, "text"),
-    "alias": (str, "text"),
-    "costs": (str, "text"),
-}
-"""What a space file may hold."""
-_FUNCTIONS = ("builder", "canonical", "alias", "costs")
-"""Keys that name functions."""
-
-
-def sort_values(values: Iterable[FactorValue]) -> list[FactorValue]:
-    """Different values of a factor: numbers by size, then text by the alphabet."""
-    return sorted(set(values), key=lambda value: (math.inf, value) if isinstance(value, str) else (value, ""))
 
 
 @dataclass(frozen=True)
@@ -114,7 +85,7 @@ class SearchSpace:
     """A finite set of architectures."""
 
     name: str
-    factors: Mapping[str, tuple[FactorValue, ...]]
+    factors: Mapping[str, Values]
     builder: str
     arch_id: str
     exclude: tuple[Mapping[str, tuple[FactorValue, ...]], ...] = ()
@@ -126,19 +97,84 @@ class SearchSpace:
     """Import path of what counts parameters and FLOPs without a net; None: they are counted on a built one."""
     source: str | None = field(default=None, compare=False)
     """Name or absolute path that `load_space` finds it by; None: it was made in memory."""
+    conditions: tuple[Condition, ...] = ()
+    """Where factors are there; one without a condition always is."""
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all its architectures are known one by one."""
+        return self.grid.size <= LISTED_AT_MOST
+
+    @property
+    def size(self) -> int | None:
+        """Number of architectures; None where nobody has counted those that are excluded or equal."""
+        if self.is_listed:
+            return len(self._content.archs)
+        return None if self.exclude or self.canonical else self.grid.size
+
+    def describe_size(self) -> str:
+        """For people: '6,461', '1.1e+12' or 'at most 1.1e+12'."""
+        count = self.grid.size if self.size is None else self.size
+        return ("at most " if self.size is None else "") + (f"{count:,}" if count < 10**9 else f"{Decimal(count):.1e}")
 
     def archs(self) -> list[Arch]:
-        """All architectures, the last factor varying fastest."""
+        """All architectures, the last factor varying fastest.
+
+        Raises:
+            SettingsError: more than are listed.
+        """
+        if not self.is_listed:
+            raise SettingsError(
+                f"space {self.name} has {self.describe_size()} architectures, too many to try all; give --sample 100, "
+                "--strategy random or tpe with --num-archs 100, or --archs FILE"
+            )
         return list(self._content.archs)
+
+    def draw(self, count: int, seed: int, admits: Callable[[Arch], bool] = lambda arch: True) -> tuple[list[Arch], int]:
+        """Architectures drawn from all alike, none twice; the first k of a larger draw are the draw of k.
+
+        Args:
+            count: how many.
+            seed: of the draw.
+            admits: whether an architecture may be drawn.
+
+        Returns:
+            The architectures, fewer where no more were found; and how many different combinations were looked at.
+        """
+        canonical = None if self.canonical is None else _load_function("canonical", self.canonical)
+        random, num_different = Random(derive_seed(seed, "draw", self.name)), 0
+        drawn, seen = list[Arch](), set[Hashable]()
+        for _ in range(TRIES_PER_DRAW * count):
+            if len(drawn) == count or len(seen) == self.grid.size or len(seen) > SEEN_PER_DRAW * (count + 10):
+                break
+            factors = self.grid.at(random.randrange(self.grid.size))
+            form = self._form(factors, canonical)
+            if form in seen:
+                continue
+            num_different += 1
+            if form is not None:
+                seen.add(form)
+                if admits(arch := self.arch(factors)):
+                    drawn.append(arch)
+        return drawn, num_different
+
+    def _form(self, factors: Mapping[str, FactorValue], canonical: Callable[..., Hashable] | None) -> Hashable | None:
+        """What equal networks share; None: it is no part of the space."""
+        if self._is_excluded(factors):
+            return None
+        try:
+            return self._ids.write(factors) if canonical is None else canonical(factors)
+        except ArchError:
+            return None
 
     @property
     def left_out(self) -> Mapping[str, str]:
-        """Id -> reason, of what the factors span and `canonical` refuses."""
-        return self._content.left_out
+        """Id -> reason, of what the factors span and `canonical` refuses; of a listed space."""
+        return self._content.left_out if self.is_listed else {}
 
     def arch(self, factors: Mapping[str, FactorValue]) -> Arch:
         """The architecture with these factor values, whether or not another one stands for it."""
-        return Arch(self.arch_id.format_map(factors), dict(factors), self.builder, self.costs)
+        return Arch(self._ids.write(factors), dict(factors), self.builder, self.costs)
 
     def own_id(self, arch_id: str) -> str:
         """Our id for one that people know (`alias`); any other as it is.
@@ -146,7 +182,7 @@ class SearchSpace:
         Raises:
             SettingsError: an id of a known form that is no architecture.
         """
-        if self.alias is None or arch_id in self._content.standing:
+        if self.alias is None or self.standing_for(arch_id) is not None:
             return arch_id
         try:
             factors = _load_function("alias", self.alias)(arch_id)
@@ -156,7 +192,12 @@ class SearchSpace:
 
     def standing_for(self, own_id: str) -> Arch | None:
         """The architecture of one of our ids, or the equal one that stands for it; None: it is not in the space."""
-        return self._content.standing.get(own_id)
+        if self.is_listed:
+            return self._content.standing.get(own_id)
+        factors = self._read(own_id)
+        if factors is None or self._is_excluded(factors) or self._refusal(factors) is not None:
+            return None
+        return self.arch(factors)
 
     def find(self, arch_id: str) -> Arch:
         """The architecture of an id: ours, or one that people know (`alias`); an equal one where that stands for it.
@@ -165,14 +206,37 @@ class SearchSpace:
             SettingsError: an id that is not in the space: the nearest is named, or why it is left out.
         """
         own_id = self.own_id(arch_id)
-        if own_id in self.left_out:
-            raise SettingsError(
-                f"{arch_id!r} is left out of space {self.name}: {self.left_out[own_id]}; choose another architecture"
-            )
         found = self.standing_for(own_id)
-        if found is None:
+        if found is not None:
+            return found
+        factors = None if self.is_listed else self._read(own_id)
+        reason = self.left_out.get(own_id) if factors is None else self._refusal(factors)
+        if reason is not None:
+            raise SettingsError(f"{arch_id!r} is left out of space {self.name}: {reason}; choose another architecture")
+        if self.is_listed:
             raise unknown_name(f"architecture of space {self.name}", arch_id, (arch.id for arch in self._content.archs))
-        return found
+        raise SettingsError(
+            f"unknown architecture of space {self.name} {arch_id!r}; an id is like {self._ids.write(self.grid.at(0))!r}"
+            ", with values of its factors that are not excluded"
+        )
+
+    def _read(self, own_id: str) -> dict[str, FactorValue] | None:
+        """The factors of an id; None: it is none of ours."""
+        named = self._ids.read(own_id)
+        factors = None if named is None else self.grid.keep_those_there(named)
+        if factors is None or not self.grid.holds(factors) or self._ids.write(factors) != own_id:
+            return None
+        return factors
+
+    def _refusal(self, factors: Mapping[str, FactorValue]) -> str | None:
+        """Why `canonical` refuses these factors."""
+        if self.canonical is None:
+            return None
+        try:
+            _load_function("canonical", self.canonical)(factors)
+        except ArchError as error:
+            return str(error)
+        return None
 
     def pick(self, ids: Iterable[str]) -> list[Arch]:
         """The architectures of these ids, each once, in their order; ids are read as by `find`.
@@ -192,14 +256,48 @@ class SearchSpace:
         """32 hex digits that depend on every architecture and on the builder (a file: its content), not on places."""
         return self._hash
 
+    def __bool__(self) -> bool:
+        return True
+
     def __len__(self) -> int:
-        return len(self._content.archs)
+        """Number of architectures of a listed space; see `size`."""
+        return len(self.archs())
+
+    @cached_property
+    def grid(self) -> Grid:
+        """All combinations of its factors."""
+        return Grid(self.factors, self.conditions)
+
+    @cached_property
+    def _ids(self) -> IdFormat:
+        return IdFormat(self.arch_id, self.factors)
+
+    def find_ambiguity(self, num_tried: int) -> str | None:
+        """Why its ids are not those of one architecture each; None: they are, as far as is seen.
+
+        Args:
+            num_tried: architectures of a space that is not listed, which are looked at.
+        """
+        if self.is_listed:
+            repeated = self._content.repeated[:1]
+            return f"arch_id gives {repeated[0]!r} twice; name every factor in arch_id" if repeated else None
+        if alike := self._ids.unnamed + self._ids.ambiguous:
+            return f"other values of {', '.join(alike)} give the same arch_id; name every factor in it, in full"
+        for arch in self.draw(num_tried, 0)[0]:
+            if self._read(arch.id) != arch.factors:
+                return f"{arch.id!r} can be read in several ways; put a mark between the factors in arch_id"
+        return None
+
+    def _is_excluded(self, factors: Mapping[str, FactorValue]) -> bool:
+        return any(all(factors.get(name) in allowed for name, allowed in rule.items()) for rule in self.exclude)
 
     @cached_property
     def _content(self) -> "_Content":
         canonical = None if self.canonical is None else _load_function("canonical", self.canonical)
         content, first = _Content(), dict[Hashable, Arch]()
-        for factors in self._combinations():
+        for factors in self.grid:
+            if self._is_excluded(factors):
+                continue
             arch = self.arch(factors)
             if arch.id in content.standing or arch.id in content.left_out:
                 content.repeated.append(arch.id)
@@ -222,14 +320,14 @@ class SearchSpace:
     def _hash(self) -> str:
         module, _, function = self.builder.rpartition(":")
         source = Path(module).read_text(encoding="utf-8") if module.endswith(".py") else module
-        archs = [[arch.id, arch.factors] for arch in self._content.archs]
-        return blake2b(json.dumps([function, source, archs]).encode(), digest_size=16).hexdigest()
-
-    def _combinations(self) -> Iterator[dict[str, FactorValue]]:
-        for values in product(*self.factors.values()):
-            factors = dict(zip(self.factors, values, strict=True))
-            if not any(all(factors[name] in allowed for name, allowed in rule.items()) for rule in self.exclude):
-                yield factors
+        if self.is_listed:
+            content: Any = [[arch.id, arch.factors] for arch in self._content.archs]
+        else:
+            rules = [dict(rule) for rule in self.exclude]
+            conditions = [[condition.factors, dict(condition.holds)] for condition in self.conditions]
+            values = {name: repr(values) for name, values in self.factors.items()}
+            content = [values, rules, conditions, self.arch_id, self.canonical and self.canonical.rpartition(":")[2]]
+        return blake2b(json.dumps([function, source, content]).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -243,32 +341,6 @@ class _Content:
     """Id -> reason."""
     repeated: list[str] = field(default_factory=list)
     """Ids that several combinations of factors have."""
-
-
-def load_space(name_or_path: str | Path) -> SearchSpace:
-    """A space by the name of a shipped file in `search_spaces/`, or from a TOML file.
-
-    Raises:
-        SettingsError: no such file or shipped space (the nearest is named).
-        InputError: the file is unreadable or no TOML.
-        SpaceError: the file contradicts itself; all its errors are named at once.
-    """
-    path, source = Path(name_or_path).expanduser(), str(name_or_path)
-    if path.suffix != ".toml" and not path.is_file():
-        shipped = list_spaces()
-        if str(name_or_path) not in shipped:
-            raise unknown_name("search space (a name, or a .toml file)", str(name_or_path), shipped)
-        path = shipped[str(name_or_path)]
-    else:
-        source = str(path.resolve())
-    return _parse_space(read_toml(path), path, source)
-
-
-def list_spaces() -> dict[str, Path]:
-    """The shipped spaces: name -> file."""
-    package = Path(__file__).parent
-    folder = next(folder for folder in (package / "search_spaces", package.parent / "search_spaces") if folder.is_dir())
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> "nn.Module":
@@ -328,81 +400,3 @@ def _import_file(path: Path) -> Any:
         spec.loader.exec_module(module)
         sys.modules[name] = module
     return sys.modules[name]
-
-
-def _parse_space(content: dict[str, Any], path: Path, source: str) -> SearchSpace:
-    problems = _problems_of(content)
-    if problems:
-        raise SpaceError(f"search space {path}: {'; '.join(problems)}")
-    factors = {name: tuple(values) for name, values in content["factors"].items()}
-    space = SearchSpace(
-        name=content.get("name", path.stem),
-        factors=factors,
-        arch_id=content.get("arch_id", "-".join(f"{name}={{{name}}}" for name in factors)),
-        exclude=tuple({name: _as_tuple(value) for name, value in rule.items()} for rule in content.get("exclude", [])),
-        source=source,
-        **{key: _from_folder(content[key], path.parent) for key in _FUNCTIONS if key in content},
-    )
-    try:
-        repeated = space._content.repeated[:1]
-    except ValueError as error:
-        raise SpaceError(f"search space {path}: arch_id {space.arch_id!r} does not fit its factors: {error}") from None
-    if repeated:
-        raise SpaceError(f"search space {path}: arch_id gives {repeated[0]!r} twice; name every factor in arch_id")
-    if len(space) != content["size"]:
-        raise SpaceError(
-            f"search space {path}: declares size = {content['size']} but its factors span {len(space)} architectures; "
-            "correct one of them"
-        )
-    return space
-
-
-def _from_folder(import_path: str, folder: Path) -> str:
-    """An import path whose file is looked for beside the space."""
-    module, colon, function = import_path.rpartition(":")
-    return f"{(folder / module).resolve() if module.endswith('.py') else module}{colon}{function}"
-
-
-def _problems_of(content: dict[str, Any]) -> list[str]:
-    problems = [str(unknown_name("key", key, _KEYS)) for key in sorted(set(content) - set(_KEYS))]
-    problems += [f"the key {key!r} is missing" for key in ("size", "builder", "factors") if key not in content]
-    wrong = [
-        f"the key {key!r} must be {what}, not {content[key]!r}"
-        for key, (kind, what) in _KEYS.items()
-        if key in content and not isinstance(content[key], kind)
-    ]
-    if wrong:
-        return problems + wrong
-    problems += [
-        f"{key} {content[key]!r} is no import path: write module:function or file.py:function"
-        for key in _FUNCTIONS
-        if ":" not in content.get(key, ":")
-    ]
-    factors = content.get("factors", {})
-    for name, values in factors.items():
-        if name in RESERVED:
-            problems.append(f"factor {name!r} has the name of a column of the results; call it otherwise")
-        if not isinstance(values, list) or not values:
-            problems.append(f"factor {name!r} must be a list of at least one value, not {values!r}")
-            continue
-        for value in values:
-            if not isinstance(value, FactorValue):
-                problems.append(f"factor {name!r}: {value!r} is neither text, number nor boolean")
-        if len(set(map(repr, values))) < len(values):
-            twice = next(value for value in values if values.count(value) > 1)
-            problems.append(f"factor {name!r} has the value {twice!r} twice; remove one")
-    for rule in content.get("exclude", []):
-        if not isinstance(rule, dict):
-            problems.append(f"exclude must hold tables, not {rule!r}")
-            continue
-        problems += [str(unknown_name("factor in exclude", name, factors)) for name in rule if name not in factors]
-    try:
-        fields = {name for _, name, _, _ in Formatter().parse(content.get("arch_id", "")) if name is not None}
-    except ValueError as error:
-        return [*problems, f"arch_id {content['arch_id']!r} is no format: {error}"]
-    problems += [str(unknown_name("factor in arch_id", name, factors)) for name in sorted(fields - set(factors))]
-    return problems
-
-
-def _as_tuple(value: Any) -> tuple[FactorValue, ...]:
-    return tuple(value) if isinstance(value, list) else (value,)

@@ -12,7 +12,7 @@ import contextlib
 import math
 import statistics
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC
 from pathlib import Path
@@ -20,11 +20,12 @@ from typing import Any
 from urllib.parse import quote
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nasproxy.config import without_password
 from nasproxy.errors import InputError, RunError, SettingsError, StudyNotFoundError
+from nasproxy.factors import FactorValue, IntRange
 from nasproxy.trials import Factors, Rung, SearchInfo, State, Trial, Trials
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -38,7 +39,10 @@ class TrialStore:
 
     def __init__(self, study: optuna.Study) -> None:
         self._study, self._storage = study, study._storage
-        self._factors: Factors = study.user_attrs[FACTORS]
+        self._factors: Factors = {
+            name: IntRange(**values) if isinstance(values, dict) else values
+            for name, values in study.user_attrs[FACTORS].items()
+        }
         self._running = self._find_running()
         self._is_unsure = False
         """Whether the storage has refused something: it may have been written all the same."""
@@ -129,7 +133,10 @@ def create_store(info: SearchInfo, factors: Factors, url: str | None) -> TrialSt
         ) from None
     try:
         study.set_user_attr(INFO, info.as_dict())
-        study.set_user_attr(FACTORS, {name: list(values) for name, values in factors.items()})
+        values_of = {
+            name: asdict(values) if isinstance(values, IntRange) else list(values) for name, values in factors.items()
+        }
+        study.set_user_attr(FACTORS, values_of)
         with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
             study.set_metric_names([info.selection_metric])
     except BaseException:  # half a study would be taken for one of another version
@@ -217,9 +224,21 @@ def _storage(url: str | None) -> optuna.storages.BaseStorage:
         ) from error
 
 
-def make_distributions(factors: Factors) -> dict[str, BaseDistribution]:
-    """Factors as Optuna's parameters: categories, numbers too, because a space has nothing between its values."""
-    return {name: CategoricalDistribution(values) for name, values in factors.items()}
+def make_distributions(factors: Factors, of: Collection[str]) -> dict[str, BaseDistribution]:
+    """Factors as Optuna's parameters: ranges, else categories, numbers too: a space has nothing between its values.
+
+    Args:
+        factors: all values of every factor.
+        of: the factors that an architecture has.
+    """
+    return {name: make_distribution(values) for name, values in factors.items() if name in of}
+
+
+def make_distribution(values: Sequence[FactorValue]) -> BaseDistribution:
+    """A factor as a parameter of Optuna's."""
+    if isinstance(values, IntRange):  # Optuna wants one whose steps fill it
+        return IntDistribution(values.low, values[-1], log=values.log, step=values.step)
+    return CategoricalDistribution(values)
 
 
 _ATTRIBUTES = ("arch_id", "num_params", "flops", "train_seconds", "reason", "round", "worker")
@@ -241,7 +260,7 @@ def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
     state = _STATES.get(trial.state, TrialState.COMPLETE if trial.is_ranked else TrialState.FAIL)
     frozen = create_trial(
         params=dict(trial.factors),
-        distributions=make_distributions(factors),
+        distributions=make_distributions(factors, trial.factors),
         value=trial.selection_score if state is TrialState.COMPLETE else None,
         state=state,
         user_attrs=attributes if state is not TrialState.RUNNING else _without_score(attributes),

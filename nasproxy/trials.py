@@ -17,8 +17,8 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Self
 
+from nasproxy.factors import FactorValue, sort_values
 from nasproxy.rundir import RunDir
-from nasproxy.space import FactorValue, sort_values
 
 Factors = Mapping[str, Sequence[FactorValue]]
 """All values of every factor."""

@@ -11,7 +11,8 @@ from PIL import Image
 
 from nasproxy.comparing import Ranking, rank
 from nasproxy.images import ImageData, ImageSet, load_images
-from nasproxy.space import SearchSpace, load_space
+from nasproxy.space import SearchSpace
+from nasproxy.spacefile import load_space
 from nasproxy.trials import Trials
 from tests.records import make_proxy, make_training_free, make_truth
 

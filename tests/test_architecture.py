@@ -14,8 +14,8 @@ import nasproxy
 PACKAGE = Path(nasproxy.__file__).parent
 
 LAYERS = [
-    {"errors", "seeding", "files", "talk"},
-    {"config", "space", "rundir", "tensorfile"},
+    {"errors", "factors", "seeding", "files", "talk"},
+    {"config", "space", "spacefile", "rundir", "tensorfile"},
     {
         "images",
         "augment",

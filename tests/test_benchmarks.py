@@ -15,7 +15,7 @@ from nasproxy.config import ImageSettings, RecipeSettings
 from nasproxy.images import ImageData
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import measure_costs
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 from nasproxy.training import make_net
 
 CPU = torch.device("cpu")

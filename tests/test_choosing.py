@@ -10,7 +10,8 @@ import pytest
 from nasproxy.choosing import choose, describe_limits, describe_top, describe_validation
 from nasproxy.comparing import Comparison, compare_trials
 from nasproxy.rundir import RunDir
-from nasproxy.space import Arch, load_space
+from nasproxy.space import Arch
+from nasproxy.spacefile import load_space
 from nasproxy.trials import DataInfo, ProxyKind, State, Trials
 from tests.reporting.comparisons import (
     degenerate_comparison,

@@ -8,7 +8,7 @@ from nasproxy.combining import SCORE_NAME, combine_trials
 from nasproxy.comparing import compare_trials, rank
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import Estimate
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 from nasproxy.trials import ProxyKind, Rung, SampleInfo, State, Trial, Trials
 from tests.reporting.comparisons import make_info, make_trials
 

@@ -15,7 +15,7 @@ from nasproxy.comparing import OF_SAMPLE, PARTIAL, SAMPLED, UNIFORM, Comparison,
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.ranking import Estimate, adjust_p_values, correlate
 from nasproxy.searching.sample import Quantity, draw_sample
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 from nasproxy.tables import (
     comparison_frame,
     rankings_frame,

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from nasproxy.errors import InputError, SettingsError, SpaceError
-from nasproxy.space import SearchSpace, build, list_spaces, load_builder, load_space
+from nasproxy.space import SearchSpace, build, load_builder
+from nasproxy.spacefile import list_spaces, load_space
 
 BUILDER_FILE = """
 from torch import nn
@@ -245,11 +246,10 @@ def test_builder_in_a_module_is_imported() -> None:
             """,
             [
                 "unknown key 'bilder': did you mean 'builder'?",
-                "the key 'size' is missing",
                 "the key 'builder' is missing",
                 "factor 'a' has the value 1 twice",
-                "factor 'bbb' must be a list of at least one value, not 3",
-                "factor 'empty' must be a list of at least one value, not []",
+                "factor 'bbb' must be a list of at least one value, or a range, not 3",
+                "factor 'empty' must be a list of at least one value, or a range, not []",
                 "factor 'nested': [1] is neither text, number nor boolean",
                 "unknown factor in exclude 'nestd': did you mean 'nested'?",
                 "unknown factor in arch_id 'bb': did you mean 'bbb'?",
@@ -257,7 +257,7 @@ def test_builder_in_a_module_is_imported() -> None:
             ],
         ),
         ('size = 1\nbuilder = "m:f"\n[factors]\nstate = ["a"]', ["factor 'state' has the name of a column"]),
-        ("", ["the key 'size' is missing", "the key 'builder' is missing", "the key 'factors' is missing"]),
+        ("", ["the key 'builder' is missing", "the key 'factors' is missing"]),
         ('size = 5\nbuilder = "m:f"\n[factors]\na = [1, 2]', ["size = 5 but its factors span 2 architectures"]),
         ('size = 2\nbuilder = "m:f"\narch_id = "x"\n[factors]\na = [1, 2]', ["arch_id gives 'x' twice"]),
         ('size = 1\nbuilder = "m:f"\nfactors = 3', ["factors"]),

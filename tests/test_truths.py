@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from nasproxy.comparing import compare_trials
 from nasproxy.errors import SettingsError
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 from nasproxy.tables import trials_frame
 from nasproxy.trials import ProxyKind, Rung, SearchInfo, State, Trial, Trials
 from nasproxy.truths import EARLY_STOPS, TRUTHS, load_published, load_published_scores, names_truth, task_of

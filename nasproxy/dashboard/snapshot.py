@@ -158,7 +158,7 @@ def _side_by_side(arch_id: str, sides: Sequence[Side], objectives: Sequence[Side
     is_complete = len(values) == len(objectives)
     frozen = create_trial(
         params=dict(found[0].factors),
-        distributions=make_distributions(factors),
+        distributions=make_distributions(factors, found[0].factors),
         values=values if is_complete else None,
         state=TrialState.COMPLETE if is_complete else _state_without_values(arch_id, objectives),
         user_attrs=attributes,

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from nasproxy.errors import ArchError
-from nasproxy.space import FactorValue
+from nasproxy.factors import FactorValue
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(from, to) of every edge, in the order of the ids."""

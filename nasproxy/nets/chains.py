@@ -9,7 +9,7 @@ the benchmark `10-220-121` without the hyphens: `10220121`.
 from collections.abc import Mapping
 
 from nasproxy.errors import ArchError
-from nasproxy.space import FactorValue
+from nasproxy.factors import FactorValue
 
 STAGES = (2, 3, 3)
 """Blocks of each stage."""

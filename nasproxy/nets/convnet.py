@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from nasproxy.errors import ArchError, SettingsError
+from nasproxy.factors import FactorValue
 from nasproxy.nets.classifier import Classifier
 from nasproxy.nets.layers import extra_padding, make_norm
-from nasproxy.space import Arch, FactorValue
+from nasproxy.space import Arch
 
 BUILDER = "nasproxy.nets.convnet:build"
 

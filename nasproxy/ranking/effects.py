@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from nasproxy.factors import FactorValue
 from nasproxy.ranking.estimate import CONFIDENCE, Estimate
 from nasproxy.ranking.scores import Array, check_scores, mean_over_seeds
-from nasproxy.space import FactorValue
 
 TOLERANCE = 1e-8
 """Of an effect's distance from what the architectures determine."""

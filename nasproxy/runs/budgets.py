@@ -1,6 +1,6 @@
 """Budgets: how many architectures can be scored within a wall time, by timing a few steps of training here.
 
-Notation: A architectures, K rungs (of a search without a screen: one).
+Notation: K rungs (of a search without a screen: one).
 """
 
 import math
@@ -26,6 +26,8 @@ RESERVE = 0.04
 """Of a budget, for what is not training."""
 LARGE = 0.9
 """Quantile of the architectures by time, that one is taken to be like before it is known."""
+NUM_EXAMPLES = 30
+"""Architectures that are looked at where any of a large space may be proposed."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Pace:
     """How fast the workers of a search score its architectures."""
 
     seconds: tuple[float, ...]
-    """(A,) of a worker that trains one image once."""
+    """Of a worker that trains one image once, of each architecture, or of some where any may be proposed."""
     images: tuple[float, ...]
     """(K,) images that the nets of an architecture are trained on; measuring one counts as a part of training it."""
     count_archs: Callable[[int], Sequence[int]]
     """Of so many architectures that begin, how many come to each rung."""
+    num_archs: int
+    """Architectures that can begin."""
     num_workers: int
 
     @classmethod
@@ -47,7 +51,8 @@ class Pace:
         Raises:
             SettingsError: an architecture whose FLOPs cannot be counted.
         """
-        sizes = {arch: plan.size_of(arch) for arch in plan.archs}
+        archs = plan.archs or plan.space.draw(NUM_EXAMPLES, 0, plan.admits)[0]
+        sizes = {arch: plan.size_of(arch) for arch in archs}
         if any(map(math.isinf, sizes.values())):
             raise SettingsError(
                 f"FLOPs of {plan.space.name} cannot be counted, so no budget can be planned; search without one"
@@ -60,6 +65,7 @@ class Pace:
             tuple(speed.seconds_per_image(flops) for flops in sizes.values()),
             images_of_rungs(plan),
             plan.screen.count_archs if plan.screen else lambda count: [count],
+            plan.num_trials,
             plan.workforce.num_workers or 1,
         )
 
@@ -76,7 +82,7 @@ class Pace:
 
     def count_fitting(self, budget: float, fewest: int = 1) -> int:
         """How many architectures fit into so many seconds; `fewest` if fewer do."""
-        counts = range(fewest, len(self.seconds) + 1)
+        counts = range(fewest, self.num_archs + 1)
         fits = bisect_right(counts, budget, key=lambda count: sum(self.of_rungs(count)))
         return counts[max(fits - 1, 0)]
 

@@ -20,7 +20,7 @@ def _summaries(module: str, registry: str) -> Callable[[], dict[str, str]]:
 
 def _describe_spaces() -> dict[str, str]:
     from nasproxy.config import read_toml
-    from nasproxy.space import list_spaces
+    from nasproxy.spacefile import list_spaces
 
     return {name: read_toml(path).get("description", "") for name, path in list_spaces().items()}
 

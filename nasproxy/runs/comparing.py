@@ -38,7 +38,8 @@ from nasproxy.runs.searching import choose_archs
 from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import RaySession
 from nasproxy.signals import join_signal, split_signal
-from nasproxy.space import SearchSpace, load_space
+from nasproxy.space import SearchSpace
+from nasproxy.spacefile import load_space
 from nasproxy.talk import listening
 from nasproxy.trials import FEWEST, Signal, Trials
 from nasproxy.truths import names_truth

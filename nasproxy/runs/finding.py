@@ -25,7 +25,8 @@ from nasproxy.searching.cluster import plan_workforce
 from nasproxy.searching.plan import Plan, plan_search
 from nasproxy.searching.sample import Quantity, draw_sample
 from nasproxy.searching.screen import Screen
-from nasproxy.space import SearchSpace, load_space
+from nasproxy.space import SearchSpace
+from nasproxy.spacefile import load_space
 from nasproxy.training import count_steps
 from nasproxy.trials import Trial, Trials
 
@@ -33,6 +34,8 @@ SEARCH_SHARE = 0.5
 """Of the budget, for the search at most."""
 FEWEST_ARCHS = 4
 """A search of fewer is none."""
+NUM_DRAWN = 1000
+"""Architectures of a space that is too large to list, that those are drawn from which fit."""
 OVERRUN = 1.1
 """Of the time that the first rung of the search was planned for: architectures not begun by then are left out."""
 
@@ -87,7 +90,7 @@ def plan_find(pace: Pace, work: Work, *, budget: float, top: int, max_epochs: in
         SettingsError: it is too short for the least there is; says what would do.
     """
     usable = budget * (1 - RESERVE) - 2 * START_SECONDS
-    num_archs, fewest_epochs = len(pace.seconds), _fewest_epochs(work.last, work.num_images)
+    fewest_epochs = _fewest_epochs(work.last, work.num_images)
     max_epochs = max(max_epochs, fewest_epochs)
 
     def search_seconds(count: int) -> float:
@@ -96,7 +99,7 @@ def plan_find(pace: Pace, work: Work, *, budget: float, top: int, max_epochs: in
     def per_epoch(count: int) -> float:
         return math.ceil(min(top, pace.count_archs(count)[-1]) / pace.num_workers) * pace.large * work.num_images
 
-    fewest = min(FEWEST_ARCHS, num_archs)
+    fewest = min(FEWEST_ARCHS, pace.num_archs)
     least = search_seconds(fewest) + fewest_epochs * per_epoch(fewest)
     if usable < least:
         needed = math.ceil((least + 2 * START_SECONDS) / (1 - RESERVE))
@@ -260,7 +263,8 @@ def _search(
             return load_trials(run)
         half = time.monotonic() + SEARCH_SHARE * (ends - time.monotonic())
         return run_search(place, config, SearchInput(data, space), resume=run, begin_until=half)
-    asked = choose_archs(config.search, space, data, place.root)
+    among = config.search if space.is_listed else config.search.model_copy(update={"sample": str(NUM_DRAWN)})
+    asked = choose_archs(among, space, data, place.root)
     plan = plan_search(space, "early-stop", data, config, asked.arch_ids)
     place.listener.say("timing some steps of training for the plan")
     found = plan_find(

@@ -24,7 +24,8 @@ from nasproxy.runs.references import (
 )
 from nasproxy.searching.sample import COSTS, Quantity
 from nasproxy.signals import by_signal, split_signal
-from nasproxy.space import SearchSpace, load_space
+from nasproxy.space import SearchSpace
+from nasproxy.spacefile import load_space
 from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_scores, read_truth
 from nasproxy.trials import FEWEST, Signal, Trial, Trials

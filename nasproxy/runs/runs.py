@@ -465,7 +465,7 @@ class Runs:
         """
         from nasproxy.runs.loading import Task, load_table, load_truth
         from nasproxy.runs.replaying import run_replay
-        from nasproxy.space import load_space
+        from nasproxy.spacefile import load_space
 
         tables = [self._keep(trials) for trials in scores or ()]
         true = self._keep(truth) if truth is not None else None

@@ -19,10 +19,11 @@ from nasproxy.runs.handing_out import write_model
 from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Place
 from nasproxy.runs.writing import write_trials
-from nasproxy.searching.plan import Plan, SpaceCosts, measure_quantity, plan_search
-from nasproxy.searching.sample import COSTS, Quantity, draw_sample
+from nasproxy.searching.plan import Plan, SpaceCosts, admits, measure_quantity, plan_search
+from nasproxy.searching.sample import COSTS, Quantity, draw_from_large, draw_sample
 from nasproxy.searching.search import run_plan
-from nasproxy.space import SearchSpace, load_space
+from nasproxy.space import SearchSpace
+from nasproxy.spacefile import load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.training import NetFolder
 from nasproxy.trials import State, Trials
@@ -201,6 +202,12 @@ def choose_archs(
     ids = read_arch_ids(settings.archs, root, task) if named is None else named
     if ids is None and settings.sample is None:
         return Asked()
+    if ids is None and settings.sample is not None and not space.is_listed:
+        costs, limits = SpaceCosts(), settings if isinstance(settings, SearchSettings) else None
+        sample = draw_from_large(
+            space, settings.sample, settings.sample_seed, lambda arch: admits(arch, costs, data, limits)
+        )
+        return Asked(tuple(sample.weights), sample)
     archs = space.archs() if ids is None else space.pick(ids)  # people may call them otherwise than we do
     arch_ids = tuple(arch.id for arch in archs)
     if settings.sample is None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nasproxy.augment import parse_strategy
@@ -13,7 +13,7 @@ from nasproxy.proxies import Proxy, default_settings, make_proxy, make_training_
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, Costs, measure_costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
-from nasproxy.searching.sample import COSTS, Quantity, Sample, draw_sample
+from nasproxy.searching.sample import COSTS, Quantity, Sample, draw_from_large, draw_sample
 from nasproxy.searching.schedule import STRATEGIES
 from nasproxy.searching.scorer import Assignment, Job, Measurement
 from nasproxy.searching.screen import Screen, parse_screen
@@ -26,10 +26,23 @@ from nasproxy.trials import DataInfo, SearchInfo, Trial, Trials
 class SpaceCosts:
     """What architectures cost on images of one shape, counted once for all searches of a comparison."""
 
-    of: Mapping[str, Costs | None]
+    of: dict[str, Costs | None] = field(default_factory=dict)
     """By architecture id, of those that fit the images; None where the builder does not run on the meta device."""
-    left_out: Mapping[str, str]
+    left_out: dict[str, str] = field(default_factory=dict)
     """Id -> reason, of architectures that do not fit the images."""
+
+    def count(self, arch: Arch, data: ImageData) -> None:
+        """Counts those of one more architecture, if they are not known."""
+        if arch.id in self.of or arch.id in self.left_out:
+            return
+        try:
+            self.of[arch.id] = measure_costs(arch, data.image_shape, data.num_classes)
+        except ArchError as error:
+            self.left_out[arch.id] = str(error)
+        except NasproxyError:
+            raise
+        except Exception:  # a user's builder: if it is broken, its trials will say so
+            self.of[arch.id] = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,7 @@ class Plan:
     data: ImageData
     config: SearchConfig
     archs: tuple[Arch, ...]
-    """Those that fit the images: in the order of the space, or as they were named."""
+    """Those that fit the images: in the order of the space, or as they were named; none where `is_open`."""
     costs: SpaceCosts
     num_trials: int
     """How many of `archs` the strategy will try."""
@@ -50,6 +63,15 @@ class Plan:
     """The rungs, where architectures are cut; None: each is scored once, to the end."""
     sample: Sample | None = None
     """What `archs` are of; None: each architecture stands for itself."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any architecture of a space that is not listed may be proposed."""
+        return not self.archs
+
+    def admits(self, arch: Arch) -> bool:
+        """Whether an architecture fits the images and the limits; counts what it costs."""
+        return admits(arch, self.costs, self.data, self.config.search)
 
     @property
     def num_images(self) -> int:
@@ -196,7 +218,16 @@ def plan_search(
     chosen = make_proxy(proxy, data, config)
     if settings.keep_nets and not isinstance(chosen.scored_by, RecipeSettings):
         raise SettingsError(f"keep_nets: proxy {chosen.name!r} trains no nets; leave it out")
-    wanted = space.archs() if archs is None else space.pick(archs)
+    screen = None if settings.screen is None else _plan_screen(settings.screen, chosen, config)
+    if archs is None and not space.is_listed:
+        costs = costs or SpaceCosts()
+        wanted, sample = _draw(space, proxy, data, settings, costs)
+        if wanted is None:
+            return Plan(space, chosen, data, config, (), costs, settings.num_archs or 0, workforce, screen)
+        for arch in wanted:
+            costs.count(arch, data)
+    else:
+        wanted = space.archs() if archs is None else space.pick(archs)
     if not wanted:
         raise SettingsError(f"no architecture of {space.name} is named: archs is empty; leave it out for all of them")
     if sample is None and settings.sample is not None:
@@ -218,7 +249,6 @@ def plan_search(
     if not fitting:
         reason = _describe_smallest(too_large, costs) if too_large else next(iter(left_out.values()))
         raise SettingsError(f"no architecture of {space.name} can be scored: {reason}")
-    screen = None if settings.screen is None else _plan_screen(settings.screen, chosen, config)
     limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy == "tpe" else len(fitting))
     return Plan(
         space,
@@ -232,6 +262,37 @@ def plan_search(
         screen,
         sample if limit >= len(fitting) else None,
     )
+
+
+def _draw(
+    space: SearchSpace, proxy: ProxySet | Trials | str, data: ImageData, settings: SearchSettings, costs: SpaceCosts
+) -> tuple[list[Arch] | None, Sample | None]:
+    """What a search of a space that is not listed tries: what stands in its table, a sample, or a random draw.
+
+    Returns:
+        Architectures (None: whatever TPE proposes), and the sample that they are.
+
+    Raises:
+        SettingsError: neither of these is asked for.
+    """
+
+    def is_admitted(arch: Arch) -> bool:
+        return admits(arch, costs, data, settings)
+
+    if isinstance(proxy, Trials):
+        return [arch for trial in proxy if (arch := space.standing_for(trial.arch_id)) is not None], None
+    if settings.sample is not None:
+        sample = draw_from_large(space, settings.sample, settings.sample_seed, is_admitted)
+        return space.pick(sample.weights), sample
+    if settings.num_archs is None or settings.strategy == "grid":
+        return space.archs(), None  # says what to ask for
+    return (None if settings.strategy == "tpe" else space.draw(settings.num_archs, settings.seed, is_admitted)[0]), None
+
+
+def admits(arch: Arch, costs: SpaceCosts, data: ImageData, limits: SearchSettings | None) -> bool:
+    """Whether an architecture fits the images, and the limits where there are any; counts what it costs."""
+    costs.count(arch, data)
+    return arch.id in costs.of and (limits is None or not _find_too_large([arch], costs, limits))
 
 
 def _plan_screen(text: str, proxy: Proxy, config: SearchConfig) -> Screen:
@@ -309,15 +370,7 @@ def measure_quantity(name: str, archs: Sequence[Arch], data: ImageData) -> Quant
 
 def measure_space(archs: Sequence[Arch], data: ImageData) -> SpaceCosts:
     """Costs of the architectures that fit the images, and the reasons of those that do not."""
-    costs: dict[str, Costs | None] = {}
-    left_out: dict[str, str] = {}
+    costs = SpaceCosts()
     for arch in archs:
-        try:
-            costs[arch.id] = measure_costs(arch, data.image_shape, data.num_classes)
-        except ArchError as error:
-            left_out[arch.id] = str(error)
-        except NasproxyError:
-            raise
-        except Exception:  # a user's builder: if it is broken, its trials will say so
-            costs[arch.id] = None
-    return SpaceCosts(costs, left_out)
+        costs.count(arch, data)
+    return costs

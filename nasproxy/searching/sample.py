@@ -12,6 +12,7 @@ from nasproxy.errors import SettingsError
 from nasproxy.ranking import sample_stratified
 from nasproxy.screened import by_place
 from nasproxy.seeding import derive_seed
+from nasproxy.space import Arch, SearchSpace
 from nasproxy.trials import SampleInfo, Trials
 
 COSTS = ("params", "flops")
@@ -83,3 +84,29 @@ def draw_sample(arch_ids: Collection[str], asked: str, seed: int, quantity_of: C
     indices, weights = sample_stratified([quantity.values[arch_id] for arch_id in known], count, seed=seed)
     drawn = [(known[index], weight) for index, weight in zip(indices.tolist(), weights.tolist(), strict=True)]
     return Sample({arch_id: weight * quantity.weights.get(arch_id, 1.0) for arch_id, weight in drawn}, by)
+
+
+def draw_from_large(space: SearchSpace, asked: str, seed: int, admits: Callable[[Arch], bool]) -> Sample:
+    """Draws architectures of a space that is not listed, uniformly.
+
+    Each stands for as many combinations as were looked at for one that is admitted, of all there are.
+
+    Args:
+        space: that is drawn from.
+        asked: 'N'.
+        seed: of the draw.
+        admits: whether an architecture may be in the sample.
+
+    Raises:
+        SettingsError: strata, which need all architectures counted; or none was found.
+    """
+    count, by = parse_sample(asked)
+    if by is not None:
+        raise SettingsError(
+            f"sample={asked!r}: strata by {by} need that of all architectures, and {space.name} has "
+            f"{space.describe_size()}; give sample={count}"
+        )
+    archs, looked_at = space.draw(count, derive_seed(seed, "sample"), admits)
+    if not archs:
+        raise SettingsError(f"sample={asked!r}: none of {looked_at:,} architectures of {space.name} is admitted")
+    return Sample(dict.fromkeys((arch.id for arch in archs), space.grid.size / looked_at), by)

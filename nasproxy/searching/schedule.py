@@ -134,7 +134,7 @@ class Screening(Schedule):
 def make_schedule(
     strategy: str,
     space: SearchSpace,
-    archs: Sequence[Arch],
+    archs: Sequence[Arch] | Callable[[Arch], bool],
     *,
     num_archs: int,
     size_of: Callable[[Arch], float],
@@ -149,7 +149,7 @@ def make_schedule(
     Args:
         strategy: a key of `STRATEGIES`.
         space: the whole space.
-        archs: what may be given out, in the order of the space.
+        archs: what may be given out, in the order of the space; or, for 'tpe', whether an architecture may be.
         num_archs: how many at most, those in `done` counted.
         size_of: work of an architecture: the largest of those known to come is given out first, so that workers finish
             together; 'random' keeps its order, so that it can be stopped anywhere.
@@ -174,17 +174,18 @@ def make_schedule(
                 return []
             earlier = [trial for trial in trials if trial.round < number]
             # a round that was begun before keeps what it had, even if a retried trial has changed what TPE would say
-            begun = [by_id[trial.arch_id] for trial in trials if trial.round == number]
+            begun = [space.find(trial.arch_id) for trial in trials if trial.round == number]
             fresh = propose_tpe(space, archs, earlier, count, derive_seed(seed, "tpe", number))
             elsewhere = {trial.arch_id for trial in trials}
             chosen = (begun + [arch for arch in fresh if arch.id not in elsewhere])[:count]
             return sorted(chosen, key=size_of, reverse=True)
 
-        by_id = {arch.id: arch for arch in archs}
         return Schedule(propose, done, retry_failed=retry_failed)
+    assert not callable(archs), strategy
     if strategy == "random":
         allowed = {arch.id for arch in archs}
-        order = [arch for arch in space.shuffled(seed) if arch.id in allowed][:num_archs]
+        order = [arch for arch in (space.shuffled(seed) if space.is_listed else archs) if arch.id in allowed]
+        order = order[:num_archs]
     elif strategy == "grid":
         order = sorted(archs[:num_archs], key=size_of, reverse=True)
     else:

@@ -102,7 +102,7 @@ def run_plan(
     schedule = make_schedule(
         settings.strategy,
         plan.space,
-        plan.archs,
+        plan.admits if plan.is_open else plan.archs,
         num_archs=plan.num_trials,
         size_of=plan.size_of,
         seed=settings.seed,

@@ -75,7 +75,7 @@ class Tally:
         """By FLOPs, where it is known which architectures will be tried and what each costs; of a screen by updates."""
         if self.plan.screen is not None:
             return self._share_of_screen(self.plan.screen)
-        if self.plan.num_trials < len(self.sizes) or math.isinf(self.total_work):
+        if self.plan.is_open or self.plan.num_trials < len(self.sizes) or math.isinf(self.total_work):
             return None
         return self.work / self.total_work
 

@@ -20,9 +20,10 @@ from nasproxy.comparing import Comparison, compare_trials
 from nasproxy.dashboard import Dashboard
 from nasproxy.dashboard.snapshot import Snapshot
 from nasproxy.errors import InputError, SettingsError, StudyNotFoundError
+from nasproxy.factors import FactorValue
 from nasproxy.ranking import Estimate
 from nasproxy.rundir import RunDir, create_run
-from nasproxy.space import FactorValue, SearchSpace
+from nasproxy.space import SearchSpace
 from nasproxy.store import create_store, sqlite_url
 from nasproxy.trials import VALIDATION_ACCURACY, ProxyKind, Rung, State, Trial, Trials, factors_of
 from tests import records

@@ -8,7 +8,8 @@ import pytest
 
 from nasproxy.errors import ArchError, SettingsError
 from nasproxy.nets import cells, chains
-from nasproxy.space import SearchSpace, load_space
+from nasproxy.space import SearchSpace
+from nasproxy.spacefile import load_space
 from tests.nets.tables import read_table
 
 HERE = Path(__file__).parent

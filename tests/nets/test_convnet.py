@@ -7,7 +7,8 @@ from nasproxy.errors import ArchError, SettingsError
 from nasproxy.nets.classifier import Classifier
 from nasproxy.nets.convnet import BUILDER, default_arch, parse_arch
 from nasproxy.nets.convnet import build as build_convnet
-from nasproxy.space import Arch, build, load_space
+from nasproxy.space import Arch, build
+from nasproxy.spacefile import load_space
 
 COLOUR = (3, 32, 32)
 GREY_DIGITS = (1, 28, 28)

@@ -13,7 +13,8 @@ from nasproxy.errors import ArchError
 from nasproxy.nets.cells import FACTORS, format_id, parse_id
 from nasproxy.nets.nasbench201 import Cell, HalvingBlock, build
 from nasproxy.scoring.costs import count_params, measure_costs
-from nasproxy.space import Arch, load_space
+from nasproxy.space import Arch
+from nasproxy.spacefile import load_space
 from nasproxy.truths.published import read_rows
 from tests.nets.sizes import count_on_meta
 

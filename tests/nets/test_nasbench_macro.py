@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nasproxy.nets.nasbench_macro import build
 from nasproxy.scoring.costs import count_params, measure_costs
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 from nasproxy.truths.published import read_rows
 from tests.nets.sizes import count_on_meta
 

@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn.linear_model import RidgeCV
 
 from nasproxy import ranking
+from nasproxy.factors import FactorValue
 from nasproxy.ranking import Estimate, combination
-from nasproxy.space import FactorValue
 
 Array = NDArray[np.float64]
 

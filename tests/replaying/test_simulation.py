@@ -8,7 +8,8 @@ import pytest
 
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.replaying.simulation import simulate
-from nasproxy.space import Arch, SearchSpace, load_space
+from nasproxy.space import Arch, SearchSpace
+from nasproxy.spacefile import load_space
 from nasproxy.trials import ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 INFO = SearchInfo(name="scores", proxy="scores", kind=ProxyKind.TABLE)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from nasproxy.comparing import Comparison, compare_trials
 from nasproxy.ranking import Difference, Estimate
-from nasproxy.space import Arch, load_space
+from nasproxy.space import Arch
+from nasproxy.spacefile import load_space
 from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 NOTHING = Estimate(None, None, None, 0, note="too few architectures")

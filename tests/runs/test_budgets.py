@@ -25,7 +25,12 @@ DM: dict[str, Any] = {
 
 
 def _pace(**changes: Any) -> Pace:
-    given: dict[str, Any] = {"images": (1000.0,), "count_archs": lambda count: [count], "num_workers": 2}
+    given: dict[str, Any] = {
+        "images": (1000.0,),
+        "count_archs": lambda count: [count],
+        "num_archs": 101,
+        "num_workers": 2,
+    }
     return Pace(tuple(0.001 * (1 + number / 100) for number in range(101)), **{**given, **changes})
 
 

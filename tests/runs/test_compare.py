@@ -18,7 +18,7 @@ from nasproxy.proxies import PROXIES
 from nasproxy.rundir import list_runs
 from nasproxy.runs.loading import load_trials
 from nasproxy.runs.presets import PRESETS, start_from_preset
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 from tests.cli.shell import Shell, count_records
 
 ARCHS = [

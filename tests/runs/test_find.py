@@ -30,7 +30,7 @@ def _a_tenth(count: int) -> list[int]:
 
 def _plan(budget: float, work: Work = WORK, **changes: Any) -> FindPlan:
     given: dict[str, Any] = {"top": 3, "max_epochs": 100}
-    pace = Pace(tuple(SPACE), IMAGES, changes.pop("count_archs", _a_tenth), num_workers=2)
+    pace = Pace(tuple(SPACE), IMAGES, changes.pop("count_archs", _a_tenth), num_archs=100, num_workers=2)
     return plan_find(pace, work, budget=budget, **{**given, **changes})
 
 

@@ -17,7 +17,7 @@ from nasproxy.runs.loading import Task, load_trials, load_truth
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import settings_of_search
 from nasproxy.runs.reporting import load_comparison
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 from nasproxy.talk import Silence
 from nasproxy.truths import load_published, load_published_scores
 from nasproxy.truths.published import CIFAR10_CLASSES

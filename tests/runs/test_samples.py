@@ -13,7 +13,7 @@ from nasproxy.runs.pieces import Searching
 from nasproxy.runs.place import Place
 from nasproxy.runs.reporting import load_comparison
 from nasproxy.searching.cluster import RaySession
-from nasproxy.space import load_space
+from nasproxy.spacefile import load_space
 from nasproxy.talk import Silence
 from nasproxy.trials import SampleInfo, Trials
 

@@ -8,7 +8,8 @@ import torch
 from nasproxy.errors import ArchError
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import Costs, measure_costs
-from nasproxy.space import Arch, build, load_space
+from nasproxy.space import Arch, build
+from nasproxy.spacefile import load_space
 from tests.nets.odd import ODD_KINDS, odd_arch
 
 COLOUR = (3, 32, 32)

@@ -20,7 +20,8 @@ from nasproxy.nets.convnet import parse_arch
 from nasproxy.scoring import SCORES, TrainingFreeScore, measure_costs, score_nets
 from nasproxy.scoring.batch import Batch
 from nasproxy.scoring.gradients import fisher
-from nasproxy.space import Arch, build, load_space
+from nasproxy.space import Arch, build
+from nasproxy.spacefile import load_space
 from nasproxy.training import make_net, seeded_torch
 from tests.nets.odd import ODD_KINDS, odd_arch
 

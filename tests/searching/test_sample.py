@@ -10,7 +10,8 @@ from nasproxy.images import ImageData
 from nasproxy.searching.plan import config_from_overrides, measure_quantity, plan_search
 from nasproxy.searching.sample import Quantity, Sample, draw_sample
 from nasproxy.searching.search import search
-from nasproxy.space import SearchSpace, load_space
+from nasproxy.space import SearchSpace
+from nasproxy.spacefile import load_space
 from nasproxy.trials import Trials
 
 IDS = [arch.id for arch in load_space("convnet720").archs()]

@@ -19,7 +19,8 @@ from nasproxy.searching import recorder
 from nasproxy.searching.cluster import RaySession, plan_workforce
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.search import run_plan, search
-from nasproxy.space import SearchSpace, build, load_space
+from nasproxy.space import SearchSpace, build
+from nasproxy.spacefile import load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.trials import ProxyKind, SearchInfo, State, Trial, Trials
 from tests.nets.odd import odd_arch

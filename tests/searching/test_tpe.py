@@ -7,7 +7,8 @@ import pytest
 
 from nasproxy.searching.tpe import propose_tpe
 from nasproxy.seeding import derive_seed
-from nasproxy.space import Arch, SearchSpace, load_space
+from nasproxy.space import Arch, SearchSpace
+from nasproxy.spacefile import load_space
 from nasproxy.store import make_distributions, to_optuna
 from nasproxy.trials import Rung, State, Trial
 
@@ -80,7 +81,7 @@ def _propose_from_whole_trials(
     left = {arch.id: arch for arch in candidates} | dict.fromkeys(trial.arch_id for trial in history)
     proposed: list[Arch] = []
     while len(proposed) < count:
-        standing = space.standing_for(space.arch(study.ask(make_distributions(space.factors)).params).id)
+        standing = space.standing_for(space.arch(study.ask(make_distributions(space.factors, space.factors)).params).id)
         if standing and (arch := left.pop(standing.id, None)):
             proposed.append(arch)
     return proposed

@@ -1,0 +1,256 @@
+"""What the factors of a space span: every combination has a number, so that none need be listed.
+
+A factor is a list of values, a list in an order that means something, or a range of whole numbers:
+
+    width = [16, 32, 64]
+    kernel = {values = [3, 5, 7], ordered = true}
+    units = {low = 8, high = 4096}                    # and step = 8, or log = true
+
+A factor may be there only where others have certain values:
+
+    [[when]]
+    factors = ["kernel", "expand"]                    # only
+    block = ["conv", "mbconv"]                        # where block is one of these
+
+Elsewhere an architecture has no such factor, and its id says `none` in that place.
+
+Notation: B branches, one for each choice of those factors that conditions ask for.
+"""
+
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from string import Formatter
+from typing import Any, overload
+
+FactorValue = str | int | float | bool
+Values = Sequence[FactorValue]
+"""Of a factor: a tuple, `Ordered` or `IntRange`."""
+ABSENT = "none"
+"""What an id says of a factor that is not there."""
+MAX_BRANCHES = 100_000
+"""Choices of factors that conditions ask for: these are listed."""
+
+
+class Ordered(tuple[FactorValue, ...]):
+    """Values in an order that means something, such as sizes."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class IntRange(Sequence[int]):
+    """The whole numbers from `low` to `high`, `step` apart."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+    """Whether ratios count rather than differences, for what learns from trials; the draw is uniform either way."""
+
+    @property
+    def numbers(self) -> range:
+        return range(self.low, self.high + 1, self.step)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        return self.numbers[index]
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value in self.numbers
+
+
+@dataclass(frozen=True)
+class Condition:
+    """That factors are there only where others have one of these values."""
+
+    factors: tuple[str, ...]
+    holds: Mapping[str, tuple[FactorValue, ...]]
+    """Factor -> values; all must hold."""
+
+    def is_met(self, chosen: Mapping[str, FactorValue]) -> bool:
+        """Whether it holds for the factors that are there."""
+        return all(name in chosen and _is_one_of(chosen[name], values) for name, values in self.holds.items())
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """One choice of the factors that conditions ask for, and which of the others are there then."""
+
+    fixed: Mapping[str, FactorValue]
+    free: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All combinations of factors, by number: the last factor varies fastest within a branch."""
+
+    factors: Mapping[str, Values]
+    conditions: tuple[Condition, ...] = ()
+
+    @cached_property
+    def size(self) -> int:
+        """Number of combinations."""
+        return self._ends[-1] if self._ends else 0
+
+    def at(self, number: int) -> dict[str, FactorValue]:
+        """The factors of a combination, from 0 on."""
+        place = bisect_right(self._ends, number)
+        branch = self._branches[place]
+        rest, chosen = number - (self._ends[place - 1] if place else 0), dict(branch.fixed)
+        for name in reversed(branch.free):
+            rest, index = divmod(rest, len(self.factors[name]))
+            chosen[name] = self.factors[name][index]
+        return {name: chosen[name] for name in self.factors if name in chosen}
+
+    def __iter__(self) -> Iterator[dict[str, FactorValue]]:
+        return map(self.at, range(self.size))
+
+    def keep_those_there(self, chosen: Mapping[str, FactorValue]) -> dict[str, FactorValue]:
+        """These factors without those that are not there beside the others."""
+        there: dict[str, FactorValue] = {}
+        for name in self.factors:
+            if name in chosen and self.is_there(name, there):
+                there[name] = chosen[name]
+        return there
+
+    def holds(self, chosen: Mapping[str, FactorValue]) -> bool:
+        """Whether these are the factors of a combination: those that are there, each with one of its values."""
+        expected: dict[str, FactorValue] = {}
+        for name, values in self.factors.items():
+            if self.is_there(name, expected):
+                if name not in chosen or not _is_one_of(chosen[name], values):
+                    return False
+                expected[name] = chosen[name]
+        return expected.keys() == chosen.keys()
+
+    def is_there(self, name: str, chosen: Mapping[str, FactorValue]) -> bool:
+        """Whether a factor is there beside those before it."""
+        return all(condition.is_met(chosen) for condition in self.conditions if name in condition.factors)
+
+    def _choices(self, name: str, chosen: Mapping[str, FactorValue]) -> list[dict[str, FactorValue]]:
+        return [{name: value} for value in self.factors[name]] if self.is_there(name, chosen) else [{}]
+
+    @cached_property
+    def _branches(self) -> list[_Branch]:
+        """(B,)"""
+        asked = {name for condition in self.conditions for name in condition.holds}
+        branches: list[dict[str, FactorValue]] = [{}]
+        for name in self.factors:
+            if name in asked:
+                branches = [{**chosen, **choice} for chosen in branches for choice in self._choices(name, chosen)]
+        return [
+            _Branch(chosen, tuple(name for name in self.factors if name not in asked and self.is_there(name, chosen)))
+            for chosen in branches
+        ]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """(B,) number after the last combination of each branch."""
+        return list(accumulate(math.prod(len(self.factors[name]) for name in branch.free) for branch in self._branches))
+
+
+class IdFormat:
+    """The ids of architectures, written from factors and read back."""
+
+    def __init__(self, text: str, factors: Mapping[str, Values]) -> None:
+        """Takes a format such as 'w{width}-d{depth}'.
+
+        Raises:
+            ValueError: it does not fit the values, e.g. a format of numbers for text.
+        """
+        self.text, self._factors = text, factors
+        self._fields = {name: (spec or "", kind) for _, name, spec, kind in Formatter().parse(text) if name is not None}
+        self._texts = {
+            name: {self._write_one(name, value): value for value in factors[name]}
+            for name in self._fields
+            if not isinstance(factors[name], IntRange)
+        }
+        for name in self._fields:
+            self._write_one(name, factors[name][0])
+
+    def write(self, chosen: Mapping[str, FactorValue]) -> str:
+        """The id of these factors."""
+        parts = []
+        for literal, name, _, _ in Formatter().parse(self.text):
+            parts.append(literal)
+            if name is not None:
+                parts.append(self._write_one(name, chosen[name]) if name in chosen else ABSENT)
+        return "".join(parts)
+
+    def read(self, arch_id: str) -> dict[str, FactorValue] | None:
+        """The factors of an id, in their order; those that it does not name have their only value. None: it is none."""
+        match = self._pattern.fullmatch(arch_id)
+        if match is None:
+            return None
+        chosen: dict[str, FactorValue] = {}
+        for name, values in self._factors.items():
+            if name not in self._fields:
+                chosen[name] = values[0]
+                continue
+            text = match[name]
+            if isinstance(values, IntRange) and text != ABSENT:
+                number = int(text)
+                if number not in values or self._write_one(name, number) != text:
+                    return None
+                chosen[name] = number
+            elif name in self._texts and text in self._texts[name]:
+                chosen[name] = self._texts[name][text]
+        return chosen
+
+    @property
+    def unnamed(self) -> list[str]:
+        """Factors of several values that ids do not name."""
+        return [name for name, values in self._factors.items() if name not in self._fields and len(values) > 1]
+
+    @property
+    def ambiguous(self) -> list[str]:
+        """Factors of which two values are written alike."""
+        return [name for name, texts in self._texts.items() if len(texts) < len(self._factors[name])]
+
+    def _write_one(self, name: str, value: FactorValue) -> str:
+        spec, kind = self._fields[name]
+        converted: Any = Formatter().convert_field(value, kind)
+        return format(converted, spec)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        parts, seen = [], set[str]()
+        for literal, name, _, _ in Formatter().parse(self.text):
+            parts.append(re.escape(literal))
+            if name in seen:
+                parts.append(f"(?P={name})")
+            elif name is not None:
+                seen.add(name)
+                texts = [r"-?\d+"] if isinstance(self._factors[name], IntRange) else map(re.escape, self._texts[name])
+                choices = "|".join([*sorted(texts, key=len, reverse=True), ABSENT])
+                parts.append(f"(?P<{name}>{choices})")
+        return re.compile("".join(parts))
+
+
+def count_branches(factors: Mapping[str, Values], conditions: Iterable[Condition]) -> int:
+    """At most so many choices of factors that conditions ask for."""
+    asked = {name for condition in conditions for name in condition.holds}
+    return math.prod(len(factors[name]) for name in asked)
+
+
+def _is_one_of(value: FactorValue, values: Values) -> bool:
+    """Whether it is one of these, and of its kind: True is not 1 here."""
+    if isinstance(values, IntRange):
+        return value in values
+    return any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in values)
+
+
+def sort_values(values: Iterable[FactorValue]) -> list[FactorValue]:
+    """Different values of a factor: numbers by size, then text by the alphabet."""
+    return sorted(set(values), key=lambda value: (math.inf, value) if isinstance(value, str) else (value, ""))
