@@ -66,6 +66,7 @@ class Alignment:
     num_params: tuple[int | None, ...]
     """(A,)"""
     flops: tuple[int | None, ...]
+    latency: tuple[float | None, ...]
     """(A,) of the forward pass of one image; a multiply-add counts as two."""
     proxies: tuple[Scores, ...]
     """(P,)"""
@@ -199,6 +200,7 @@ def align(
         factors={name: tuple(arch.factors.get(name, ABSENT) for arch in archs) for name in factors_of(known.values())},
         num_params=tuple(arch.num_params for arch in archs),
         flops=tuple(arch.flops for arch in archs),
+        latency=tuple(arch.latency for arch in archs),
         proxies=tuple(_scores(trials, arch_ids) for trials in proxies),
         truth=_scores(truth, arch_ids) if truth is not None else _unknown(len(arch_ids)),
         weights=None if weights is None else np.array([weights.get(arch_id, np.nan) for arch_id in arch_ids]),
@@ -243,7 +245,7 @@ def describe_truth(truth: Trials, proxies: Sequence[Trials]) -> Trials:
         return truth
     known = {trial.arch_id: trial for trials in proxies for trial in trials}
     items = (
-        replace(trial, factors=arch.factors, num_params=arch.num_params, flops=arch.flops)
+        replace(trial, factors=arch.factors, num_params=arch.num_params, flops=arch.flops, latency=arch.latency)
         for trial in truth
         if (arch := known.get(trial.arch_id))
     )

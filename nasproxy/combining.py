@@ -114,6 +114,7 @@ def _combined(proxies: Sequence[Trials], arch_id: str, scores: Array) -> Trial:
         rungs=(Rung(tuple(scores.tolist()), tuple(scores.tolist())),),
         num_params=known.num_params,
         flops=known.flops,
+        latency=known.latency,
         train_seconds=sum_seconds([trials.by_id[arch_id].train_seconds for trials in _distinct(proxies)]),
     )
 

@@ -98,6 +98,11 @@ class RunDir:
         return self.path / "archs.txt"
 
     @property
+    def latency_path(self) -> Path:
+        """Seconds of a forward pass of each architecture of a search, where they were measured."""
+        return self.path / "latency.csv"
+
+    @property
     def sample_path(self) -> Path:
         """Those that were drawn, in the order of the draw, and how many of the space each one stands for."""
         return self.path / "sample.csv"

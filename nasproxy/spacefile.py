@@ -14,7 +14,7 @@ SOME = 1000
 """Architectures of a large space whose ids are checked."""
 RESERVED = frozenset(
     {
-        *("rank", "arch_id", "num_params", "flops", "weight", "state", "score", "score_std"),
+        *("rank", "arch_id", "num_params", "flops", "latency", "front", "weight", "state", "score", "score_std"),
         *(
             "val_accuracy",
             "val_accuracy_std",

@@ -241,7 +241,7 @@ def make_distribution(values: Sequence[FactorValue]) -> BaseDistribution:
     return CategoricalDistribution(values)
 
 
-_ATTRIBUTES = ("arch_id", "num_params", "flops", "train_seconds", "reason", "round", "worker")
+_ATTRIBUTES = ("arch_id", "num_params", "flops", "latency", "train_seconds", "reason", "round", "worker")
 """Fields of a trial that are user attributes as they are."""
 _WAITING = "waiting"
 """System attribute of a running trial: all that its user attributes would be if it ended now, written at once."""
@@ -274,6 +274,8 @@ def to_optuna(trial: Trial, factors: Factors) -> FrozenTrial:
 def _attributes(trial: Trial) -> dict[str, Any]:
     """User attributes of a trial that has ended, as JSON values."""
     attributes = {name: getattr(trial, name) for name in _ATTRIBUTES} | {"state": trial.state.value}
+    if trial.latency is None:
+        del attributes["latency"]
     if trial.weight != 1:
         attributes["weight"] = trial.weight
     if trial.place is not None:
@@ -319,7 +321,7 @@ def _from_optuna(frozen: FrozenTrial) -> Trial:
         loss_curve=frozen.intermediate_values if curve is None else {step: float(loss) for step, loss in curve},
         started=frozen.datetime_start and frozen.datetime_start.astimezone(UTC),
         ended=frozen.datetime_complete and frozen.datetime_complete.astimezone(UTC),
-        **{name: values[name] for name in _ATTRIBUTES},
+        **{"latency": None} | {name: values[name] for name in _ATTRIBUTES if name in values},
     )
 
 

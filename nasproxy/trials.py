@@ -169,6 +169,8 @@ class Trial:
     """With a time zone; the time of recording, where it is not known."""
     weight: float = 1.0
     """Architectures of the space that it stands for: more than itself where those to score are a sample."""
+    latency: float | None = None
+    """Seconds of a forward pass, where that was measured."""
     place: int | None = None
     """Among those of the rung that it was cut after, 1 is the best; None: it was not cut."""
 

@@ -9,7 +9,7 @@ import pytest
 import nasproxy as nap
 from nasproxy.errors import SettingsError, SpaceError
 from nasproxy.images import ImageData
-from nasproxy.searching.tpe import propose_tpe
+from nasproxy.searching.proposing import propose_tpe
 from nasproxy.space import SearchSpace
 from nasproxy.spacefile import load_space
 from nasproxy.trials import Rung, State, Trial

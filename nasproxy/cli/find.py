@@ -10,7 +10,7 @@ from nasproxy.cli.flags import takes_settings
 from nasproxy.cli.train import print_model
 
 _FLAGS = {"dataset", "data-dir", "image-size", "skip-broken", "val-fraction", "space", "screen", "max-params"}
-_FLAGS |= {"max-flops", "steps", "seed", "device", "workers", "gpus-per-worker", "address"}
+_FLAGS |= {"max-flops", "max-latency", "steps", "seed", "device", "workers", "gpus-per-worker", "address"}
 
 
 @takes_settings(nap.SearchConfig, only=_FLAGS, takes_recipe=True)

@@ -4,6 +4,7 @@ The docstring of a setting is what `--help` says about it, and `flags` of a comm
 setting, or to several. A section's title there is the docstring of its place in the command, else of its class.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,22 @@ def _read_size(value: Any) -> Any:
     return size
 
 
+_PARTS_OF_A_SECOND = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+def _read_seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"([0-9.]+(?:e-?[0-9]+)?) ?([a-zµ]*)", value.strip().lower())
+    try:
+        seconds = float(match[1]) * _PARTS_OF_A_SECOND[match[2] or "s"] if match else 0.0
+    except (KeyError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{value!r} is no time; write one above 0 like 5ms or 0.2s")
+    return seconds
+
+
 def _read_sample(value: Any) -> Any:
     if value is None:
         return None
@@ -116,6 +133,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[Count | None, BeforeValidator(_read_size), Metavar("N")]
 """A count above 0, or a text like '5M' or '1.2G'; None: no limit."""
+Seconds = Annotated[Positive | None, BeforeValidator(_read_seconds), Metavar("TIME")]
+"""Seconds, or a text like '5ms'; None: no limit."""
 Share = Annotated[float, BeforeValidator(_read_share), Metavar("SHARE")]
 """A fraction above 0 and up to 1, or a text like '5%'."""
 Sample = Annotated[str | None, BeforeValidator(_read_sample), Metavar("N|N:BY")]
@@ -333,7 +352,7 @@ class SearchSettings(Settings):
     space: str = "convnet720"
     """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
     strategy: str = "grid"
-    """Which architectures, in which order: grid, random or tpe."""
+    """Which architectures, in which order: grid, random, tpe or nsga2."""
     archs: str = "all"
     """Architectures: all, a file of ids, or the best of another search or of a table (top:RUN:5% or top:RUN:36)."""
     sample: Sample = None
@@ -346,6 +365,15 @@ class SearchSettings(Settings):
     """Leave out architectures with more parameters: 500000, 500k, 5M. Default: none."""
     max_flops: Size = None
     """Leave out architectures with more FLOPs an image, a multiply-add counted as two: 200M, 1.2G. Default: none."""
+    latency: bool = False
+    """Time a forward pass of every architecture on this machine before the search, for tables and the Pareto front."""
+    max_latency: Seconds = None
+    """Leave out architectures whose forward pass takes longer than that: 5ms, 0.2s. Default: none."""
+    latency_batch_size: Count = 1
+    """Images of such a pass."""
+    against: Literal["params", "flops", "latency"] | None = None
+    """A cost to be small beside a score that is high: tpe and nsga2 then look for what is worth its cost. Default:
+    the score alone."""
     screen: Annotated[str | None, Metavar("NAME|RUNGS")] = None
     """Cut architectures in rungs, cheap ones first, then the search's own recipe and seeds: naswot:20%,steps=40:25%
     scores all, trains the best 20% for 40 updates, and the best 25% of those to the end. A rung is a training-free
@@ -353,14 +381,14 @@ class SearchSettings(Settings):
     By name: top, halving or funnel. Default: none is cut."""
     num_archs: Count | None = None
     """At most this many architectures: with grid the first ones of the space, which do not stand for it (--sample draws
-    some that do). Default: all (grid, random), or a tenth of the space (tpe)."""
+    some that do). Default: all (grid, random), or a tenth of the space (tpe, nsga2)."""
     seeds: Count = DEFAULT_SEEDS
     """Nets trained per architecture, which is ranked by their mean; of a training-free score, nets scored: 1 by
     default."""
     seed: int = 0
     """Seed of every random draw but that of a sample."""
     round_size: Count = 8
-    """Architectures that 'tpe' proposes at once, whatever the number of workers."""
+    """Architectures that 'tpe' or 'nsga2' proposes at once, whatever the number of workers; a generation."""
     keep_nets: bool = False
     """Keep the weights of every net that is trained, in nets/, and the best one as a model: model.safetensors and
     model.json. Trainings that are cut short go on from where they were kept last."""
@@ -463,6 +491,7 @@ class SearchConfig(CommandConfig):
         "screen": "search.screen",
         "max-params": "search.max_params",
         "max-flops": "search.max_flops",
+        "max-latency": "search.max_latency",
         "num-archs": "search.num_archs",
         "seeds": "search.seeds",
         "seed": "search.seed",

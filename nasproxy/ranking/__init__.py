@@ -22,6 +22,7 @@ from nasproxy.ranking.difference import compare_correlations as compare_correlat
 from nasproxy.ranking.difference import compare_methods as compare_methods
 from nasproxy.ranking.effects import factor_effects as factor_effects
 from nasproxy.ranking.estimate import Estimate as Estimate
+from nasproxy.ranking.front import pareto_front as pareto_front
 from nasproxy.ranking.noise import ceiling as ceiling
 from nasproxy.ranking.noise import reliability as reliability
 from nasproxy.ranking.resolution import Resolution as Resolution

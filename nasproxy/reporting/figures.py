@@ -8,11 +8,11 @@ import numpy as np
 from nasproxy.alignment import Alignment, Indices
 from nasproxy.comparing import Comparison, FactorEffect
 from nasproxy.formatting import format_estimate, format_number, format_score, format_size
-from nasproxy.ranking import Estimate, count_of
+from nasproxy.ranking import Estimate, count_of, pareto_front
 from nasproxy.reporting.chart import Axis, Band, Chart, Hover, Intervals, Panel, Points, Steps
 from nasproxy.reporting.marks import ARCHS, CEILING, FRONT, RANDOM, TRUTH, Mark, mark_of
 
-COSTS = {"num_params": "parameters", "flops": "FLOPs of a forward pass"}
+COSTS = {"num_params": "parameters", "flops": "FLOPs of a forward pass", "latency": "seconds of a forward pass"}
 """Field of an alignment -> title of its axis."""
 MAX_POWERS = 7
 """Powers of ten that are labelled on one axis."""
@@ -246,17 +246,6 @@ def _describe_cost(alignment: Alignment, row: int) -> Hover:
         *(f"{title}: {format_score(cost)}" for title, cost in costs.items() if cost),
         f"truth {format_number(100 * float(alignment.truth.evaluation_means[row]), 1)} %",
     )
-
-
-def pareto_front(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """Indices of the points that no other one beats at the same cost or less, cheapest first."""
-    front: list[int] = []
-    best = -math.inf
-    for index in sorted(range(len(costs)), key=lambda index: (costs[index], -accuracies[index])):
-        if accuracies[index] > best:
-            best = accuracies[index]
-            front.append(index)
-    return front
 
 
 def round_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:

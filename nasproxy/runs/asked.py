@@ -29,13 +29,13 @@ class Asked:
         sample = None
         if run.sample_path.is_file():
             asked = run.read_config()[run.command].get("sample")  # none where it was drawn for a budget
-            sample = Sample(read_weights(run.sample_path), parse_sample(asked)[1] if asked else None)
+            sample = Sample(read_numbers(run.sample_path, "weight"), parse_sample(asked)[1] if asked else None)
         return cls(tuple(read_lines(run.archs_path)), sample)
 
     def keep_in(self, run: RunDir) -> None:
         """Writes it down."""
         if self.sample is not None:
-            write_weights(run.sample_path, self.sample.weights)
+            write_numbers(run.sample_path, "weight", self.sample.weights)
         if self.arch_ids is not None:
             write_text(run.archs_path, "".join(f"{arch_id}\n" for arch_id in self.arch_ids))
 
@@ -49,12 +49,13 @@ class Asked:
         return replace(weighted, run=trials.run)
 
 
-def write_weights(path: Path, weights: Mapping[str, float]) -> None:
-    """Ids of architectures, and how many each one stands for."""
-    write_text(path, "".join(["arch_id,weight\n", *(f"{arch_id},{weight!r}\n" for arch_id, weight in weights.items())]))
+def write_numbers(path: Path, name: str, numbers: Mapping[str, float]) -> None:
+    """A number of each architecture: its weight, its latency."""
+    rows = (f"{arch_id},{number!r}\n" for arch_id, number in numbers.items())
+    write_text(path, "".join([f"arch_id,{name}\n", *rows]))
 
 
-def read_weights(path: Path) -> dict[str, float]:
-    """What `write_weights` wrote."""
+def read_numbers(path: Path, name: str) -> dict[str, float]:
+    """What `write_numbers` wrote."""
     with path.open(encoding="utf-8", newline="") as file:
-        return {row["arch_id"]: float(row["weight"]) for row in csv.DictReader(file)}
+        return {row["arch_id"]: float(row[name]) for row in csv.DictReader(file)}

@@ -19,7 +19,7 @@ from nasproxy.images import ImageData
 from nasproxy.proxies import COMPOSITES, PROXIES
 from nasproxy.ranking import MIN_TRUTHS, average_ranks, sample_stratified
 from nasproxy.rundir import LAST, RunDir, find_run
-from nasproxy.runs.asked import Asked, read_weights, write_weights
+from nasproxy.runs.asked import Asked, read_numbers, write_numbers
 from nasproxy.runs.estimating import Estimates
 from nasproxy.runs.loading import describe_few, load_scored, load_truth
 from nasproxy.runs.pieces import WHOLE, Condensing, Experiment, Piece, RunIndex, Searching
@@ -268,7 +268,7 @@ class ComparisonPlan:
         if kind == "all":
             return None
         if (run.path / TRUTH_ARCHS).is_file():
-            return read_weights(run.path / TRUTH_ARCHS)
+            return read_numbers(run.path / TRUTH_ARCHS, "weight")
         if kind == "top":
             weights = choose_top(proxies, parse_share(amount))
             if (few := min(len(trials.top(parse_share(amount))) for trials in proxies)) < FEWEST:
@@ -278,7 +278,7 @@ class ComparisonPlan:
                 )
         else:
             weights = choose_sample(proxies, int(amount), seed=self.experiment.config.compare.seed)
-        write_weights(run.path / TRUTH_ARCHS, weights)
+        write_numbers(run.path / TRUTH_ARCHS, "weight", weights)
         return weights
 
     def _truth_for(self, run: RunDir, chosen: dict[str, float] | None) -> Searching:

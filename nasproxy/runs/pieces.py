@@ -31,7 +31,7 @@ from nasproxy.runs.references import names_table
 from nasproxy.runs.searching import SearchInput, run_search
 from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import RaySession
-from nasproxy.searching.plan import SpaceCosts, measure_space
+from nasproxy.searching.costing import SpaceCosts, measure_space
 from nasproxy.signals import by_signal, join_signal
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.trials import Signal, Trials

@@ -12,7 +12,7 @@ from nasproxy.images.imageset import read_classes
 from nasproxy.proxies import COMPOSITES
 from nasproxy.reporting import RunRecord, write_report
 from nasproxy.rundir import RunDir, find_run
-from nasproxy.runs.asked import Asked, read_weights
+from nasproxy.runs.asked import Asked, read_numbers
 from nasproxy.runs.loading import Task, load_scored, load_truth
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import find_search_run
@@ -102,7 +102,7 @@ def load_comparison(run: RunDir, place: Place) -> tuple[Comparison, Parts]:
         )
     parts = Parts(**run.meta["parts"])
     asked = Asked.kept_in(run) or Asked()
-    weights = read_weights(run.path / parts.truth_archs) if parts.truth_archs else None
+    weights = read_numbers(run.path / parts.truth_archs, "weight") if parts.truth_archs else None
     alone = [asked.part_of(load_scored(name, place.root)) for name in parts.proxies]
     composed = {
         composite: [asked.part_of(load_scored(name, place.root)) for name in names]

@@ -13,13 +13,14 @@ from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
-from nasproxy.runs.asked import Asked
+from nasproxy.runs.asked import Asked, read_numbers, write_numbers
 from nasproxy.runs.budgets import fit_search
 from nasproxy.runs.handing_out import write_model
 from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Place
 from nasproxy.runs.writing import write_trials
-from nasproxy.searching.plan import Plan, SpaceCosts, admits, measure_quantity, plan_search
+from nasproxy.searching.costing import Limits, SpaceCosts, measure_quantity
+from nasproxy.searching.plan import Plan, plan_search
 from nasproxy.searching.sample import COSTS, Quantity, draw_from_large, draw_sample
 from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace
@@ -83,7 +84,10 @@ def run_search(
             place.listener.warn(few)
     if resume is not None and resume.meta.get("is_timed") and begin_until is None:
         begin_until = math.inf  # nobody waits now, but what was left out stays out
-    plan = plan_search(space, proxy, data, config, asked.arch_ids, given.costs, asked.sample)
+    timed = read_numbers(resume.latency_path, "latency") if resume and resume.latency_path.is_file() else None
+    plan = plan_search(
+        space, proxy, data, config, asked.arch_ids, given.costs, asked.sample, latency=timed, listener=place.listener
+    )
     if budget is not None and plan.proxy.is_at_hand:
         place.listener.say(f"no budget is needed: {plan.proxy.name} is looked up or counted")
     elif budget is not None:
@@ -122,6 +126,8 @@ def run_search(
             if given.data is None:
                 place.tell_images(data)
             asked.keep_in(run)
+            if plan.limits.is_timed and not plan.is_open:
+                write_numbers(run.latency_path, "latency", plan.costs.latencies)
             if given.known is not None:
                 done = _take_over(given.known, plan, store)
                 place.listener.say(f"{len(done)} architecture(s) taken over from {given.known.name}")
@@ -203,9 +209,9 @@ def choose_archs(
     if ids is None and settings.sample is None:
         return Asked()
     if ids is None and settings.sample is not None and not space.is_listed:
-        costs, limits = SpaceCosts(), settings if isinstance(settings, SearchSettings) else None
+        costs, limits = SpaceCosts(), Limits.of(settings) if isinstance(settings, SearchSettings) else Limits()
         sample = draw_from_large(
-            space, settings.sample, settings.sample_seed, lambda arch: admits(arch, costs, data, limits)
+            space, settings.sample, settings.sample_seed, lambda arch: limits.admits(arch, costs, data)
         )
         return Asked(tuple(sample.weights), sample)
     archs = space.archs() if ids is None else space.pick(ids)  # people may call them otherwise than we do

@@ -17,6 +17,8 @@ class Costs:
     num_params: int
     flops: int
     """Floating-point operations in the forward pass of one image; a multiply-add counts as two."""
+    latency: float | None = None
+    """Seconds of a forward pass, where that was measured."""
 
 
 def measure_costs(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> Costs:

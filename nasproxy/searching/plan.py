@@ -1,48 +1,35 @@
 """What a search will do, decided and checked before anything is started or written."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nasproxy.augment import parse_strategy
 from nasproxy.config import RecipeSettings, SearchConfig, SearchSettings, make_config, nest_settings
-from nasproxy.errors import ArchError, NasproxyError, SettingsError, unknown_name
+from nasproxy.device import find_device
+from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData
 from nasproxy.proxies import Proxy, default_settings, make_proxy, make_training_free
 from nasproxy.proxyset import ProxySet
-from nasproxy.scoring import SCORES, Costs, measure_costs
+from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import Workforce, plan_workforce
-from nasproxy.searching.sample import COSTS, Quantity, Sample, draw_from_large, draw_sample
-from nasproxy.searching.schedule import STRATEGIES
+from nasproxy.searching.costing import (
+    Limits,
+    SpaceCosts,
+    describe_smallest,
+    find_too_large,
+    measure_quantity,
+    measure_space,
+)
+from nasproxy.searching.sample import Sample, draw_from_large, draw_sample
+from nasproxy.searching.schedule import LEARNING, STRATEGIES
 from nasproxy.searching.scorer import Assignment, Job, Measurement
 from nasproxy.searching.screen import Screen, parse_screen
 from nasproxy.space import Arch, SearchSpace
+from nasproxy.talk import SILENCE, Listener
 from nasproxy.training import NetFolder
 from nasproxy.trials import DataInfo, SearchInfo, Trial, Trials
-
-
-@dataclass(frozen=True)
-class SpaceCosts:
-    """What architectures cost on images of one shape, counted once for all searches of a comparison."""
-
-    of: dict[str, Costs | None] = field(default_factory=dict)
-    """By architecture id, of those that fit the images; None where the builder does not run on the meta device."""
-    left_out: dict[str, str] = field(default_factory=dict)
-    """Id -> reason, of architectures that do not fit the images."""
-
-    def count(self, arch: Arch, data: ImageData) -> None:
-        """Counts those of one more architecture, if they are not known."""
-        if arch.id in self.of or arch.id in self.left_out:
-            return
-        try:
-            self.of[arch.id] = measure_costs(arch, data.image_shape, data.num_classes)
-        except ArchError as error:
-            self.left_out[arch.id] = str(error)
-        except NasproxyError:
-            raise
-        except Exception:  # a user's builder: if it is broken, its trials will say so
-            self.of[arch.id] = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +46,8 @@ class Plan:
     num_trials: int
     """How many of `archs` the strategy will try."""
     workforce: Workforce
+    limits: Limits
+    """What `archs` cost at most."""
     screen: Screen | None = None
     """The rungs, where architectures are cut; None: each is scored once, to the end."""
     sample: Sample | None = None
@@ -71,7 +60,7 @@ class Plan:
 
     def admits(self, arch: Arch) -> bool:
         """Whether an architecture fits the images and the limits; counts what it costs."""
-        return admits(arch, self.costs, self.data, self.config.search)
+        return self.limits.admits(arch, self.costs, self.data)
 
     @property
     def num_images(self) -> int:
@@ -187,6 +176,9 @@ def plan_search(
     archs: Sequence[str] | None = None,
     costs: SpaceCosts | None = None,
     sample: Sample | None = None,
+    *,
+    latency: Mapping[str, float] | None = None,
+    listener: Listener = SILENCE,
 ) -> Plan:
     """Decides what a search is about, and leaves out architectures that do not fit the images or stand in no table.
 
@@ -201,6 +193,8 @@ def plan_search(
         archs: ids of the only architectures to score; None: the whole space.
         costs: of all these architectures on such images; None: they are counted here.
         sample: what was drawn of them already; None: it is drawn here, if settings ask for one.
+        latency: id -> seconds of a forward pass, as an earlier part of the search has measured them.
+        listener: told how far timing is.
 
     Raises:
         SettingsError: an unknown strategy, augmentation or architecture, no validation images, no architecture that
@@ -213,17 +207,26 @@ def plan_search(
         raise unknown_name("strategy", settings.strategy, STRATEGIES)
     if len(data.val) == 0:
         raise SettingsError("there are no validation images to select by; load the data with a val_fraction above 0")
+    if settings.against is not None and settings.strategy not in LEARNING:
+        raise SettingsError(
+            f"against={settings.against}: {settings.strategy} does not look at scores; use --strategy tpe or nsga2, or "
+            "leave it out (the front is in every table)"
+        )
     parse_strategy(config.recipe.augmentation, flippable=data.train.flippable)
     workforce = plan_workforce(config.machine)
     chosen = make_proxy(proxy, data, config)
     if settings.keep_nets and not isinstance(chosen.scored_by, RecipeSettings):
         raise SettingsError(f"keep_nets: proxy {chosen.name!r} trains no nets; leave it out")
     screen = None if settings.screen is None else _plan_screen(settings.screen, chosen, config)
+    device = find_device("cpu" if workforce.device == "cpu" else config.machine.device)
+    limits = Limits.of(settings, str(device), workforce.threads_per_worker, latency)
+    costs_of_drawn = costs or SpaceCosts()
     if archs is None and not space.is_listed:
-        costs = costs or SpaceCosts()
-        wanted, sample = _draw(space, proxy, data, settings, costs)
+        costs = costs_of_drawn
+        wanted, sample = _draw(space, proxy, settings, lambda arch: limits.admits(arch, costs_of_drawn, data))
         if wanted is None:
-            return Plan(space, chosen, data, config, (), costs, settings.num_archs or 0, workforce, screen)
+            limit = settings.num_archs or 0
+            return Plan(space, chosen, data, config, (), costs_of_drawn, limit, workforce, limits, screen)
         for arch in wanted:
             costs.count(arch, data)
     else:
@@ -243,13 +246,13 @@ def plan_search(
     unscored = _find_unscored(wanted, proxy) if isinstance(proxy, Trials) else {}
     costs = costs or measure_space([arch for arch in wanted if arch.id not in unscored], data)
     left_out = {arch.id: costs.left_out[arch.id] for arch in wanted if arch.id in costs.left_out} | unscored
-    too_large = _find_too_large([arch for arch in wanted if arch.id not in left_out], costs, settings)
+    too_large = find_too_large([arch for arch in wanted if arch.id not in left_out], costs, data, limits, listener)
     left_out |= too_large
     fitting = tuple(arch for arch in wanted if arch.id not in left_out)
     if not fitting:
-        reason = _describe_smallest(too_large, costs) if too_large else next(iter(left_out.values()))
+        reason = describe_smallest(too_large, costs) if too_large else next(iter(left_out.values()))
         raise SettingsError(f"no architecture of {space.name} can be scored: {reason}")
-    limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy == "tpe" else len(fitting))
+    limit = settings.num_archs or (math.ceil(len(fitting) / 10) if settings.strategy in LEARNING else len(fitting))
     return Plan(
         space,
         chosen,
@@ -259,40 +262,31 @@ def plan_search(
         SpaceCosts(costs.of, left_out),
         min(limit, len(fitting)),
         workforce,
+        limits,
         screen,
         sample if limit >= len(fitting) else None,
     )
 
 
 def _draw(
-    space: SearchSpace, proxy: ProxySet | Trials | str, data: ImageData, settings: SearchSettings, costs: SpaceCosts
+    space: SearchSpace, proxy: ProxySet | Trials | str, settings: SearchSettings, admits: Callable[[Arch], bool]
 ) -> tuple[list[Arch] | None, Sample | None]:
     """What a search of a space that is not listed tries: what stands in its table, a sample, or a random draw.
 
     Returns:
-        Architectures (None: whatever TPE proposes), and the sample that they are.
+        Architectures (None: whatever is proposed), and the sample that they are.
 
     Raises:
         SettingsError: neither of these is asked for.
     """
-
-    def is_admitted(arch: Arch) -> bool:
-        return admits(arch, costs, data, settings)
-
     if isinstance(proxy, Trials):
         return [arch for trial in proxy if (arch := space.standing_for(trial.arch_id)) is not None], None
     if settings.sample is not None:
-        sample = draw_from_large(space, settings.sample, settings.sample_seed, is_admitted)
+        sample = draw_from_large(space, settings.sample, settings.sample_seed, admits)
         return space.pick(sample.weights), sample
     if settings.num_archs is None or settings.strategy == "grid":
         return space.archs(), None  # says what to ask for
-    return (None if settings.strategy == "tpe" else space.draw(settings.num_archs, settings.seed, is_admitted)[0]), None
-
-
-def admits(arch: Arch, costs: SpaceCosts, data: ImageData, limits: SearchSettings | None) -> bool:
-    """Whether an architecture fits the images, and the limits where there are any; counts what it costs."""
-    costs.count(arch, data)
-    return arch.id in costs.of and (limits is None or not _find_too_large([arch], costs, limits))
+    return (None if settings.strategy in LEARNING else space.draw(settings.num_archs, settings.seed, admits)[0]), None
 
 
 def _plan_screen(text: str, proxy: Proxy, config: SearchConfig) -> Screen:
@@ -306,31 +300,6 @@ def _plan_screen(text: str, proxy: Proxy, config: SearchConfig) -> Screen:
             f"--screen {text}: proxy {proxy.name!r} trains nothing that could be cut short; leave it out"
         )
     return parse_screen(text, proxy.scored_by, config.search.seeds, len(proxy.images))
-
-
-def _find_too_large(archs: Sequence[Arch], costs: SpaceCosts, settings: SearchSettings) -> dict[str, str]:
-    """Id -> reason, of architectures beyond a limit; where nobody knows what one has, it is beyond."""
-    limits = {"parameters": ("num_params", settings.max_params), "FLOPs": ("flops", settings.max_flops)}
-    too_large = {}
-    for what, (name, limit) in limits.items():
-        for arch in archs if limit is not None else ():
-            found = costs.of[arch.id]
-            if found is None:
-                too_large[arch.id] = f"{what} that cannot be counted, and at most {limit:,} are asked for"
-            elif getattr(found, name) > limit:
-                too_large[arch.id] = f"{getattr(found, name):,} {what}, and at most {limit:,} are asked for"
-    return too_large
-
-
-def _describe_smallest(too_large: Mapping[str, str], costs: SpaceCosts) -> str:
-    """What is least beyond the limits."""
-
-    def size(arch_id: str) -> tuple[float, float]:
-        found = costs.of[arch_id]
-        return (found.num_params, found.flops) if found else (math.inf, math.inf)
-
-    smallest = min(too_large, key=size)
-    return f"the smallest is {smallest} with {too_large[smallest]}; raise the limit"
 
 
 def _find_unscored(archs: Sequence[Arch], table: Trials) -> dict[str, str]:
@@ -348,29 +317,3 @@ def config_from_overrides(proxy: ProxySet | Trials | str, overrides: dict[str, A
     name = proxy if isinstance(proxy, str) else proxy.name
     given = nest_settings(SearchConfig, {"proxy": name, **overrides})
     return make_config(SearchConfig, default_settings(proxy), given)
-
-
-def measure_quantity(name: str, archs: Sequence[Arch], data: ImageData) -> Quantity:
-    """A cost of the architectures that fit the images.
-
-    Raises:
-        SettingsError: none of `COSTS`.
-    """
-    if name not in COSTS:
-        raise unknown_name("quantity to sample by", name, COSTS)
-    measured = measure_space(archs, data).of
-    return Quantity(
-        {
-            arch_id: float(costs.num_params if name == "params" else costs.flops)
-            for arch_id, costs in measured.items()
-            if costs is not None
-        }
-    )
-
-
-def measure_space(archs: Sequence[Arch], data: ImageData) -> SpaceCosts:
-    """Costs of the architectures that fit the images, and the reasons of those that do not."""
-    costs = SpaceCosts()
-    for arch in archs:
-        costs.count(arch, data)
-    return costs

@@ -1,8 +1,8 @@
 """Which architecture next: the strategies of a search, independent of how many workers ask.
 
-'grid' and 'random' are fixed orders, gone through once, or again in each rung of a screen. 'tpe' learns: it proposes a
-round of architectures at a time from the results of the earlier rounds only, so the same seed gives the same trials for
-any number of workers, and again after a resume.
+'grid' and 'random' are fixed orders, gone through once, or again in each rung of a screen. 'tpe' and 'nsga2' learn:
+they propose a round of architectures at a time from the results of the earlier rounds only, so the same seed gives the
+same trials for any number of workers, and again after a resume.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from nasproxy.errors import SettingsError, unknown_name
-from nasproxy.searching.tpe import propose_tpe
+from nasproxy.searching.proposing import Candidates, propose_nsga2, propose_tpe
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.trials import State, Trial
@@ -23,7 +23,10 @@ STRATEGIES = {
     "grid": "every architecture, the largest first",
     "random": "architectures in a random order, none twice",
     "tpe": "Optuna's TPE on the scores so far, in rounds",
+    "nsga2": "Optuna's NSGA-II: the best so far crossed and mutated, a round a generation",
 }
+LEARNING = ("tpe", "nsga2")
+"""Those that learn from scores, and may look for what is worth its cost."""
 
 
 class Signal(Enum):
@@ -134,12 +137,13 @@ class Screening(Schedule):
 def make_schedule(
     strategy: str,
     space: SearchSpace,
-    archs: Sequence[Arch] | Callable[[Arch], bool],
+    archs: Candidates,
     *,
     num_archs: int,
     size_of: Callable[[Arch], float],
     seed: int,
     round_size: int,
+    against: str | None = None,
     screen: "Screen | None" = None,
     done: Iterable[Trial] = (),
     retry_failed: bool = False,
@@ -149,12 +153,13 @@ def make_schedule(
     Args:
         strategy: a key of `STRATEGIES`.
         space: the whole space.
-        archs: what may be given out, in the order of the space; or, for 'tpe', whether an architecture may be.
+        archs: what may be given out, in the order of the space; for those that learn, maybe whether it may be.
         num_archs: how many at most, those in `done` counted.
         size_of: work of an architecture: the largest of those known to come is given out first, so that workers finish
             together; 'random' keeps its order, so that it can be stopped anywhere.
-        seed: of 'random' and 'tpe'.
-        round_size: architectures a round of 'tpe'.
+        seed: of all but 'grid'.
+        round_size: architectures a round of those that learn.
+        against: a cost to be small, for those that learn.
         screen: the rungs, where architectures are cut.
         done: trials of an earlier part of the same search.
         retry_failed: gives the failed ones of `done` out again, not only the lost ones.
@@ -162,10 +167,10 @@ def make_schedule(
     Raises:
         SettingsError: an unknown strategy, or one that learns with a screen.
     """
-    if strategy == "tpe":
+    if strategy in LEARNING:
         if screen is not None:
             raise SettingsError(
-                "--screen cuts among all architectures, and tpe proposes some at a time: use --strategy random"
+                f"--screen cuts among all architectures, and {strategy} proposes some at a time: use --strategy random"
             )
 
         def propose(number: int, trials: Sequence[Trial]) -> list[Arch]:
@@ -175,7 +180,10 @@ def make_schedule(
             earlier = [trial for trial in trials if trial.round < number]
             # a round that was begun before keeps what it had, even if a retried trial has changed what TPE would say
             begun = [space.find(trial.arch_id) for trial in trials if trial.round == number]
-            fresh = propose_tpe(space, archs, earlier, count, derive_seed(seed, "tpe", number))
+            if strategy == "tpe":
+                fresh = propose_tpe(space, archs, earlier, count, derive_seed(seed, "tpe", number), against)
+            else:
+                fresh = propose_nsga2(space, archs, earlier, count, seed, against, population=max(round_size, 2))
             elsewhere = {trial.arch_id for trial in trials}
             chosen = (begun + [arch for arch in fresh if arch.id not in elsewhere])[:count]
             return sorted(chosen, key=size_of, reverse=True)

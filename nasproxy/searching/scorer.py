@@ -86,6 +86,7 @@ class Assignment:
             rungs=(*earlier.rungs, *rungs) if earlier else rungs,
             num_params=self.costs.num_params if self.costs else None,
             flops=self.costs.flops if self.costs else None,
+            latency=self.costs.latency if self.costs else None,
             train_seconds=sum_seconds([earlier.train_seconds, train_seconds]) if earlier else train_seconds,
             weight=self.weight,
             round=self.round,

@@ -107,6 +107,7 @@ def run_plan(
         size_of=plan.size_of,
         seed=settings.seed,
         round_size=settings.round_size,
+        against=settings.against,
         screen=plan.screen,
         done=done,
         retry_failed=retry_failed,

@@ -19,9 +19,10 @@ from nasproxy.alignment import check_same_task
 from nasproxy.comparing import Comparison, Ranking
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.files import write_atomically
+from nasproxy.ranking import pareto_front
 from nasproxy.replaying import Replays
 from nasproxy.screened import to_the_end
-from nasproxy.trials import ProxyKind, SearchInfo, Signal, Trial, Trials
+from nasproxy.trials import ProxyKind, SearchInfo, Signal, State, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
 Frame = pd.DataFrame
@@ -31,8 +32,10 @@ Frame = pd.DataFrame
 def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
     """One row per architecture, best score first.
 
-    Columns: rank, arch_id, the factors, num_params, flops, weight (only of a sample), state, rung and scored_by (only
-    of a screen: the number of the last rung it was in, and what scored it there), score, score_std, val_accuracy,
+    Columns: rank, arch_id, the factors, num_params, flops, latency (seconds, where it was measured), front (the costs
+    that it is on the Pareto front of the score against, e.g. 'params flops'), weight (only of a sample), state, rung
+    and scored_by (only of a screen: the number of the last rung it was in, and what scored it there; the front is of
+    those of the last rung alone), score, score_std, val_accuracy,
     val_accuracy_std, test_accuracy, test_accuracy_std, num_seeds, train_seconds, reason, and seed by seed score_1 ...
     or val_accuracy_1 ..., test_accuracy_1 ...; with a truth also truth_val_accuracy, truth_test_accuracy and truth_rank
     (by true validation accuracy, or test accuracy where that is missing, among these rows). Standard deviations are
@@ -52,6 +55,10 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
         truth = to_the_end(truth)
     ranked = trials.ranked()
     frame = pd.DataFrame([_row(trial, trials.info) for trial in ranked])
+    if len(frame):
+        frame["front"] = fronts_of(ranked)
+    if all(trial.latency is None for trial in ranked):
+        frame = frame.drop(columns="latency", errors="ignore")
     if not trials.is_sample:
         frame = frame.drop(columns="weight", errors="ignore")
     if not trials.info.screen:
@@ -68,6 +75,21 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
         by = "truth_val_accuracy" if frame["truth_val_accuracy"].notna().any() else "truth_test_accuracy"
         frame["truth_rank"] = _ranks(frame[by])
     return frame
+
+
+def fronts_of(trials: Sequence[Trial]) -> list[str | None]:
+    """Of each trial the costs that it is on the Pareto front of the score against, e.g. 'params flops'; None: none."""
+    on: dict[int, list[str]] = {}
+    for name, cost in {"params": "num_params", "flops": "flops", "latency": "latency"}.items():
+        known = [
+            place
+            for place, trial in enumerate(trials)
+            if trial.is_ranked and trial.state is not State.PRUNED and getattr(trial, cost) is not None
+        ]
+        costs = [float(getattr(trials[place], cost)) for place in known]
+        for index in pareto_front(costs, [trials[place].selection_score for place in known]):
+            on.setdefault(known[index], []).append(name)
+    return [" ".join(on[place]) if place in on else None for place in range(len(trials))]
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
@@ -143,6 +165,7 @@ def comparison_frame(comparison: Comparison) -> pd.DataFrame:
         **alignment.factors,
         "num_params": alignment.num_params,
         "flops": alignment.flops,
+        **({} if alignment.latency.count(None) == len(alignment) else {"latency": alignment.latency}),
         **({} if alignment.sample_weights is None else {"weight": alignment.sample_weights}),
         "truth_rank": _whole_numbers(alignment.true_ranks),
         "truth_test_accuracy": alignment.truth.evaluation_means,
@@ -197,6 +220,8 @@ def _row(trial: Trial, info: SearchInfo) -> dict[str, Any]:
         **trial.factors,
         "num_params": trial.num_params,
         "flops": trial.flops,
+        "latency": trial.latency,
+        "front": None,
         "weight": trial.weight,
         "state": trial.state.value,
         "rung": trial.round + 1,

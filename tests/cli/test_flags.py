@@ -22,7 +22,7 @@ FLAGS = {
     "condense": IMAGES
     | RUN
     | {"--method", "--ipc", "--encoding", "--steps", "--init", "--embedding-net", "--embedding-weights"}
-    | {"--classes-per-step", "--device", "--seed", "--config", "--resume"},
+    | {"--classes-per-step", "--device", "--seed", "--config", "--resume", "--budget"},
     "evaluate": IMAGES
     | TALK
     | {"--nets", "--num-nets", "--recipe", "--epochs", "--device", "--seed", "--config", "--runs-dir", "--json"},
@@ -35,16 +35,28 @@ FLAGS = {
         "--screen",
         "--max-params",
         "--max-flops",
+        "--max-latency",
         "--recipe",
         "--seed",
         "--config",
+        "--budget",
         "--resume",
         "--retry-failed",
     },
     "find": IMAGES
     | WORKERS
     | RUN
-    | {"--budget", "--top", "--recipe", "--space", "--screen", "--steps", "--max-params", "--max-flops"}
+    | {
+        "--budget",
+        "--top",
+        "--recipe",
+        "--space",
+        "--screen",
+        "--steps",
+        "--max-params",
+        "--max-flops",
+        "--max-latency",
+    }
     | {"--seed", "--config"},
     "train": IMAGES
     | WORKERS

@@ -24,11 +24,11 @@ from nasproxy.comparing import PARTIAL, Comparison, compare_trials
 from nasproxy.errors import InputError
 from nasproxy.files import write_atomically
 from nasproxy.formatting import format_estimate
-from nasproxy.ranking import Diagnosis, Difference, Estimate
+from nasproxy.ranking import Diagnosis, Difference, Estimate, pareto_front
 from nasproxy.reporting import RunRecord, describe_findings, table_latex, table_markdown, write_report
 from nasproxy.reporting.cautions import describe_cautions
 from nasproxy.reporting.chart import Band, Chart, Intervals, Points, Steps
-from nasproxy.reporting.figures import CHARTS, pareto_front, round_ticks, scatter_chart
+from nasproxy.reporting.figures import CHARTS, round_ticks, scatter_chart
 from nasproxy.reporting.findings import sure_pairs, verdict_of
 from nasproxy.reporting.interactive import TITLE_WIDTH, plotly_figure
 from nasproxy.reporting.marks import mark_of

@@ -7,7 +7,8 @@ import pytest
 
 from nasproxy.errors import SettingsError
 from nasproxy.images import ImageData
-from nasproxy.searching.plan import config_from_overrides, measure_quantity, plan_search
+from nasproxy.searching.costing import measure_quantity
+from nasproxy.searching.plan import config_from_overrides, plan_search
 from nasproxy.searching.sample import Quantity, Sample, draw_sample
 from nasproxy.searching.search import search
 from nasproxy.space import SearchSpace

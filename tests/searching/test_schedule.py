@@ -4,7 +4,7 @@ from random import Random
 import pytest
 
 from nasproxy.errors import SettingsError
-from nasproxy.searching.schedule import Schedule, Signal, make_schedule
+from nasproxy.searching.schedule import LEARNING, Schedule, Signal, make_schedule
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.trials import Rung, State, Trial
 
@@ -90,8 +90,9 @@ def test_fixed_orders_never_make_a_worker_wait_for_a_round(strategy: str, mini_s
     assert schedule.next() is Signal.END
 
 
-def test_tpe_waits_until_its_round_has_ended(mini_space: SearchSpace) -> None:
-    schedule = _make(mini_space, "tpe")
+@pytest.mark.parametrize("strategy", LEARNING)
+def test_those_that_learn_wait_until_a_round_has_ended(strategy: str, mini_space: SearchSpace) -> None:
+    schedule = _make(mini_space, strategy)
     first = [schedule.next() for _ in range(4)]
     assert all(isinstance(answer, Arch) for answer in first)
     for answer in first:
@@ -105,18 +106,20 @@ def test_tpe_waits_until_its_round_has_ended(mini_space: SearchSpace) -> None:
     assert schedule.round == 1
 
 
-def test_tpe_runs_rounds_of_the_round_size_up_to_num_archs(mini_space: SearchSpace) -> None:
-    trials = _run(_make(mini_space, "tpe"))
+@pytest.mark.parametrize("strategy", LEARNING)
+def test_rounds_have_the_round_size_up_to_num_archs(strategy: str, mini_space: SearchSpace) -> None:
+    trials = _run(_make(mini_space, strategy))
     assert [trial.round for trial in trials] == [0] * 4 + [1] * 4 + [2] * 2
     assert len(set(_ids(trials))) == 10
 
 
-def test_tpe_exhausts_the_allowed_archs(mini_space: SearchSpace) -> None:
-    trials = _run(_make(mini_space, "tpe", archs=9, num_archs=24))
+@pytest.mark.parametrize("strategy", LEARNING)
+def test_those_that_learn_exhaust_the_allowed_archs(strategy: str, mini_space: SearchSpace) -> None:
+    trials = _run(_make(mini_space, strategy, archs=9, num_archs=24))
     assert sorted(_ids(trials)) == sorted(arch.id for arch in mini_space.archs()[:9])
 
 
-@pytest.mark.parametrize("strategy", ["grid", "random", "tpe"])
+@pytest.mark.parametrize("strategy", ["grid", "random", "tpe", "nsga2"])
 @pytest.mark.parametrize("workers", [2, 3, 20])
 def test_trials_are_the_same_for_any_number_of_workers(strategy: str, workers: int, mini_space: SearchSpace) -> None:
     alone = _run(_make(mini_space, strategy, num_archs=14))
@@ -124,7 +127,7 @@ def test_trials_are_the_same_for_any_number_of_workers(strategy: str, workers: i
     assert sorted(together, key=lambda trial: trial.arch_id) == sorted(alone, key=lambda trial: trial.arch_id)
 
 
-@pytest.mark.parametrize("strategy", ["grid", "random", "tpe"])
+@pytest.mark.parametrize("strategy", ["grid", "random", "tpe", "nsga2"])
 @pytest.mark.parametrize("num_done", [0, 3, 4, 6, 13, 14])
 def test_resumed_search_gives_the_same_trials(strategy: str, num_done: int, mini_space: SearchSpace) -> None:
     whole = _run(_make(mini_space, strategy, num_archs=14), workers=3)
@@ -136,7 +139,7 @@ def test_resumed_search_gives_the_same_trials(strategy: str, num_done: int, mini
     assert len(rest) == 14 - num_done
 
 
-@pytest.mark.parametrize("strategy", ["grid", "random", "tpe"])
+@pytest.mark.parametrize("strategy", ["grid", "random", "tpe", "nsga2"])
 def test_failures_are_given_out_again_only_when_asked_and_nothing_else_is(
     strategy: str, mini_space: SearchSpace
 ) -> None:
@@ -169,5 +172,7 @@ def test_a_trial_without_a_finite_score_is_not_retried(mini_space: SearchSpace) 
 
 def test_unknown_strategy_gives_the_nearest() -> None:
     space = SearchSpace("s", {"a": (1,)}, "m:f", "{a}")
-    with pytest.raises(SettingsError, match=r"unknown strategy 'gird': did you mean 'grid'\? choose from grid, random"):
+    with pytest.raises(
+        SettingsError, match=r"unknown strategy 'gird': did you mean 'grid'\? choose from grid, nsga2"
+    ):
         make_schedule("gird", space, space.archs(), num_archs=1, size_of=_size, seed=0, round_size=1)

@@ -5,7 +5,9 @@ from random import Random
 import optuna
 import pytest
 
-from nasproxy.searching.tpe import propose_tpe
+from nasproxy.factors import IntRange
+from nasproxy.searching.proposing import propose_tpe
+from nasproxy.searching.schedule import LEARNING, Signal, make_schedule
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.spacefile import load_space
@@ -96,3 +98,48 @@ def test_tpe_proposes_what_it_does_from_trials_with_all_that_is_known_of_them(na
     for seed in range(3):
         expected = _propose_from_whole_trials(space, archs, history, 4, seed)
         assert propose_tpe(space, archs, history, 4, seed) == expected
+
+
+LEVELS = SearchSpace(
+    name="levels", factors={name: IntRange(0, 9) for name in "abcdef"}, builder="m:f", arch_id="{a}{b}{c}{d}{e}{f}"
+)
+
+
+@pytest.mark.parametrize("strategy", LEARNING)
+@pytest.mark.parametrize("against", [None, "params"])
+def test_those_that_learn_find_what_is_worth_its_cost(strategy: str, against: str | None) -> None:
+    """The first three factors give the score, the last three cost as much and give nothing."""
+
+    def measure(arch: Arch, number: int) -> Trial:
+        levels = [int(arch.factors[name]) for name in "abcdef"]
+        score = sum(levels[:3]) / 27
+        rungs = (Rung((score,), (score,)),)
+        return Trial(arch.id, arch.factors, State.COMPLETE, rungs, num_params=1 + sum(levels), round=number)
+
+    def search(num_rounds: int, workers: int = 1) -> list[Trial]:
+        schedule = make_schedule(
+            strategy, LEVELS, lambda arch: True,
+            num_archs=20 * num_rounds, size_of=lambda arch: 0.0, seed=3, round_size=20, against=against,
+        )  # fmt: skip
+        trials: list[Trial] = []
+        busy: list[Trial] = []
+        while not isinstance(answer := schedule.next() if len(busy) < workers else Signal.WAIT, Signal) or busy:
+            if isinstance(answer, Arch):
+                busy.append(measure(answer, schedule.round))
+            else:
+                trials.append(busy.pop())
+                schedule.finish(trials[-1])
+        return trials
+
+    trials = search(8)
+    assert len({trial.arch_id for trial in trials}) == 160
+    assert search(8, workers=7) != trials
+    assert {trial.arch_id for trial in search(8, workers=7)} == {trial.arch_id for trial in trials}
+    first, last = ([trial for trial in trials if trial.round in rounds] for rounds in ((0,), (6, 7)))
+
+    def mean(trials: list[Trial], names: str) -> float:
+        return sum(int(trial.factors[name]) for trial in trials for name in names) / len(trials)
+
+    assert mean(last, "abc") > mean(first, "abc") + 2 * (against is None)
+    if against is not None:
+        assert mean(last, "def") < mean(first, "def") - 2
