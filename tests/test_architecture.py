@@ -44,6 +44,7 @@ APART = {"condensing": {"searching"}, "searching": {"condensing"}}
 OWNERS = {
     "torchvision": {"images"},
     "PIL": {"images"},
+    "pyarrow": {"images"},
     "sklearn": {"images", "ranking"},
     "optuna": {"store", "searching", "dashboard"},
     "optuna_dashboard": {"dashboard"},

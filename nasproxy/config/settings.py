@@ -158,8 +158,9 @@ class ImageSettings(Settings):
     """Images and their split."""
 
     dataset: str = "digits"
-    """Data set by name, see 'nasproxy ls datasets', or a folder with train/CLASS/* and maybe val/CLASS/* and
-    test/CLASS/*, or with files in MNIST's format (train-images-idx3-ubyte.gz and so on)."""
+    """Data set by name, see 'nasproxy ls datasets'; a folder with train/CLASS/* and maybe val/CLASS/* and test/CLASS/*,
+    or with files in MNIST's format (train-images-idx3-ubyte.gz and so on); a .csv file of paths and labels; or .tar
+    (WebDataset) or .parquet shards, a file or a folder of them."""
     data_dir: Path = Path("~/.cache/nasproxy")
     """Folder of downloaded data sets and decoded image folders."""
     image_size: Count | None = None

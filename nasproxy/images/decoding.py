@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nasproxy.errors import DataError
 from nasproxy.images.imageset import ImageSet, load_image_set, save_image_set
-from nasproxy.images.raw import BrokenFile, FileSplit, Progress, RawData, RawSplit
+from nasproxy.images.raw import BrokenFile, FileSplit, ImageFile, Progress, RawData, RawSplit
 
 T = TypeVar("T")
 
@@ -82,12 +82,13 @@ def read_files(
 
 
 def decode_images(
-    paths: Sequence[Path], *, image_size: int | tuple[int, int] | None, channels: int | None, progress: Progress
+    paths: Sequence[ImageFile], *, image_size: int | tuple[int, int] | None, channels: int | None, progress: Progress
 ) -> tuple[Tensor, dict[int, str]]:
     """All images that can be decoded as one tensor (N, C, H, W) uint8, and why others cannot, by position.
 
     Args:
-        paths: image files, of any mode: 16-bit grey is scaled to 8 bits, transparency dropped, EXIF rotation applied.
+        paths: image files, or parts of archives, of any mode: 16-bit grey is scaled to 8 bits, transparency dropped,
+            EXIF rotation applied.
         image_size: side S: the shorter side is resized to S and the central S x S cropped; height and width do the
             same for a rectangle. None: unchanged.
         channels: 1 or 3; None: 1 if every image is grey, else 3.
@@ -118,7 +119,7 @@ def decode_images(
     return torch.from_numpy(images[:count]), reasons
 
 
-def _hash_files(paths: Sequence[Path], root: Path, progress: Progress) -> tuple[str, dict[int, str]]:
+def _hash_files(paths: Sequence[ImageFile], root: Path, progress: Progress) -> tuple[str, dict[int, str]]:
     """32 hex digits that depend on the name and content of every file; and why some cannot be read, by position."""
     digest, above = blake2b(digest_size=16), f"{root}{os.sep}"
     unread: dict[int, str] = {}
@@ -130,14 +131,14 @@ def _hash_files(paths: Sequence[Path], root: Path, progress: Progress) -> tuple[
     return digest.hexdigest(), unread
 
 
-def _hash_file(path: Path) -> str | OSError:
+def _hash_file(path: ImageFile) -> str | OSError:
     try:
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
         return error
 
 
-def _decode(path: Path, image_size: int | tuple[int, int] | None, channels: int | None) -> np.ndarray | str:
+def _decode(path: ImageFile, image_size: int | tuple[int, int] | None, channels: int | None) -> np.ndarray | str:
     """(C, H, W) uint8 of one file, or why it cannot be decoded; without `channels`, C is 1 for a grey image, else 3."""
     try:
         content = path.read_bytes()
@@ -201,7 +202,7 @@ def to_8_bits(picture: Image.Image) -> Image.Image:
 
 
 def _in_parallel(
-    work: Callable[[Path], T], paths: Sequence[Path], what: str, progress: Progress, *, batch_size: int = 1
+    work: Callable[[ImageFile], T], paths: Sequence[ImageFile], what: str, progress: Progress, *, batch_size: int = 1
 ) -> Iterator[T]:
     """Results in the order of the paths; at most `LOOK_AHEAD` of them wait to be consumed.
 
@@ -219,5 +220,5 @@ def _in_parallel(
             waiting.extend(pool.submit(_each, work, batch) for batch in islice(batches, 1))
 
 
-def _each(work: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
+def _each(work: Callable[[ImageFile], T], paths: Sequence[ImageFile]) -> list[T]:
     return [work(path) for path in paths]

@@ -10,14 +10,15 @@ selects and a part of train/ judges; to be judged by val/, as papers on ImageNet
 """
 
 from collections.abc import Sequence
+from functools import cache
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from PIL import Image
 
 from nasproxy.errors import DataError, InputError
 from nasproxy.images.decoding import read_files
-from nasproxy.images.raw import VALIDATION_NAMES, BrokenFile, FileSplit, Progress, RawData
+from nasproxy.images.raw import VALIDATION_NAMES, BrokenFile, FileSplit, ImageFile, Progress, RawData
 
 _NO_PICTURES = {".bufr", ".grib", ".h5", ".hdf", ".mpg", ".mpeg"}
 """Suffixes that Pillow registers but cannot decode."""
@@ -27,7 +28,8 @@ _FOLDERS = {"val": VALIDATION_NAMES, "test": ("test",)}
 """Names of the folders of the splits beside train/."""
 
 
-def read_folder(
+def read_all(
+    splits: dict[str, FileSplit],
     root: Path,
     cache_dir: Path,
     *,
@@ -36,10 +38,11 @@ def read_folder(
     skip_broken: bool,
     progress: Progress,
 ) -> RawData:
-    """The images of a folder (see `scan_folder`), decoded by `read_files`.
+    """The images of splits of files.
 
     Args:
-        root: the folder.
+        splits: files, and the class of each.
+        root: what they lie in: the cache does not depend on where that is.
         cache_dir: as for `read_files`.
         image_size: as for `read_files`.
         channels: as for `read_files`.
@@ -47,9 +50,8 @@ def read_folder(
         progress: as for `read_files`.
 
     Raises:
-        DataError: see both functions; files that cannot be decoded, or a class of which nothing else is left.
+        DataError: see `read_files`; files that cannot be decoded, or a class of which nothing else is left.
     """
-    splits = scan_folder(root)
     raw = read_files(splits, root, cache_dir, image_size=image_size, channels=channels, progress=progress)
     if raw.broken and not skip_broken:
         raise DataError(_describe_broken(raw.broken))
@@ -115,9 +117,20 @@ def list_images(path: Path) -> list[Path]:
     return [path]
 
 
+def is_called_like_an_image(path: PurePath) -> bool:
+    """Whether its suffix is one of a format that Pillow decodes."""
+    return path.suffix.lower() in _suffixes()
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    return (
+        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN) - _NO_PICTURES
+    )
+
+
 def _images_under(folder: Path) -> list[Path]:
-    known = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN} - _NO_PICTURES
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in known and not path.name.startswith(".")]
+    files = [path for path in folder.rglob("*") if is_called_like_an_image(path) and not path.name.startswith(".")]
     files.sort(key=attrgetter("parts"))  # the order of paths, compared faster
     return files
 
@@ -127,7 +140,7 @@ def _scan_split(root: Path) -> FileSplit:
     if len(folders) < 2:
         found = f"only the class {folders[0].name!r}" if folders else "no class folders"
         raise DataError(f"{root} has {found}; it must hold one folder of images for each of at least two classes")
-    paths: list[Path] = []
+    paths: list[ImageFile] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
         files = _images_under(folder)

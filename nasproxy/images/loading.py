@@ -18,11 +18,13 @@ from torch import Tensor
 from nasproxy.config import CondenseConfig, ImageSettings, make_config
 from nasproxy.errors import DataError, SettingsError, unknown_name
 from nasproxy.images.datasets import DATASETS
-from nasproxy.images.folder import name_broken, read_folder
+from nasproxy.images.folder import name_broken, read_all, scan_folder
 from nasproxy.images.idx import holds_idx_files, read_idx_folder
 from nasproxy.images.imageset import ImageSet, format_shape
+from nasproxy.images.listing import read_list
 from nasproxy.images.memory import Arrays, arrays_of_dataset, classes_of_dataset, keep_used, raw_of_arrays, widen
 from nasproxy.images.raw import BrokenFile, Progress, RawData, RawSplit
+from nasproxy.images.shards import find_shards, read_shards
 from nasproxy.seeding import derive_seed
 from nasproxy.talk import Listener, listening
 
@@ -215,19 +217,26 @@ def _read(settings: ImageSettings, progress: Progress) -> tuple[RawData, str, bo
         size, channels = settings.image_size, settings.channels
         raw = read_idx_folder(folder, image_size=size, channels=channels, progress=progress)
         return raw, folder.resolve().name, False
-    if folder.is_dir():
-        raw = read_folder(
-            folder,
+    shards = find_shards(folder)
+    if folder.is_dir() or shards or (folder.is_file() and folder.suffix == ".csv"):
+        if shards:
+            splits = read_shards(folder, shards)
+        else:
+            splits = scan_folder(folder) if folder.is_dir() else read_list(folder)
+        raw = read_all(
+            splits,
+            folder if folder.is_dir() else folder.parent,
             data_dir / "decoded",
             image_size=settings.image_size,
             channels=settings.channels,
             skip_broken=settings.skip_broken,
             progress=progress,
         )
-        return raw, folder.resolve().name, True
+        return raw, folder.resolve().stem if folder.is_file() else folder.resolve().name, True
     if "/" in settings.dataset or folder.suffix:
         raise DataError(
-            f"no folder {settings.dataset}; give a folder with train/CLASS/* or one of {', '.join(DATASETS)}"
+            f"no folder {settings.dataset}; give a folder with train/CLASS/*, a .csv of paths and labels, .tar or "
+            f".parquet shards, or one of {', '.join(DATASETS)}"
         )
     raise unknown_name("data set (and no folder of that name)", settings.dataset, DATASETS)
 

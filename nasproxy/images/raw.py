@@ -5,7 +5,7 @@ Notation: N images, C channels, H height, W width, K classes.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
@@ -16,12 +16,23 @@ VALIDATION_NAMES = ("val", "valid", "validation")
 """What folders and files of validation images are called."""
 
 
+class ImageFile(Protocol):
+    """An image file: a path, or a part of an archive. As text, it says which."""
+
+    def read_bytes(self) -> bytes:
+        """All of it.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+
 @dataclass(frozen=True)
 class FileSplit:
     """The image files of one split: K classes, and the class of each file."""
 
     classes: tuple[str, ...]
-    paths: tuple[Path, ...]
+    paths: tuple[ImageFile, ...]
     labels: tuple[int, ...]
 
 
@@ -29,7 +40,7 @@ class FileSplit:
 class BrokenFile:
     """An image file that cannot be read or decoded."""
 
-    path: Path
+    path: ImageFile
     reason: str
 
 

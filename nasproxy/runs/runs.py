@@ -897,7 +897,7 @@ def _absolute_if_there(text: str, *, is_folder: bool = False) -> str:
         from nasproxy.images import DATASETS
 
         path = Path(text).expanduser()
-        return str(path.resolve()) if text not in DATASETS and path.is_dir() else text
+        return str(path.resolve()) if text not in DATASETS and path.exists() else text
     file, column = split_table(text)
     name, signal = (file, Signal.ACCURACY) if file else split_signal(text)
     path = Path(name).expanduser()
