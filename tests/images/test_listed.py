@@ -178,7 +178,7 @@ def test_parts_of_an_archive_that_are_no_images_are_passed_over(tmp_path: Path) 
     members = {f"train/{name}/{number}.png": content for split, name, number, content in ITEMS if split == "train"}
     others = {"README.md": b"pets", "train/cat/._0.png": b"x", "/etc/passwd": b"x", "../evil.sh": b"x"}
     _write_tar(tmp_path / "pets.tar", members | others)
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     data = _load(tmp_path / "pets.tar", tmp_path)
     assert len(data.train) + len(data.val) + len(data.test) == 12
     assert {path.name for path in set(tmp_path.rglob("*")) - before if path.is_file()} <= {

@@ -239,7 +239,9 @@ def test_setting_out_of_range_is_named(setting: dict[str, Any]) -> None:
 @pytest.mark.parametrize("missing", ["{tmp}/pets", "{tmp}/pets.v2"])
 def test_missing_folder_is_refused_by_name(tmp_path: Path, missing: str) -> None:
     folder = missing.format(tmp=tmp_path)
-    with pytest.raises(DataError, match=rf"no folder {folder}; give a folder with train/CLASS/\* or one of digits"):
+    with pytest.raises(
+        DataError, match=rf"no folder {folder}; give a folder with train/CLASS/\*, a .csv of paths and .*digits"
+    ):
         load_images(folder)
 
 
