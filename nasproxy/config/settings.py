@@ -424,7 +424,7 @@ class MachineSettings(Settings):
     workers: Count | None = None
     """Processes that train side by side. Default: one per core, or one per GPU share."""
     threads_per_worker: Count | None = None
-    """CPU threads of a worker. Default: cores / workers."""
+    """CPU threads of a worker, or of condensing. Default: cores / workers; for condensing all cores."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 1.0
     """GPU share of a worker, where the device is a GPU."""
     cuda_graphs: bool = True

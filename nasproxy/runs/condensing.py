@@ -4,6 +4,8 @@ import json
 import time
 from dataclasses import replace
 
+import torch
+
 from nasproxy.condensing import condense
 from nasproxy.condensing.condense import complete_settings, describe_method
 from nasproxy.condensing.state import CondenseState, load_state
@@ -43,6 +45,8 @@ def run_condense(
         raise RunError(f"run {resume.name} is finished; nothing is left to resume")
     ends = None if budget is None else time.monotonic() + budget
     device = find_device(config.machine.device)
+    if config.machine.threads_per_worker is not None:
+        torch.set_num_threads(config.machine.threads_per_worker)
     is_read_here, data = data is None, data or place.load_images(config.images)
     settings = complete_settings(config.condense, data.train)
     asked, config = config, config.model_copy(update={"condense": settings})
