@@ -22,7 +22,7 @@ import nasproxy
 from benchmarks.machine import describe
 from nasproxy.device import num_cores
 
-WAYS = {
+WAYS: dict[str, dict[str, str | None]] = {
     "torch's default": {"GOMP_SPINCOUNT": None},
     "nasproxy": {"GOMP_SPINCOUNT": str(nasproxy.SPIN_COUNT)},
     "passive": {"GOMP_SPINCOUNT": None, "OMP_WAIT_POLICY": "PASSIVE"},

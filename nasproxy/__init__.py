@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from nasproxy.runs.removing import Removal, plan_removal, remove_runs
     from nasproxy.runs.runs import Runs
     from nasproxy.scoring import Costs, measure_costs
+    from nasproxy.searching.evaluator import Asker, Evaluator
     from nasproxy.searching.schedule import STRATEGIES
     from nasproxy.searching.search import search
     from nasproxy.space import Arch, SearchSpace, build
@@ -133,6 +134,7 @@ _HOMES = {
     "runs.removing": ("Removal", "plan_removal", "remove_runs"),
     "runs.runs": ("Runs",),
     "scoring": ("Costs", "measure_costs"),
+    "searching.evaluator": ("Asker", "Evaluator"),
     "searching.schedule": ("STRATEGIES",),
     "searching.search": ("search",),
     "space": ("Arch", "SearchSpace", "build"),
@@ -163,6 +165,7 @@ __all__ = [
     "STRATEGIES",
     "Alignment",
     "Arch",
+    "Asker",
     "Choice",
     "CombineConfig",
     "CommandConfig",
@@ -175,6 +178,7 @@ __all__ = [
     "Estimate",
     "EvaluateConfig",
     "Evaluation",
+    "Evaluator",
     "Fidelity",
     "ImageData",
     "ImageSet",

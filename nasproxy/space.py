@@ -51,7 +51,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from nasproxy.errors import ArchError, SettingsError, SpaceError, unknown_name
-from nasproxy.factors import Condition, FactorValue, Grid, IdFormat, Values
+from nasproxy.factors import Condition, FactorValue, Grid, IdFormat, IntRange, Values
 from nasproxy.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -245,6 +245,19 @@ class SearchSpace:
             SettingsError: an id that is not in the space (the nearest is named, or why it is left out).
         """
         return list(dict.fromkeys(self.find(arch_id) for arch_id in ids))
+
+    def suggest(self, trial: Any) -> Arch:
+        """The architecture of what an Optuna trial suggests for each factor that is there, whether or not it is in the
+        space."""
+        chosen: dict[str, FactorValue] = {}
+        for name, values in self.factors.items():
+            if not self.grid.is_there(name, chosen):
+                continue
+            if isinstance(values, IntRange):
+                chosen[name] = trial.suggest_int(name, values.low, values[-1], step=values.step, log=values.log)
+            else:
+                chosen[name] = trial.suggest_categorical(name, list(values))
+        return self.arch(chosen)
 
     def shuffled(self, seed: int) -> list[Arch]:
         """All architectures in a random order that depends on the seed only."""

@@ -121,6 +121,7 @@ PUBLIC_NAMES = {
     *(
         "Alignment",
         "Arch",
+        "Asker",
         "Choice",
         "CombineConfig",
         "CommandConfig",
@@ -129,7 +130,17 @@ PUBLIC_NAMES = {
         "CondenseConfig",
         "Costs",
     ),
-    *("DASHBOARD_PORT", "DATASETS", "Dashboard", "Estimate", "EvaluateConfig", "Evaluation", "ImageData", "ImageSet"),
+    *(
+        "DASHBOARD_PORT",
+        "DATASETS",
+        "Dashboard",
+        "Estimate",
+        "EvaluateConfig",
+        "Evaluation",
+        "Evaluator",
+        "ImageData",
+        "ImageSet",
+    ),
     *("LAST", "METHODS", "NasproxyError", "PROXIES", "PlanStep", "ProxyCost", "ProxyKind", "ProxySet", "RankConfig"),
     *("ComparisonPlan", "Listener", "Model", "Prediction", "Rung", "align", "load_model"),
     *(

@@ -395,6 +395,8 @@ class SearchSettings(Settings):
     model.json. Trainings that are cut short go on from where they were kept last."""
     storage: str | None = None
     """Optuna storage URL. Default: study.db in the run folder."""
+    loggers: Annotated[tuple[str, ...], BeforeValidator(split_names), Metavar("NAME,...")] = ()
+    """Ray Tune's own loggers that are told of every trial: tensorboard, csv, json, mlflow, wandb. Default: none."""
 
 
 class EvaluateSettings(Settings):

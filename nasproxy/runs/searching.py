@@ -139,6 +139,7 @@ def run_search(
                 retry_failed=retry_failed,
                 log_path=run.log_path,
                 keep=NetFolder(run.nets_path.resolve()) if settings.keep_nets else None,
+                folder=run.path,
                 begin_until=begin_until,
                 listener=place.listener,
             )

@@ -195,6 +195,21 @@ class ArchScorer:
         )
 
 
+def numbers_of(trial: Trial) -> dict[str, Any]:
+    """What of a trial is told to loggers and schedulers."""
+    known = {
+        "score": trial.selection_score,
+        "evaluation_score": trial.evaluation_score,
+        "num_params": trial.num_params,
+        "flops": trial.flops,
+        "latency": trial.latency,
+        "train_seconds": trial.train_seconds,
+    }
+    return {"arch_id": trial.arch_id, "state": trial.state.value} | {
+        name: value for name, value in known.items() if value is not None
+    }
+
+
 def _to_rung(scores: SeedScores) -> Rung:
     return Rung(
         selection_scores=scores.val_accuracies,

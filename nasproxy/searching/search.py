@@ -16,6 +16,7 @@ from ray.tune.search import Searcher
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.searching.cluster import Interrupts, noticing_interrupts, ray_output_to, running_ray
+from nasproxy.searching.loggers import make_loggers
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.recorder import NotSaved, OnTrial, Recorder
 from nasproxy.searching.schedule import Signal, make_schedule
@@ -72,6 +73,7 @@ def run_plan(
     retry_failed: bool = False,
     log_path: Path | None = None,
     keep: NetFolder | None = None,
+    folder: Path | None = None,
     begin_until: float | None = None,
     on_trial: OnTrial = lambda trial: None,
     listener: Listener = SILENCE,
@@ -85,6 +87,7 @@ def run_plan(
         retry_failed: tries failed architectures of the store again; lost ones are tried again in any case.
         log_path: file that Ray's own output is appended to; None: dropped.
         keep: where trained nets are kept, and trainings that were cut short go on from; None: nowhere.
+        folder: that loggers write into, where the settings ask for some; None: the folder where one works.
         begin_until: by `time.monotonic`: architectures that are not begun then are left out; of a screen, the
             others go on. None: none is.
         on_trial: told of every trial that ends.
@@ -130,7 +133,7 @@ def run_plan(
     if plan.proxy.is_at_hand:
         _score_here(plan, recorder)
     else:
-        _score_on_ray(plan, recorder, plan.make_job(keep), log_path)
+        _score_on_ray(plan, recorder, plan.make_job(keep), log_path, folder)
     recorder.close()
     if recorder.num_left_out:
         listener.warn(f"{recorder.num_left_out} architecture(s) were not begun: the time for the search was over")
@@ -145,7 +148,9 @@ def _score_here(plan: Plan, recorder: Recorder) -> None:
         recorder.finish(*score(assignment))
 
 
-def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | None) -> None:
+def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | None, folder: Path | None) -> None:
+    folder = (folder or Path()).resolve()
+    loggers = make_loggers(plan.config.search.loggers, folder, plan.space.name)
     with noticing_interrupts() as interrupts, ray_output_to(log_path) as log, running_ray(plan.workforce) as resources:
         recorder.log = log
         with tempfile.TemporaryDirectory(prefix="nasproxy-tune-") as scratch:
@@ -159,10 +164,10 @@ def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | Non
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
                 run_config=tune.RunConfig(
-                    name="search",
-                    storage_path=scratch,
+                    name="logs" if loggers else "search",
+                    storage_path=str(folder) if loggers else scratch,
                     verbose=0,
-                    callbacks=[recorder, _Interruptible(interrupts)],
+                    callbacks=[recorder, _Interruptible(interrupts), *loggers],
                     failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),
                 ),
             ).fit()
@@ -189,7 +194,7 @@ class _ScheduleSearcher(NotSaved, Searcher):
     def suggest(self, trial_id: str) -> Any:
         answer = self._recorder.next(self._plan)
         if isinstance(answer, Assignment):
-            return {ASSIGNMENT: answer}
+            return {ASSIGNMENT: answer, "arch_id": answer.arch.id, **answer.arch.factors}
         return Searcher.FINISHED if answer is Signal.END else None
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:

@@ -8,7 +8,7 @@ import torch
 from ray import tune
 
 from nasproxy.device import retain_freed_memory
-from nasproxy.searching.scorer import ArchScorer, Assignment, Job
+from nasproxy.searching.scorer import ArchScorer, Assignment, Job, numbers_of
 
 ASSIGNMENT = "assignment"
 """Key of a Tune configuration that holds the `Assignment`."""
@@ -49,7 +49,8 @@ class ArchTrainer(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Scores the architecture."""
         trial, trace = self._scorer.score(self._assignment)
-        return {RECORD: trial, METRIC: trial.selection_score, TRACEBACK: trace, "done": True}
+        plain = numbers_of(trial)  # for loggers
+        return {**plain, RECORD: trial, METRIC: trial.selection_score, TRACEBACK: trace, "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: a trial is short, and is done again when it is lost."""

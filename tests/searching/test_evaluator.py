@@ -1,0 +1,138 @@
+"""Our parts in other tools: an Optuna objective, a Ray Trainable, ask and tell, Tune's loggers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from ray import tune
+
+import nasproxy as nap
+from nasproxy.errors import SettingsError
+from nasproxy.images import ImageData
+from nasproxy.searching.schedule import LEARNING, STRATEGIES
+from nasproxy.space import SearchSpace
+from nasproxy.trials import State
+
+FEW: dict[str, Any] = {"seeds": 1, "epochs": 2}
+
+
+@pytest.fixture
+def proxy(digits: ImageData) -> nap.ProxySet:
+    return nap.condense(digits, "random", images_per_class=5)
+
+
+def test_an_evaluator_scores_as_a_search_does(mini_space: SearchSpace, digits: ImageData, proxy: nap.ProxySet) -> None:
+    ids = ["w32-d1-none-relu-avg", "w32-d2-instance-relu-max"]
+    searched = nap.search(mini_space, proxy, digits, archs=ids, workers=1, threads_per_worker=1, **FEW)
+    evaluator = nap.Evaluator(mini_space, proxy, digits, threads_per_worker=1, **FEW)
+    for arch_id in ids:
+        found = evaluator.score(arch_id)
+        assert found.selection_scores == searched.by_id[arch_id].selection_scores
+        assert found.evaluation_scores == searched.by_id[arch_id].evaluation_scores
+        assert evaluator.score(found.factors) is found
+    assert list(evaluator.trials) == ids
+    with pytest.raises(SettingsError, match=r"unknown architecture of space convnet-mini 'w32'"):
+        evaluator.score("w32")
+    with pytest.raises(SettingsError, match=r"screen: an evaluator scores one architecture at a time"):
+        nap.Evaluator(mini_space, "early-stop", digits, screen="top")
+
+
+def test_an_evaluator_is_an_optuna_objective(mini_space: SearchSpace, digits: ImageData) -> None:
+    evaluator = nap.Evaluator(mini_space, "params", digits)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(evaluator, n_trials=30)
+    best = max(evaluator.trials.values(), key=lambda trial: trial.selection_score)
+    assert study.best_trial.user_attrs["arch_id"] == best.arch_id
+    assert study.best_value == best.selection_score
+    assert study.best_params == best.factors
+    assert study.best_trial.user_attrs["num_params"] == best.num_params
+    assert len(evaluator.trials) < 30  # some were proposed twice
+
+
+def test_what_is_no_architecture_or_fails_is_pruned_with_its_reason(tmp_path: Path, digits: ImageData) -> None:
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\nfrom nasproxy.errors import ArchError\n"
+        "def build(arch, shape, num_classes):\n"
+        "    if arch.factors['a'] == 1:\n        raise ArchError('one is too few')\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], num_classes))\n"
+    )
+    text = 'builder = "nets.py:build"\n[factors]\na = [1, 2, 3]\n[[exclude]]\na = 3\n'
+    (tmp_path / "space.toml").write_text(text)
+    evaluator = nap.Evaluator(nap.load_space(tmp_path / "space.toml"), "params", digits)
+    study = optuna.create_study(direction="maximize")
+    for value in (1, 2, 3):
+        study.enqueue_trial({"a": value})
+    study.optimize(evaluator, n_trials=3)
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["PRUNED", "COMPLETE", "PRUNED"]
+    assert evaluator.trials["a=1"].reason == "one is too few"
+
+
+def test_an_evaluator_is_a_ray_trainable(mini_space: SearchSpace, digits: ImageData, proxy: nap.ProxySet) -> None:
+    evaluator = nap.Evaluator(mini_space, proxy, digits, threads_per_worker=1, **FEW)
+    factors = {name: tune.grid_search(list(values)[:1]) for name, values in mini_space.factors.items()}
+    factors["depth"] = tune.grid_search([1, 2])
+    results = tune.Tuner(evaluator.as_trainable(), param_space=factors).fit()
+    metrics = [results[number].metrics or {} for number in range(len(results))]
+    scores = {each["arch_id"]: each["score"] for each in metrics}
+    assert len(scores) == 2
+    for arch_id, score in scores.items():
+        assert evaluator.score(arch_id).selection_score == pytest.approx(score)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_asks_and_is_told(strategy: str, mini_space: SearchSpace) -> None:
+    def search() -> list[str]:
+        asker, asked = nap.Asker(mini_space, strategy, num_archs=12, round_size=4, seed=3), []
+        while (arch := asker.ask()) is not None:
+            asked.append(arch.id)
+            asker.tell(arch, None if len(asked) == 2 else float(arch.factors["depth"]))
+        assert asker.is_over
+        return asked
+
+    asked = search()
+    assert len(set(asked)) == 12
+    assert search() == asked
+    if strategy in LEARNING:
+        asker = nap.Asker(mini_space, strategy, num_archs=12, round_size=4)
+        first = [asker.ask() for _ in range(5)]
+        assert (first[4], asker.is_over) == (None, False)
+
+
+def test_an_asker_is_told_what_it_asked_for(mini_space: SearchSpace) -> None:
+    asker = nap.Asker(mini_space, "grid")
+    arch = asker.ask()
+    assert arch is not None
+    with pytest.raises(SettingsError, match=r"score nan of .* is not finite; tell None where it failed"):
+        asker.tell(arch, float("nan"))
+    asker.tell(arch.id, 0.5, num_params=3)
+    with pytest.raises(SettingsError, match=r"was not asked for; tell what `ask` gave"):
+        asker.tell(arch, 0.5)
+
+
+def test_tunes_own_loggers_are_told_of_every_trial(tmp_path: Path, digits: ImageData) -> None:
+
+    runs = nap.Runs(tmp_path)
+    given: dict[str, Any] = {"loggers": ["tensorboard", "csv", "json"], "workers": 2}
+    trials = runs.search("convnet-mini", "naswot", digits, name="logged", **given)
+    logs = tmp_path / "logged" / "logs"
+    results = [json.loads(path.read_text()) for path in logs.glob("*/result.json")]
+    assert {result["arch_id"]: result["score"] for result in results} == pytest.approx(
+        {trial.arch_id: trial.selection_score for trial in trials}
+    )
+    params = json.loads(next(logs.glob("*/params.json")).read_text())
+    assert params["arch_id"] in trials.by_id
+    assert len(list(logs.glob("*/progress.csv"))) == 24
+    events = [path.read_bytes() for path in logs.glob("*/events.out.tfevents.*")]
+    assert len(events) == 24
+    assert all(b"ray/tune/score" in content for content in events)
+    assert trials.count(State.COMPLETE) == 24
+
+
+def test_a_logger_that_is_unknown_or_not_installed_is_named(digits: ImageData, mini_space: SearchSpace) -> None:
+    with pytest.raises(SettingsError, match=r"unknown logger 'tensorbord': did you mean 'tensorboard'"):
+        nap.search(mini_space, "naswot", digits, loggers=["tensorbord"])
+    with pytest.raises(SettingsError, match=r"loggers=mlflow: .*; pip install mlflow, or leave it out"):
+        nap.search(mini_space, "naswot", digits, loggers=["mlflow"])
