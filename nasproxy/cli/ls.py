@@ -24,6 +24,7 @@ class What(StrEnum):
     TRUTHS = "truths"
     STRATEGIES = "strategies"
     SCREENS = "screens"
+    LOGGERS = "loggers"
     RECIPES = "recipes"
     PRESETS = "presets"
     COMBINATIONS = "combinations"

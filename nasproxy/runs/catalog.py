@@ -62,6 +62,7 @@ CATALOG: Mapping[str, Callable[[], dict[str, str]]] = {
     "nets": _describe_nets,
     "proxies": _describe_all_proxies,
     "strategies": _summaries("nasproxy.searching.schedule", "STRATEGIES"),
+    "loggers": _summaries("nasproxy.searching.loggers", "LOGGERS"),
     "recipes": _describe_recipes,
     "screens": _summaries("nasproxy.searching.screen", "SCREENS"),
     "combinations": _summaries("nasproxy.combining", "COMBINATIONS"),
