@@ -29,7 +29,7 @@ from typing import Any, overload
 
 FactorValue = str | int | float | bool
 Values = Sequence[FactorValue]
-"""Of a factor: a tuple, `Ordered` or `IntRange`."""
+"""Of a factor: a tuple, `Ordered`, `IntRange` or `FloatRange`."""
 ABSENT = "none"
 """What an id says of a factor that is not there."""
 MAX_BRANCHES = 100_000
@@ -68,6 +68,40 @@ class IntRange(Sequence[int]):
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and value in self.numbers
+
+
+@dataclass(frozen=True)
+class FloatRange(Sequence[float]):
+    """The numbers from `low` to `high`; with a step, so far apart. Only of spaces that a function spans."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+    """Whether each power is drawn alike rather than each number."""
+
+    def at(self, share: float) -> float:
+        """The number at a share of the way, in [0, 1)."""
+        if self.step is not None:
+            return self[int(share * len(self))]
+        if self.log:
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + share * (self.high - self.low)
+
+    def __len__(self) -> int:
+        """Numbers that there are with a step; without one two, the ends."""
+        return 2 if self.step is None else round((self.high - self.low) // self.step) + 1
+
+    @overload
+    def __getitem__(self, index: int) -> float: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[float]: ...
+    def __getitem__(self, index: int | slice) -> float | Sequence[float]:
+        numbers = [self.low, self.high] if self.step is None else [self.low + self.step * i for i in range(len(self))]
+        return numbers[index]
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, float | int) and not isinstance(value, bool) and self.low <= value <= self.high
 
 
 @dataclass(frozen=True)

@@ -216,9 +216,13 @@ class SearchSpace:
         if self.is_listed:
             raise unknown_name(f"architecture of space {self.name}", arch_id, (arch.id for arch in self._content.archs))
         raise SettingsError(
-            f"unknown architecture of space {self.name} {arch_id!r}; an id is like {self._ids.write(self.grid.at(0))!r}"
+            f"unknown architecture of space {self.name} {arch_id!r}; an id is like {self._example!r}"
             ", with values of its factors that are not excluded"
         )
+
+    @property
+    def _example(self) -> str:
+        return self._ids.write(self.grid.at(0))
 
     def _read(self, own_id: str) -> dict[str, FactorValue] | None:
         """The factors of an id; None: it is none of ours."""
@@ -366,13 +370,25 @@ def build(arch: Arch, image_shape: tuple[int, int, int], num_classes: int) -> "n
     return load_builder(arch.builder)(arch, image_shape, num_classes)
 
 
-def load_builder(path: str) -> Builder:
-    """The function behind `module:function` or `/absolute/file.py:function`.
+def load_builder(path: str, *, as_it_is: bool = False) -> Builder:
+    """The function behind `module:function` or `/absolute/file.py:function`; one of a trial as one of an architecture.
+
+    Args:
+        path: the import path.
+        as_it_is: also where it is a function of a trial.
 
     Raises:
         SpaceError: not of that form, or cannot be imported.
     """
     builder: Builder = _load_function("builder", path)
+    if as_it_is:
+        return builder
+    from nasproxy.definebyrun import build_from_factors, takes_trial  # it needs this module
+
+    if takes_trial(builder):
+        return lambda arch, image_shape, num_classes: build_from_factors(
+            builder, arch.factors, image_shape, num_classes
+        )
     return builder
 
 

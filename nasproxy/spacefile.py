@@ -6,6 +6,7 @@ from string import Formatter
 from typing import Any
 
 from nasproxy.config import read_toml
+from nasproxy.definebyrun import FunctionSpace
 from nasproxy.errors import SpaceError, unknown_name
 from nasproxy.factors import MAX_BRANCHES, Condition, FactorValue, IntRange, Ordered, Values, count_branches
 from nasproxy.space import SearchSpace
@@ -48,7 +49,7 @@ _FUNCTIONS = ("builder", "canonical", "alias", "costs")
 
 
 def load_space(name_or_path: str | Path) -> SearchSpace:
-    """A space by the name of a shipped file in `search_spaces/`, or from a TOML file.
+    """A space by the name of a shipped file in `search_spaces/`, from a TOML file, or `file.py:function` of a trial.
 
     Raises:
         SettingsError: no such file or shipped space (the nearest is named).
@@ -56,6 +57,9 @@ def load_space(name_or_path: str | Path) -> SearchSpace:
         SpaceError: the file contradicts itself; all its errors are named at once.
     """
     path, source = Path(name_or_path).expanduser(), str(name_or_path)
+    module, _, function = source.rpartition(":")
+    if module.endswith(".py"):
+        return FunctionSpace.load(f"{Path(module).expanduser().resolve()}:{function}")
     if path.suffix != ".toml" and not path.is_file():
         shipped = list_spaces()
         if str(name_or_path) not in shipped:

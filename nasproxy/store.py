@@ -20,12 +20,12 @@ from typing import Any
 from urllib.parse import quote
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nasproxy.config import without_password
 from nasproxy.errors import InputError, RunError, SettingsError, StudyNotFoundError
-from nasproxy.factors import FactorValue, IntRange
+from nasproxy.factors import FactorValue, FloatRange, IntRange
 from nasproxy.trials import Factors, Rung, SearchInfo, State, Trial, Trials
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -40,7 +40,7 @@ class TrialStore:
     def __init__(self, study: optuna.Study) -> None:
         self._study, self._storage = study, study._storage
         self._factors: Factors = {
-            name: IntRange(**values) if isinstance(values, dict) else values
+            name: _read_range(values) if isinstance(values, dict) else values
             for name, values in study.user_attrs[FACTORS].items()
         }
         self._running = self._find_running()
@@ -134,7 +134,8 @@ def create_store(info: SearchInfo, factors: Factors, url: str | None) -> TrialSt
     try:
         study.set_user_attr(INFO, info.as_dict())
         values_of = {
-            name: asdict(values) if isinstance(values, IntRange) else list(values) for name, values in factors.items()
+            name: asdict(values) if isinstance(values, IntRange | FloatRange) else list(values)
+            for name, values in factors.items()
         }
         study.set_user_attr(FACTORS, values_of)
         with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
@@ -238,7 +239,13 @@ def make_distribution(values: Sequence[FactorValue]) -> BaseDistribution:
     """A factor as a parameter of Optuna's."""
     if isinstance(values, IntRange):  # Optuna wants one whose steps fill it
         return IntDistribution(values.low, values[-1], log=values.log, step=values.step)
+    if isinstance(values, FloatRange):
+        return FloatDistribution(values.low, values.high, log=values.log, step=values.step)
     return CategoricalDistribution(values)
+
+
+def _read_range(values: dict[str, Any]) -> IntRange | FloatRange:
+    return IntRange(**values) if isinstance(values["low"], int) and values["step"] else FloatRange(**values)
 
 
 _ATTRIBUTES = ("arch_id", "num_params", "flops", "latency", "train_seconds", "reason", "round", "worker")

@@ -15,7 +15,7 @@ PACKAGE = Path(nasproxy.__file__).parent
 
 LAYERS = [
     {"errors", "factors", "seeding", "files", "talk"},
-    {"config", "space", "spacefile", "rundir", "tensorfile"},
+    {"config", "definebyrun", "space", "spacefile", "rundir", "tensorfile"},
     {
         "images",
         "augment",

@@ -351,7 +351,7 @@ class SearchSettings(Settings):
     """A condense run, a .safetensors file, a proxy by name, see 'nasproxy ls proxies', or scores from elsewhere:
     table:NAME, FILE.csv (accuracies), FILE.csv:COLUMN."""
     space: str = "convnet720"
-    """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
+    """Search space: a name, see 'nasproxy ls spaces', a .toml file, or file.py:function of an Optuna trial."""
     strategy: str = "grid"
     """Which architectures, in which order: grid, random, tpe or nsga2."""
     archs: str = "all"

@@ -898,6 +898,9 @@ def _absolute_if_there(text: str, *, is_folder: bool = False) -> str:
 
         path = Path(text).expanduser()
         return str(path.resolve()) if text not in DATASETS and path.exists() else text
+    module, _, function = text.rpartition(":")
+    if module.endswith(".py") and Path(module).expanduser().is_file():
+        return f"{Path(module).expanduser().resolve()}:{function}"
     file, column = split_table(text)
     name, signal = (file, Signal.ACCURACY) if file else split_signal(text)
     path = Path(name).expanduser()

@@ -12,7 +12,8 @@ from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nasproxy.factors import FactorValue, IntRange, Ordered, Values
+from nasproxy.definebyrun import FunctionSpace
+from nasproxy.factors import FactorValue, FloatRange, IntRange, Ordered, Values
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.store import make_distribution
@@ -48,7 +49,8 @@ class _Asker:
         self._space, self._against = space, against
         self._admits = candidates if callable(candidates) else None
         self._listed = None if callable(candidates) else {arch.id: arch for arch in candidates}
-        kind = CategoricalDistribution if space.conditions else _Factor  # what is asked for one by one is Optuna's own
+        one_by_one = space.conditions or isinstance(space, FunctionSpace)
+        kind = CategoricalDistribution if one_by_one else _Factor  # what is asked for one by one is Optuna's own
         self._distributions = {name: _distribution(values, kind) for name, values in space.factors.items()}
         directions = [StudyDirection.MAXIMIZE] + [StudyDirection.MINIMIZE] * (against is not None)
         self.study = optuna.create_study(sampler=sampler, directions=directions)
@@ -96,6 +98,9 @@ class _Asker:
     def _ask_factors(self) -> tuple[optuna.Trial, dict[str, FactorValue]]:
         """A proposal; factors that are not there beside the others are not asked for."""
         space = self._space
+        if isinstance(space, FunctionSpace):
+            asked = self.study.ask()
+            return asked, dict(space.suggest(asked).factors)
         if not space.conditions:
             asked = self.study.ask(dict(self._distributions))
             return asked, _to_factors(asked.params, space.factors)
@@ -222,7 +227,7 @@ def _tell(asker: _Asker, asked: optuna.Trial, known: Trial | None) -> None:
 
 
 def _distribution(values: Values, kind: type[CategoricalDistribution]) -> BaseDistribution:
-    if isinstance(values, IntRange):
+    if isinstance(values, IntRange | FloatRange):
         return make_distribution(values)
     return IntDistribution(0, len(values) - 1) if isinstance(values, Ordered) else kind(tuple(values))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from nasproxy.config import parse_sample
+from nasproxy.definebyrun import FunctionSpace
 from nasproxy.errors import SettingsError
 from nasproxy.ranking import sample_stratified
 from nasproxy.screened import by_place
@@ -89,7 +90,8 @@ def draw_sample(arch_ids: Collection[str], asked: str, seed: int, quantity_of: C
 def draw_from_large(space: SearchSpace, asked: str, seed: int, admits: Callable[[Arch], bool]) -> Sample:
     """Draws architectures of a space that is not listed, uniformly.
 
-    Each stands for as many combinations as were looked at for one that is admitted, of all there are.
+    Each stands for as many combinations as were looked at for one that is admitted, of all there are; for itself, where
+    nobody knows how many there are.
 
     Args:
         space: that is drawn from.
@@ -109,4 +111,5 @@ def draw_from_large(space: SearchSpace, asked: str, seed: int, admits: Callable[
     archs, looked_at = space.draw(count, derive_seed(seed, "sample"), admits)
     if not archs:
         raise SettingsError(f"sample={asked!r}: none of {looked_at:,} architectures of {space.name} is admitted")
-    return Sample(dict.fromkeys((arch.id for arch in archs), space.grid.size / looked_at), by)
+    weight = 1.0 if isinstance(space, FunctionSpace) else space.grid.size / looked_at
+    return Sample(dict.fromkeys((arch.id for arch in archs), weight), by)

@@ -1,0 +1,299 @@
+"""Spaces that are written as a function of an Optuna trial: what it suggests are the factors, what it returns the net.
+
+    # nets.py; --space nets.py:space
+    def space(trial, image_shape, num_classes):
+        layers = [nn.Flatten()]
+        width = math.prod(image_shape)
+        for number in range(trial.suggest_int("layers", 1, 3)):
+            units = trial.suggest_int(f"units{number}", 8, 256, log=True)
+            layers += [nn.Linear(width, units), nn.ReLU()]
+            width = units
+        return nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+`trial` has `suggest_categorical`, `suggest_int` and `suggest_float`, as Optuna's has, and nothing else: the net depends
+on what is suggested alone. The function is run to learn which factors an architecture has, on torch's meta device where
+it can be, for images of 3x32x32 and 10 classes; so which factors there are must not depend on the images.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar
+
+from nasproxy.errors import ArchError, SpaceError
+from nasproxy.factors import FactorValue, FloatRange, IntRange, Values
+from nasproxy.seeding import derive_seed
+from nasproxy.space import TRIES_PER_DRAW, Arch, SearchSpace, load_builder
+
+DRAWS_TO_LEARN = 300
+"""Architectures that are drawn to learn which factors there are."""
+IMAGE_SHAPE, NUM_CLASSES = (3, 32, 32), 10
+"""Of the nets that are built for that."""
+
+
+class TrialLike:
+    """What a function of a trial is given: it says what is suggested, and remembers it."""
+
+    def __init__(self) -> None:
+        self.chosen: dict[str, FactorValue] = {}
+        self.values: dict[str, Values] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[FactorValue]) -> FactorValue:
+        """One of these values."""
+        return self._suggest(name, tuple(choices))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
+        """A whole number from `low` to `high`."""
+        return int(self._suggest(name, IntRange(low, high, step, log)))
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """A number from `low` to `high`."""
+        return float(self._suggest(name, FloatRange(float(low), float(high), step and float(step), log)))
+
+    def _suggest(self, name: str, values: Values) -> FactorValue:
+        if name not in self.chosen:
+            self.values[name] = values
+            self.chosen[name] = self._choose(name, values)
+        return self.chosen[name]
+
+    def _choose(self, name: str, values: Values) -> FactorValue:
+        raise NotImplementedError
+
+
+class _Given(TrialLike):
+    """Says what the factors of an architecture are."""
+
+    def __init__(self, factors: Mapping[str, FactorValue]) -> None:
+        super().__init__()
+        self._factors = factors
+
+    def _choose(self, name: str, values: Values) -> FactorValue:  # noqa: ARG002
+        if name not in self._factors:
+            raise ArchError(f"the builder asks for {name!r}, which the architecture does not have")
+        return self._factors[name]
+
+
+class _Drawn(TrialLike):
+    """Says what a random generator draws, each value alike; of a range of floats each number, or each power."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__()
+        self._random = random
+
+    def _choose(self, name: str, values: Values) -> FactorValue:  # noqa: ARG002
+        if isinstance(values, FloatRange):
+            return values.at(self._random.random())
+        return values[self._random.randrange(len(values))]
+
+
+class _Read(TrialLike):
+    """Says what an id does."""
+
+    def __init__(self, arch_id: str) -> None:
+        super().__init__()
+        self.rest = arch_id
+
+    def _choose(self, name: str, values: Values) -> FactorValue:
+        mark = f"{'-' if len(self.chosen) else ''}{name}="
+        rest = self.rest.removeprefix(mark)
+        if isinstance(values, IntRange | FloatRange):
+            number = re.match(r"-?[0-9.]+(?:e[+-]?[0-9]+)?", rest)
+            texts: dict[str, FactorValue] = {}
+            if number:
+                kind = int if isinstance(values, IntRange) else float
+                try:
+                    texts = {number[0]: kind(number[0])}
+                except ValueError:
+                    texts = {}
+        else:
+            texts = {str(value): value for value in sorted(values, key=lambda value: len(str(value)), reverse=True)}
+        for text, value in texts.items():
+            if rest.startswith(text) and rest[len(text) : len(text) + 1] in ("", "-") and value in values:
+                self.rest = rest[len(text) :]
+                return value
+        raise _NoIdError(name)
+
+
+class _NoIdError(Exception):
+    """The text is no id."""
+
+
+class _Asked(TrialLike):
+    """Says what another trial, of Optuna's, suggests."""
+
+    def __init__(self, trial: Any) -> None:
+        super().__init__()
+        self._trial = trial
+
+    def _choose(self, name: str, values: Values) -> FactorValue:
+        chosen: FactorValue
+        if isinstance(values, IntRange):
+            chosen = self._trial.suggest_int(name, values.low, values[-1], step=values.step, log=values.log)
+        elif isinstance(values, FloatRange):
+            chosen = self._trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
+        else:
+            chosen = self._trial.suggest_categorical(name, list(values))
+        return chosen
+
+
+def takes_trial(function: Callable[..., Any]) -> bool:
+    """Whether a builder is a function of a trial: its first parameter is called so."""
+    try:
+        return next(iter(inspect.signature(function).parameters), "") == "trial"
+    except (TypeError, ValueError):
+        return False
+
+
+def build_from_factors(
+    function: Callable[..., Any],
+    factors: Mapping[str, FactorValue],
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+) -> Any:
+    """The net that a function of a trial returns for these factors.
+
+    Raises:
+        ArchError: it asks for a factor that is not among them.
+    """
+    return function(_Given(factors), image_shape, num_classes)
+
+
+@dataclass(frozen=True)
+class FunctionSpace(SearchSpace):
+    """A space that a function of a trial spans. It is never listed, and nobody knows its size."""
+
+    is_listed: ClassVar[bool] = False
+    size: ClassVar[int | None] = None
+
+    @classmethod
+    def load(cls, path: str) -> "FunctionSpace":
+        """The space of `/absolute/file.py:function`.
+
+        Raises:
+            SpaceError: it cannot be imported, is no function of a trial, suggests nothing, or suggests other values
+                under one name in other architectures.
+        """
+        function = load_builder(path, as_it_is=True)
+        module, _, name = path.rpartition(":")
+        if not takes_trial(function):
+            raise SpaceError(
+                f"{path} is no function of a trial: write def {name}(trial, image_shape, num_classes), or a .toml file "
+                "for a builder of architectures"
+            )
+        space = cls(name=Path(module).stem, factors={}, builder=path, arch_id="", source=path)
+        factors = space._learn()
+        if not factors:
+            raise SpaceError(f"{path} suggests nothing, so it is one net and no space; use trial.suggest_int and so on")
+        return cls(name=Path(module).stem, factors=factors, builder=path, arch_id="", source=path)
+
+    def describe_size(self) -> str:
+        """For people."""
+        return "an unknown number of"
+
+    def arch(self, factors: Mapping[str, FactorValue]) -> Arch:
+        """The architecture with these factor values."""
+        return Arch("-".join(f"{name}={value}" for name, value in factors.items()), dict(factors), self.builder)
+
+    def own_id(self, arch_id: str) -> str:
+        """The id as it is."""
+        return arch_id
+
+    def standing_for(self, own_id: str) -> Arch | None:
+        """The architecture of an id; None: it is none."""
+        factors = self._read(own_id)
+        return None if factors is None else self.arch(factors)
+
+    def suggest(self, trial: Any) -> Arch:
+        """The architecture of what an Optuna trial suggests."""
+        asked = _Asked(trial)
+        self._run(asked)
+        return self.arch(asked.chosen)
+
+    def draw(self, count: int, seed: int, admits: Callable[[Arch], bool] = lambda arch: True) -> tuple[list[Arch], int]:
+        """Architectures drawn factor by factor, none twice; the first k of a larger draw are the draw of k."""
+        random, drawn, seen = Random(derive_seed(seed, "draw", self.name)), list[Arch](), set[Hashable]()
+        for _ in range(TRIES_PER_DRAW * count):
+            if len(drawn) == count:
+                break
+            trial = _Drawn(random)
+            if not self._run(trial):
+                continue
+            arch = self.arch(trial.chosen)
+            if arch.id not in seen:
+                seen.add(arch.id)
+                if trial.chosen.keys() <= self.factors.keys() and admits(arch):
+                    drawn.append(arch)
+        return drawn, max(len(seen), 1)
+
+    @cached_property
+    def _hash(self) -> str:
+        module, _, function = self.builder.rpartition(":")
+        source = Path(module).read_text(encoding="utf-8")
+        return blake2b(f"{function}\0{source}".encode(), digest_size=16).hexdigest()
+
+    @property
+    def _example(self) -> str:
+        return self.draw(1, 0)[0][0].id
+
+    def _read(self, own_id: str) -> dict[str, FactorValue] | None:
+        reader = _Read(own_id)
+        try:
+            self._run(reader)
+        except _NoIdError:
+            return None
+        return reader.chosen if not reader.rest and self.arch(reader.chosen).id == own_id else None
+
+    def _learn(self) -> dict[str, Values]:
+        known: dict[str, Values] = {}
+        random = Random(derive_seed(0, "learn", self.name))
+        for _ in range(DRAWS_TO_LEARN):
+            trial = _Drawn(random)
+            self._run(trial)
+            for name, values in trial.values.items():
+                if known.setdefault(name, values) != values:
+                    raise SpaceError(
+                        f"{self.builder} suggests {name!r} from {_describe(known[name])} here and from "
+                        f"{_describe(values)} there; give them two names"
+                    )
+        return known
+
+    def _run(self, trial: TrialLike) -> bool:
+        """Runs the function for what it suggests; whether it came to its end.
+
+        Raises:
+            SpaceError: it fails for another reason than that the architecture does not fit.
+        """
+        import torch  # only here: a space is read without it
+
+        function: Any = load_builder(self.builder, as_it_is=True)
+        try:
+            with torch.device("meta"):
+                function(trial, IMAGE_SHAPE, NUM_CLASSES)
+        except ArchError:
+            return False
+        except _NoIdError:
+            raise
+        except Exception:  # maybe only on the meta device
+            try:
+                function(trial, IMAGE_SHAPE, NUM_CLASSES)
+            except ArchError:
+                return False
+            except Exception as error:
+                raise SpaceError(
+                    f"{self.builder} fails for {self.arch(trial.chosen).id}: {type(error).__name__}: {error}; correct "
+                    "the function"
+                ) from error
+        return True
+
+
+def _describe(values: Values) -> str:
+    if isinstance(values, IntRange | FloatRange):
+        return f"{values.low:g} to {values.high:g}"
+    return ", ".join(map(str, values))
