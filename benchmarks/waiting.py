@@ -23,7 +23,7 @@ from benchmarks.machine import describe
 from nasproxy.device import num_cores
 
 WAYS: dict[str, dict[str, str | None]] = {
-    "torch's default": {"GOMP_SPINCOUNT": None},
+    "torch's default": {"GOMP_SPINCOUNT": None, "OMP_WAIT_POLICY": None},
     "nasproxy": {"GOMP_SPINCOUNT": str(nasproxy.SPIN_COUNT)},
     "passive": {"GOMP_SPINCOUNT": None, "OMP_WAIT_POLICY": "PASSIVE"},
     "one thread": {"OMP_NUM_THREADS": "1"},
@@ -74,7 +74,7 @@ def _compute() -> None:
 
 
 def main() -> None:
-    """Prints a table: seconds of a step, and how many times the fastest way they are."""
+    """Prints a table: median seconds of a step, and the least and most."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.waiting", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)

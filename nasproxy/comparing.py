@@ -63,6 +63,9 @@ PARTIAL = "of the architectures with a truth, not of the whole space"
 NEARLY_ALL = 0.9
 """Share of the architectures with a truth that makes it one at chance."""
 
+MAX_LEVELS = 24
+"""Values of a factor whose effects are estimated one by one."""
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -489,6 +492,7 @@ def _factor_effects(alignment: Alignment) -> tuple[FactorEffect, ...]:
     if not len(rows):
         return ()
     factors = {name: [values[row] for row in rows] for name, values in alignment.factors.items()}
+    factors = {name: values for name, values in factors.items() if len(set(values)) <= MAX_LEVELS}  # else it is a range
     truth = factor_effects(factors, alignment.truth.evaluation_means[rows])
     ranks = [average_ranks(scores.selection_means[rows][None]) for scores in alignment.proxies]
     by_proxy = [factor_effects(factors, _standardised(scores)) for scores in ranks]

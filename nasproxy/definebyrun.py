@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 from nasproxy.errors import ArchError, SpaceError
 from nasproxy.factors import FactorValue, FloatRange, IntRange, Values
 from nasproxy.seeding import derive_seed
-from nasproxy.space import TRIES_PER_DRAW, Arch, SearchSpace, load_builder
+from nasproxy.space import SEEN_PER_DRAW, TRIES_PER_DRAW, Arch, SearchSpace, load_builder
 
 DRAWS_TO_LEARN = 300
 """Architectures that are drawn to learn which factors there are."""
@@ -216,11 +216,13 @@ class FunctionSpace(SearchSpace):
         self._run(asked)
         return self.arch(asked.chosen)
 
-    def draw(self, count: int, seed: int, admits: Callable[[Arch], bool] = lambda arch: True) -> tuple[list[Arch], int]:
+    def draw(
+        self, count: int, seed: int, admits: Callable[[Arch], bool] = lambda arch: True, *, tries: int | None = None
+    ) -> tuple[list[Arch], int]:
         """Architectures drawn factor by factor, none twice; the first k of a larger draw are the draw of k."""
         random, drawn, seen = Random(derive_seed(seed, "draw", self.name)), list[Arch](), set[Hashable]()
-        for _ in range(TRIES_PER_DRAW * count):
-            if len(drawn) == count:
+        for _ in range(tries or TRIES_PER_DRAW * count):
+            if len(drawn) == count or len(seen) > SEEN_PER_DRAW * (count + 10):
                 break
             trial = _Drawn(random)
             if not self._run(trial):

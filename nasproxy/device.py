@@ -52,6 +52,17 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+@contextlib.contextmanager
+def computing_with(num_threads: int | None) -> Iterator[None]:
+    """CPU threads for a while; None: as many as there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def lay_out(net: nn.Module, device: torch.device) -> None:
     """Puts the weights of a net into the memory layout in which its device is fastest; its maps follow them.
 

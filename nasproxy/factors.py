@@ -6,7 +6,7 @@ A factor is a list of values, a list in an order that means something, or a rang
     kernel = {values = [3, 5, 7], ordered = true}
     units = {low = 8, high = 4096}                    # and step = 8, or log = true
 
-A factor may be there only where others have certain values:
+A factor may be there only where others have certain values; several conditions on one must all hold:
 
     [[when]]
     factors = ["kernel", "expand"]                    # only
@@ -114,7 +114,7 @@ class Condition:
 
     def is_met(self, chosen: Mapping[str, FactorValue]) -> bool:
         """Whether it holds for the factors that are there."""
-        return all(name in chosen and _is_one_of(chosen[name], values) for name, values in self.holds.items())
+        return all(name in chosen and is_one_of(chosen[name], values) for name, values in self.holds.items())
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,27 @@ class _Branch:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """Factors that conditions tie to each other; every combination of theirs goes with every one of the other parts."""
+
+    branches: tuple[_Branch, ...]
+    """(B,)"""
+    ends: tuple[int, ...]
+    """(B,) number after the last combination of each branch."""
+
+    def at(self, number: int, factors: Mapping[str, Values]) -> dict[str, FactorValue]:
+        place = bisect_right(self.ends, number)
+        branch = self.branches[place]
+        rest, chosen = number - (self.ends[place - 1] if place else 0), dict(branch.fixed)
+        for name in reversed(branch.free):
+            rest, index = divmod(rest, len(factors[name]))
+            chosen[name] = factors[name][index]
+        return chosen
+
+
+@dataclass(frozen=True)
 class Grid:
-    """All combinations of factors, by number: the last factor varies fastest within a branch."""
+    """All combinations of factors, by number: the last factor varies fastest, within a branch."""
 
     factors: Mapping[str, Values]
     conditions: tuple[Condition, ...] = ()
@@ -135,16 +154,14 @@ class Grid:
     @cached_property
     def size(self) -> int:
         """Number of combinations."""
-        return self._ends[-1] if self._ends else 0
+        return math.prod(part.ends[-1] for part in self._parts)
 
     def at(self, number: int) -> dict[str, FactorValue]:
         """The factors of a combination, from 0 on."""
-        place = bisect_right(self._ends, number)
-        branch = self._branches[place]
-        rest, chosen = number - (self._ends[place - 1] if place else 0), dict(branch.fixed)
-        for name in reversed(branch.free):
-            rest, index = divmod(rest, len(self.factors[name]))
-            chosen[name] = self.factors[name][index]
+        chosen: dict[str, FactorValue] = {}
+        for part in reversed(self._parts):
+            number, own = divmod(number, part.ends[-1])
+            chosen |= part.at(own, self.factors)
         return {name: chosen[name] for name in self.factors if name in chosen}
 
     def __iter__(self) -> Iterator[dict[str, FactorValue]]:
@@ -163,7 +180,7 @@ class Grid:
         expected: dict[str, FactorValue] = {}
         for name, values in self.factors.items():
             if self.is_there(name, expected):
-                if name not in chosen or not _is_one_of(chosen[name], values):
+                if name not in chosen or not is_one_of(chosen[name], values):
                     return False
                 expected[name] = chosen[name]
         return expected.keys() == chosen.keys()
@@ -172,26 +189,36 @@ class Grid:
         """Whether a factor is there beside those before it."""
         return all(condition.is_met(chosen) for condition in self.conditions if name in condition.factors)
 
+    @cached_property
+    def _parts(self) -> list[_Part]:
+        return [self._part_of(names) for names in tied_factors(self.factors, self.conditions)]
+
+    def _part_of(self, names: Sequence[str]) -> _Part:
+        asked = {name for condition in self.conditions for name in condition.holds}
+        branches: list[dict[str, FactorValue]] = [{}]
+        for name in names:
+            if name in asked:
+                branches = [{**chosen, **choice} for chosen in branches for choice in self._choices(name, chosen)]
+        made = tuple(
+            _Branch(chosen, tuple(name for name in names if name not in asked and self.is_there(name, chosen)))
+            for chosen in branches
+        )
+        sizes = (math.prod(len(self.factors[name]) for name in branch.free) for branch in made)
+        return _Part(made, tuple(accumulate(sizes)))
+
     def _choices(self, name: str, chosen: Mapping[str, FactorValue]) -> list[dict[str, FactorValue]]:
         return [{name: value} for value in self.factors[name]] if self.is_there(name, chosen) else [{}]
 
-    @cached_property
-    def _branches(self) -> list[_Branch]:
-        """(B,)"""
-        asked = {name for condition in self.conditions for name in condition.holds}
-        branches: list[dict[str, FactorValue]] = [{}]
-        for name in self.factors:
-            if name in asked:
-                branches = [{**chosen, **choice} for chosen in branches for choice in self._choices(name, chosen)]
-        return [
-            _Branch(chosen, tuple(name for name in self.factors if name not in asked and self.is_there(name, chosen)))
-            for chosen in branches
-        ]
 
-    @cached_property
-    def _ends(self) -> list[int]:
-        """(B,) number after the last combination of each branch."""
-        return list(accumulate(math.prod(len(self.factors[name]) for name in branch.free) for branch in self._branches))
+def tied_factors(factors: Iterable[str], conditions: Iterable[Condition]) -> list[list[str]]:
+    """Factors in their order, in groups of which no condition speaks of two."""
+    group: dict[str, set[str]] = {name: {name} for name in factors}
+    for condition in conditions:
+        together = set().union(*(group[name] for name in (*condition.factors, *condition.holds)))
+        group |= dict.fromkeys(together, together)
+    names = list(group)
+    first = {name: min(group[name], key=names.index) for name in names}
+    return [[other for other in names if first[other] == name] for name in names if first[name] == name]
 
 
 class IdFormat:
@@ -272,13 +299,14 @@ class IdFormat:
         return re.compile("".join(parts))
 
 
-def count_branches(factors: Mapping[str, Values], conditions: Iterable[Condition]) -> int:
-    """At most so many choices of factors that conditions ask for."""
+def count_branches(factors: Mapping[str, Values], conditions: Sequence[Condition]) -> int:
+    """At most so many choices of factors that conditions ask for and tie to each other."""
     asked = {name for condition in conditions for name in condition.holds}
-    return math.prod(len(factors[name]) for name in asked)
+    groups = tied_factors(factors, conditions)
+    return max(math.prod(len(factors[name]) for name in group if name in asked) for group in groups)
 
 
-def _is_one_of(value: FactorValue, values: Values) -> bool:
+def is_one_of(value: FactorValue, values: Values) -> bool:
     """Whether it is one of these, and of its kind: True is not 1 here."""
     if isinstance(values, IntRange):
         return value in values

@@ -130,42 +130,71 @@ class SearchSpace:
             )
         return list(self._content.archs)
 
-    def draw(self, count: int, seed: int, admits: Callable[[Arch], bool] = lambda arch: True) -> tuple[list[Arch], int]:
+    def draw(
+        self, count: int, seed: int, admits: Callable[[Arch], bool] = lambda arch: True, *, tries: int | None = None
+    ) -> tuple[list[Arch], int]:
         """Architectures drawn from all alike, none twice; the first k of a larger draw are the draw of k.
+
+        Each combination of factors is as likely as any other; so one that several give, by `canonical`, is likelier.
 
         Args:
             count: how many.
             seed: of the draw.
             admits: whether an architecture may be drawn.
+            tries: combinations that are looked at, at most; None: `TRIES_PER_DRAW` for each.
 
         Returns:
             The architectures, fewer where no more were found; and how many different combinations were looked at.
         """
-        canonical = None if self.canonical is None else _load_function("canonical", self.canonical)
-        random, num_different = Random(derive_seed(seed, "draw", self.name)), 0
+        random, numbers = Random(derive_seed(seed, "draw", self.name)), set[int]()
         drawn, seen = list[Arch](), set[Hashable]()
-        for _ in range(TRIES_PER_DRAW * count):
-            if len(drawn) == count or len(seen) == self.grid.size or len(seen) > SEEN_PER_DRAW * (count + 10):
+        for _ in range(tries or TRIES_PER_DRAW * count):
+            if len(drawn) == count or len(numbers) == self.grid.size or len(seen) > SEEN_PER_DRAW * (count + 10):
                 break
-            factors = self.grid.at(random.randrange(self.grid.size))
-            form = self._form(factors, canonical)
-            if form in seen:
+            if (number := random.randrange(self.grid.size)) in numbers:
                 continue
-            num_different += 1
-            if form is not None:
+            numbers.add(number)
+            factors = self.grid.at(number)
+            form = self._form(factors)
+            if form is not None and form not in seen:
                 seen.add(form)
                 if admits(arch := self.arch(factors)):
                     drawn.append(arch)
-        return drawn, num_different
+        return drawn, len(numbers)
 
-    def _form(self, factors: Mapping[str, FactorValue], canonical: Callable[..., Hashable] | None) -> Hashable | None:
-        """What equal networks share; None: it is no part of the space."""
+    def _form(self, factors: Mapping[str, FactorValue]) -> Hashable | None:
+        """What equal networks share; None: it is no part of the space.
+
+        Raises:
+            SpaceError: `canonical` fails.
+        """
         if self._is_excluded(factors):
             return None
         try:
-            return self._ids.write(factors) if canonical is None else canonical(factors)
+            return self._canonical(factors)
         except ArchError:
             return None
+
+    def _canonical(self, factors: Mapping[str, FactorValue]) -> Hashable:
+        """The form by the space's own function, or the id.
+
+        Raises:
+            ArchError: it is refused.
+            SpaceError: the function fails.
+        """
+        if self.canonical is None:
+            return self._ids.write(factors)
+        try:
+            form: Hashable = _load_function("canonical", self.canonical)(factors)
+            hash(form)
+        except (ArchError, SpaceError):
+            raise
+        except Exception as error:  # a user's function may raise anything
+            raise SpaceError(
+                f"space {self.name}: canonical {self.canonical!r} fails for {self._ids.write(factors)}: "
+                f"{type(error).__name__}: {error}; correct the function"
+            ) from error
+        return form
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -234,10 +263,8 @@ class SearchSpace:
 
     def _refusal(self, factors: Mapping[str, FactorValue]) -> str | None:
         """Why `canonical` refuses these factors."""
-        if self.canonical is None:
-            return None
         try:
-            _load_function("canonical", self.canonical)(factors)
+            self._canonical(factors)
         except ArchError as error:
             return str(error)
         return None
@@ -263,9 +290,9 @@ class SearchSpace:
                 chosen[name] = trial.suggest_categorical(name, list(values))
         return self.arch(chosen)
 
-    def shuffled(self, seed: int) -> list[Arch]:
-        """All architectures in a random order that depends on the seed only."""
-        archs = self.archs()
+    def shuffled(self, seed: int, archs: Iterable[Arch] = ()) -> list[Arch]:
+        """All architectures in a random order that depends on the seed only; of a space that is not listed, these."""
+        archs = self.archs() if self.is_listed else sorted(archs, key=lambda arch: arch.id)
         Random(derive_seed(seed, "space", self.name)).shuffle(archs)
         return archs
 
@@ -300,7 +327,7 @@ class SearchSpace:
             return f"arch_id gives {repeated[0]!r} twice; name every factor in arch_id" if repeated else None
         if alike := self._ids.unnamed + self._ids.ambiguous:
             return f"other values of {', '.join(alike)} give the same arch_id; name every factor in it, in full"
-        for arch in self.draw(num_tried, 0)[0]:
+        for arch in self.draw(num_tried, 0, tries=num_tried)[0]:
             if self._read(arch.id) != arch.factors:
                 return f"{arch.id!r} can be read in several ways; put a mark between the factors in arch_id"
         return None
@@ -310,7 +337,6 @@ class SearchSpace:
 
     @cached_property
     def _content(self) -> "_Content":
-        canonical = None if self.canonical is None else _load_function("canonical", self.canonical)
         content, first = _Content(), dict[Hashable, Arch]()
         for factors in self.grid:
             if self._is_excluded(factors):
@@ -319,15 +345,10 @@ class SearchSpace:
             if arch.id in content.standing or arch.id in content.left_out:
                 content.repeated.append(arch.id)
             try:
-                standing = first.setdefault(arch.id if canonical is None else canonical(factors), arch)
+                standing = first.setdefault(self._canonical(factors), arch)
             except ArchError as error:
                 content.left_out[arch.id] = str(error)
                 continue
-            except Exception as error:  # a user's function may raise anything
-                raise SpaceError(
-                    f"space {self.name}: canonical {self.canonical!r} fails for {arch.id}: "
-                    f"{type(error).__name__}: {error}; correct the function"
-                ) from error
             if standing is arch:
                 content.archs.append(arch)
             content.standing[arch.id] = standing
@@ -335,15 +356,14 @@ class SearchSpace:
 
     @cached_property
     def _hash(self) -> str:
-        module, _, function = self.builder.rpartition(":")
-        source = Path(module).read_text(encoding="utf-8") if module.endswith(".py") else module
+        source, function = _source_of(self.builder)
         if self.is_listed:
             content: Any = [[arch.id, arch.factors] for arch in self._content.archs]
         else:
             rules = [dict(rule) for rule in self.exclude]
             conditions = [[condition.factors, dict(condition.holds)] for condition in self.conditions]
             values = {name: repr(values) for name, values in self.factors.items()}
-            content = [values, rules, conditions, self.arch_id, self.canonical and self.canonical.rpartition(":")[2]]
+            content = [values, rules, conditions, self.arch_id, self.canonical and _source_of(self.canonical)]
         return blake2b(json.dumps([function, source, content]).encode(), digest_size=16).hexdigest()
 
 
@@ -400,6 +420,12 @@ def load_costs(path: str) -> CountCosts:
     """
     count: CountCosts = _load_function("costs", path)
     return count
+
+
+def _source_of(path: str) -> tuple[str, str]:
+    """What an import path says, wherever its file lies: the file's content, or the module; and the function."""
+    module, _, function = path.rpartition(":")
+    return Path(module).read_text(encoding="utf-8") if module.endswith(".py") else module, function
 
 
 def _load_function(key: str, path: str) -> Any:

@@ -8,9 +8,11 @@ from typing import Any
 from nasproxy.config import read_toml
 from nasproxy.definebyrun import FunctionSpace
 from nasproxy.errors import SpaceError, unknown_name
-from nasproxy.factors import MAX_BRANCHES, Condition, FactorValue, IntRange, Ordered, Values, count_branches
+from nasproxy.factors import MAX_BRANCHES, Condition, FactorValue, IntRange, Ordered, Values, count_branches, is_one_of
 from nasproxy.space import SearchSpace
 
+LARGEST = 10**15
+"""Number in a range, either way."""
 SOME = 1000
 """Architectures of a large space whose ids are checked."""
 RESERVED = frozenset(
@@ -187,7 +189,7 @@ def _problems_of_range(name: str, values: dict[str, Any]) -> list[str]:
     if (
         not {"low", "high"} <= set(values) <= set(_RANGE)
         or any(type(value) is not _RANGE[key] for key, value in values.items())
-        or values["low"] > values["high"]
+        or not -LARGEST <= values["low"] <= values["high"] <= LARGEST
         or values.get("step", 1) < 1
     ):
         return [f"factor {name!r}: {values!r} is no range; write {{low = 8, high = 64}}, and step = 8 or log = true"]
@@ -199,26 +201,32 @@ def _problems_of_range(name: str, values: dict[str, Any]) -> list[str]:
 def _problems_of_conditions(rules: list[Any], factors: Mapping[str, Any]) -> list[str]:
     order, problems = list(factors), []
     for rule in rules:
-        if not isinstance(rule, dict) or "factors" not in rule or len(rule) < 2:
+        if not isinstance(rule, dict) or "factors" not in rule or len(rule) < 2 or not _are_names(rule["factors"]):
             problems.append(f"when must hold tables with factors and what must hold for them, not {rule!r}")
             continue
         inner, outer = _as_names(rule["factors"]), [name for name in rule if name != "factors"]
         unknown = [name for name in (*inner, *outer) if name not in factors]
         problems += [str(unknown_name("factor in when", name, factors)) for name in unknown]
-        if not unknown and max(map(order.index, outer)) > min(map(order.index, inner)):
+        if not unknown and max(map(order.index, outer)) >= min(map(order.index, inner)):
             problems.append(f"when: {', '.join(outer)} must stand before {', '.join(inner)} in [factors]")
         for name in outer if not unknown else ():
             values = _read_values(factors[name])
-            strange = [value for value in _as_tuple(rule[name]) if value not in values]
+            strange = [value for value in _as_tuple(rule[name]) if not is_one_of(value, values)]
             problems += [f"when: {value!r} is no value of {name}" for value in strange]
     if not problems:
         read = {name: _read_values(values) for name, values in factors.items()}
-        if (count := count_branches(read, map(_read_condition, rules))) > MAX_BRANCHES:
+        if (count := count_branches(read, [_read_condition(rule) for rule in rules])) > MAX_BRANCHES:
             problems.append(
                 f"when: the factors that conditions ask for have {count:,} combinations, more than {MAX_BRANCHES:,}; "
                 "ask for fewer of them"
             )
     return problems
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
+    )
 
 
 def _as_names(value: Any) -> tuple[str, ...]:

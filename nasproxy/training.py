@@ -180,7 +180,7 @@ def make_update(nets: Sequence[nn.Module], recipe: RecipeSettings, lr: Tensor) -
     def update(*inputs: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         works = [
-            partial(_loss_and_gradient, *work, recipe.precision, recipe.label_smoothing)
+            partial(_loss_and_gradient, *work, precision_of(recipe), recipe.label_smoothing)
             for work in zip(nets, inputs[: len(nets)], inputs[len(nets) :], strict=True)
         ]
         losses = torch.stack(run_on_streams(works, lr.device))
@@ -404,7 +404,7 @@ def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, n
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         _loss_and_gradient(
-            net, images.normalized(index), images.labels[index], recipe.precision, recipe.label_smoothing
+            net, images.normalized(index), images.labels[index], precision_of(recipe), recipe.label_smoothing
         )
         used = torch.cuda.max_memory_allocated(device) - before
     if not torch.equal(torch.cuda.get_rng_state(device), drawn):
@@ -413,6 +413,11 @@ def _count_parallel_nets(arch: Arch, images: ImageSet, recipe: RecipeSettings, n
     total = torch.cuda.get_device_properties(device).total_memory
     ours = total * torch.cuda.get_per_process_memory_fraction(device)
     return max(int(ours / 2 / used), 1)
+
+
+def precision_of(recipe: RecipeSettings) -> Precision:
+    """The arithmetic of a recipe; where it is left to a search, float32 until that has decided."""
+    return "float32" if recipe.precision == "auto" else recipe.precision
 
 
 def count_steps(recipe: RecipeSettings, num_images: int) -> int:

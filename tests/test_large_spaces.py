@@ -1,6 +1,7 @@
 """Spaces that are too large to list: what is drawn, proposed or named is all that is ever made of them."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,16 @@ import pytest
 
 import nasproxy as nap
 from nasproxy.errors import SettingsError, SpaceError
+from nasproxy.factors import Condition, IntRange
 from nasproxy.images import ImageData
+from nasproxy.runs.budgets import Pace
+from nasproxy.searching.plan import config_from_overrides, plan_search
 from nasproxy.searching.proposing import propose_tpe
+from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace
 from nasproxy.spacefile import load_space
-from nasproxy.trials import Rung, State, Trial
+from nasproxy.store import create_store
+from nasproxy.trials import Rung, State, Trial, Trials
 
 BUILDER = """
 from torch import nn
@@ -160,6 +166,11 @@ def test_the_hash_is_of_what_the_space_is_and_not_of_where(mlps: SearchSpace, tm
         ("layers = 4\n", "layers = 5\n", "when: 5 is no value of layers"),
         ("layers = 4\n", "", "when must hold tables with factors and what must hold for them"),
         ("layers = 4\n", "side = 1\n", "when: side must stand before units3 in "),
+        ("layers = 4\n", "units3 = 16\n", "when: units3 must stand before units3 in "),
+        ('factors = ["units3"]', "factors = []", "when must hold tables with factors and what must hold for them"),
+        ('factors = ["units3"]', "factors = 3", "when must hold tables with factors and what must hold for them"),
+        ("layers = 4\n", "layers = true\n", "when: True is no value of layers"),
+        ("high = 98", "high = 9223372036854775807", "is no range"),
         (
             'name = "mlps"',
             'arch_id = "{layers}-{units0}"',
@@ -240,5 +251,79 @@ def test_a_search_that_would_try_all_says_what_to_ask_for(mlps: SearchSpace, dig
         nap.search(mlps, "params", digits)
     with pytest.raises(SettingsError, match=r"strata by params need that of all architectures, and mlps has 2.4e\+10"):
         nap.search(mlps, "params", digits, sample="10:params")
-    with pytest.raises(SettingsError, match=r"none of .* architectures of mlps is admitted"):
+    with pytest.raises(SettingsError, match=r"none of .* architectures of mlps that were drawn fits the images"):
         nap.search(mlps, "params", digits, sample="10", max_params=10)
+
+
+def test_a_resumed_search_that_learns_tries_again_what_was_lost(mlps: SearchSpace, digits: ImageData) -> None:
+    """What an earlier round proposed is known by its id alone: it is found and counted again."""
+    overrides = {"strategy": "tpe", "num_archs": 12, "round_size": 6, "max_params": "300k"}
+    plan = plan_search(mlps, "params", digits, config_from_overrides("params", overrides))
+    store = create_store(plan.describe("open"), mlps.factors, None)
+    whole = run_plan(plan, store)
+    lost = [replace(trial, state=State.LOST) if number == 2 else trial for number, trial in enumerate(whole)]
+    fresh = plan_search(mlps, "params", digits, config_from_overrides("params", overrides))
+    again = run_plan(fresh, store, done=Trials(whole.info, tuple(lost)))
+    assert {trial.arch_id for trial in again} == {trial.arch_id for trial in whole}
+    assert all(trial.selection_score == whole.by_id[trial.arch_id].selection_score for trial in again)
+
+
+def test_random_is_random_in_a_file_of_ids_as_well(mlps: SearchSpace, digits: ImageData) -> None:
+    ids = sorted(arch.id for arch in mlps.draw(30, 0)[0])
+    few = [
+        nap.search(mlps, "params", digits, archs=ids, strategy="random", num_archs=5, seed=seed) for seed in (0, 0, 1)
+    ]
+    order = [[trial.arch_id for trial in trials] for trials in few]
+    assert order[0] == order[1] != order[2]
+    assert order[0] != ids[:5]
+
+
+def test_a_budget_says_how_many_of_a_large_space(
+    mlps: SearchSpace, digits: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "count_fitting", lambda self, budget, fewest=1: min(3, self.num_archs))
+    runs = nap.Runs(tmp_path / "runs")
+    given: dict[str, Any] = {"budget": 300, "epochs": 1, "seeds": 1, "workers": 1, "max_params": "50k"}
+    drawn = runs.search(mlps, "whole", digits, name="drawn", **given)
+    assert (len(drawn), runs.find("drawn").read_config()["search"]["sample"]) == (3, "3")
+    assert drawn.info.sample is not None
+    learned = runs.search(mlps, "whole", digits, strategy="tpe", name="learned", **given)
+    assert (len(learned), runs.find("learned").read_config()["search"]["num_archs"]) == (3, 3)
+
+
+def test_tables_have_a_column_for_every_factor(mlps: SearchSpace, digits: ImageData) -> None:
+    frame = nap.trials_frame(nap.search(mlps, "params", digits, sample="40"))
+    expected = {"layers", "units0", "units1", "units2", "units3", "activation", "norm", "momentum", "side"}
+    columns = list(frame.columns)
+    assert set(columns[2 : 2 + len(expected)]) == expected
+    for _, row in frame.iterrows():
+        assert (row["units3"] == "none") == (row["layers"] < 4)
+        assert row["units1"] == "none" or isinstance(row["units1"], int)
+
+
+def test_nsga2_learns_factors_that_are_not_always_there() -> None:
+    conditions = (Condition(("b",), {"kind": ("x",)}),)
+    space = SearchSpace(
+        name="tied", factors={"kind": ("x", "y"), "b": IntRange(0, 10_000), "c": IntRange(0, 99)}, builder="m:f",
+        arch_id="{kind}-{b}-{c}", conditions=conditions,
+    )  # fmt: skip
+    asker = nap.Asker(space, "nsga2", num_archs=300, round_size=30, seed=1)
+    found: list[int] = []
+    while (arch := asker.ask()) is not None:
+        asker.tell(arch, int(arch.factors.get("b", 0)) / 10_000)
+        if "b" in arch.factors:
+            found.append(int(arch.factors["b"]))
+    assert sum(found[-30:]) / 30 > sum(found[:30]) / 30 + 1000
+
+
+def test_many_blocks_with_factors_of_their_own_load_at_once(tmp_path: Path) -> None:
+    blocks = range(14)
+    factors = "".join(f'op{n} = ["conv", "pool", "skip"]\nkernel{n} = [3, 5, 7]\n' for n in blocks)
+    rules = "".join(f'[[when]]\nfactors = "kernel{n}"\nop{n} = "conv"\n' for n in blocks)
+    started = time.perf_counter()
+    space = _load(tmp_path, f'builder = "mlps.py:build"\n[factors]\n{factors}{rules}')
+    assert space.size == 5**14
+    assert time.perf_counter() - started < 1
+    drawn, _ = space.draw(300, 0)
+    assert all((f"kernel{n}" in arch.factors) == (arch.factors[f"op{n}"] == "conv") for arch in drawn for n in blocks)
+    assert all(space.find(arch.id).factors == arch.factors for arch in drawn[:20])

@@ -1,6 +1,5 @@
 """Turns training images into a proxy set by any method."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,15 +66,16 @@ def condense(
     started = time.perf_counter()
     recorded = settings.model_dump(mode="json")
 
-    if ends is not None and not settings.steps:
-        raise SettingsError(f"a budget for {settings.method}: it makes no updates that could be fewer; leave it out")
+    if ends is not None:
+        refuse_budget(settings)
 
     def record_engine(name: str, seconds: dict[str, float]) -> None:
         recorded["engine"] = name
         on_engine(name, seconds)
-        if ends is not None and name in seconds:
-            fitting, left = _count_fitting(ends - time.monotonic(), seconds[name]), num_steps - begun
-            listener.say(f"about {min(fitting, left):,} of {left:,} updates fit into the budget")
+
+    def record_pace(step: int, seconds: float) -> None:
+        fitting = step + ((ends or 0.0) - time.monotonic()) / seconds
+        listener.say(f"about {min(int(fitting), num_steps):,} of {num_steps:,} updates fit into the budget")
 
     device = device or data.train.device
     spent = [resume_from.seconds] if resume_from else []
@@ -91,8 +91,9 @@ def condense(
 
         listener.progress("condensing", begun, num_steps)
         task = Task(
-            data.train, settings, device, resume_from, tell, on_checkpoint, record_engine, cache_dir, spent.append, ends
-        )
+            data.train, settings, device, resume_from, tell, on_checkpoint, record_engine, cache_dir, spent.append,
+            record_pace, ends,
+        )  # fmt: skip
         stored = maker.make(task)
     num_items = next(iter(stored.tensors.values())).shape[0] * stored.encoding.tiles
     labels = torch.arange(data.num_classes, device=device).repeat_interleave(num_items // data.num_classes)
@@ -110,18 +111,17 @@ def condense(
     )
 
 
-def _count_fitting(seconds: float, per_step: float) -> int:
-    """Updates that fit.
+def refuse_budget(settings: CondenseSettings) -> None:
+    """Refuses a budget of time for a method that makes no updates.
+
+    Args:
+        settings: complete.
 
     Raises:
-        SettingsError: none does.
+        SettingsError: it makes none.
     """
-    if seconds < per_step:
-        raise SettingsError(
-            f"the budget is over before the first update, which takes {per_step:.2g}s here; give "
-            f"{math.ceil(per_step - seconds)}s more at least"
-        )
-    return int(seconds / per_step)
+    if not settings.steps:
+        raise SettingsError(f"a budget for {settings.method}: it makes no updates that could be fewer; leave it out")
 
 
 def complete_settings(settings: CondenseSettings, images: ImageSet) -> CondenseSettings:

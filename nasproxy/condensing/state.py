@@ -97,6 +97,8 @@ class Task:
     """Cache for nets trained for selection; None: no cache."""
     on_kept: Callable[[float], None] = _ignore
     """Called with the seconds that a cached result originally took."""
+    on_pace: Callable[[int, float], None] = _ignore
+    """Called once, after a few updates, with their number and the seconds that one takes, where `ends` is given."""
     ends: float | None = None
     """By `time.monotonic`: no update is begun that would end later; None: never."""
 

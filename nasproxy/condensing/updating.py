@@ -8,7 +8,9 @@ H height, W width.
 """
 
 import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol, TypeVar
@@ -18,15 +20,17 @@ from torch import Tensor
 
 from nasproxy.condensing.engine import Engine, choose_engine, default_engine, timed
 from nasproxy.condensing.state import CondenseState, Task
-from nasproxy.device import retain_freed_memory
+from nasproxy.device import retain_freed_memory, synchronize
 from nasproxy.encoding import EncodedImages, Unit
-from nasproxy.errors import DivergedError
+from nasproxy.errors import DivergedError, SettingsError
 from nasproxy.images import ImageSet, make_generator
 
 CHECK_EVERY, CHECK_SECONDS = 10, 2.0
 """Steps, or seconds, between checks of loss and images: on a GPU each check waits for the device."""
 CHECKPOINT_SECONDS = 300.0
 """Maximum number of seconds between checkpoints, before each of which there is a check."""
+WAITED_FOR = 50
+"""Updates before the end of a budget from which on each is waited for: a GPU may have as many to do yet."""
 MAX_SCALE = 100.0
 """Largest root mean square of the normalised synthetic images. Real ones have 1, low-rank noise sqrt(rank)."""
 
@@ -71,6 +75,7 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
     Raises:
         DivergedError: a loss that is not finite, or images that left image scale; the last good state was passed to
             `task.on_checkpoint`.
+        SettingsError: a budget that is over already.
     """
     settings = task.settings
     with retain_freed_memory():
@@ -78,11 +83,11 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
         looked = kept = time.perf_counter()
         good = progress.snapshot()
         try:
-            first, last, started = progress.step, _known(settings.steps), time.monotonic()
+            last, clock = _known(settings.steps), _Clock(task)
             while progress.step < last:
                 loss = progress.update()
                 step, now = progress.step, time.perf_counter()
-                if task.ends is not None and _is_over(task.ends, started, step - first):
+                if clock.is_over(step):
                     last = step
                 keeps = step % settings.checkpoint_every == 0 or now - kept > CHECKPOINT_SECONDS
                 if keeps or step % CHECK_EVERY == 0 or step == last or now - looked > CHECK_SECONDS:
@@ -101,10 +106,32 @@ def update_images(task: Task, objective: Objective) -> EncodedImages:
     return _in_pixels(EncodedImages(task.encoding, tensors, objective.unit), task.images)
 
 
-def _is_over(ends: float, started: float, num_steps: int) -> bool:
-    """Whether another update, as long as these were on average, would end later."""
-    now = time.monotonic()
-    return now + (now - started) / num_steps > ends
+class _Clock:
+    """When a budget is over: before an update that would end too late, as long as the last few were.
+
+    The first one of a session does not count: it may compile, or train a net.
+    """
+
+    def __init__(self, task: Task) -> None:
+        if task.ends is not None and time.monotonic() >= task.ends:
+            raise SettingsError("the budget is over before the first update; give a longer one")
+        self._task, self._num_updates, self._then = task, 0, 0.0
+        self._seconds: deque[float] = deque(maxlen=5)
+
+    def is_over(self, step: int) -> bool:
+        """Called after each update."""
+        if (ends := self._task.ends) is None:
+            return False
+        seconds = statistics.median(self._seconds) if self._seconds else 0.0
+        if ends - time.monotonic() < WAITED_FOR * seconds:
+            synchronize(self._task.device)
+        now = time.monotonic()
+        if self._num_updates:
+            self._seconds.append(now - self._then)
+        self._num_updates, self._then = self._num_updates + 1, now
+        if self._num_updates == self._seconds.maxlen:
+            self._task.on_pace(step, statistics.median(self._seconds))
+        return now + (statistics.median(self._seconds) if self._seconds else 0.0) > ends
 
 
 class _Progress:

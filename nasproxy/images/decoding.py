@@ -77,7 +77,7 @@ def read_files(
     labels_of = {name: torch.tensor([label for split, label in there if split == name]).long() for name in splits}
     parts = images.split([len(labels) for labels in labels_of.values()])
     raw = {name: RawSplit(part, labels_of[name]) for name, part in zip(splits, parts, strict=True)}
-    broken = tuple(BrokenFile(paths[number], reasons[number]) for number in sorted(reasons))
+    broken = tuple(BrokenFile(str(paths[number]), reasons[number]) for number in sorted(reasons))
     return RawData(splits["train"].classes, raw["train"], raw.get("test"), raw.get("val"), broken)
 
 
@@ -127,7 +127,8 @@ def _hash_files(paths: Sequence[ImageFile], root: Path, progress: Progress) -> t
     for number, (path, content) in enumerate(zip(paths, hashes, strict=True)):
         if isinstance(content, OSError):
             unread[number] = _reason_of(content)
-        digest.update(f"{str(path).removeprefix(above)}\0{unread.get(number, content)}\n".encode())
+        named = f"{str(path).removeprefix(above)}\0{unread.get(number, content)}\n"
+        digest.update(named.encode(errors="surrogateescape"))
     return digest.hexdigest(), unread
 
 

@@ -55,9 +55,11 @@ def read_all(
     raw = read_files(splits, root, cache_dir, image_size=image_size, channels=channels, progress=progress)
     if raw.broken and not skip_broken:
         raise DataError(_describe_broken(raw.broken))
-    for what, split in (("training", raw.train), ("validation", raw.val), ("test", raw.test)):
-        left = set(split.labels.tolist()) if split else range(len(raw.classes))
-        if lost := [name for label, name in enumerate(raw.classes) if label not in left]:
+    read = {"train": ("training", raw.train), "val": ("validation", raw.val), "test": ("test", raw.test)}
+    for name, files in splits.items():
+        what, split = read[name]
+        left = set(split.labels.tolist()) if split else set()
+        if lost := [raw.classes[label] for label in sorted(set(files.labels) - left)]:
             raise DataError(f"{root}: no {what} image of class {lost[0]!r} can be decoded; add some, or remove it")
     return raw
 

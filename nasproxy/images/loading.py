@@ -232,7 +232,12 @@ def _read(settings: ImageSettings, progress: Progress) -> tuple[RawData, str, bo
             skip_broken=settings.skip_broken,
             progress=progress,
         )
-        return raw, folder.resolve().stem if folder.is_file() else folder.resolve().name, True
+        return raw, folder.absolute().stem if folder.is_file() else folder.resolve().name, True
+    if folder.is_file():
+        raise DataError(
+            f"{settings.dataset} is a file of no form that is read: give a .csv of paths and labels, a plain .tar, or "
+            "a .parquet file"
+        )
     if "/" in settings.dataset or folder.suffix:
         raise DataError(
             f"no folder {settings.dataset}; give a folder with train/CLASS/*, a .csv of paths and labels, .tar or "

@@ -40,7 +40,7 @@ class FileSplit:
 class BrokenFile:
     """An image file that cannot be read or decoded."""
 
-    path: ImageFile
+    path: str
     reason: str
 
 

@@ -218,7 +218,7 @@ def plan_replay(
     fidelities = [replace(fidelity, scores=by_place(fidelity.scores)) for fidelity in fidelities]
     truth = to_the_end(truth)
     _check(fidelities, truth, strategy, num_archs, repetitions, eta)
-    every = space.archs()
+    every = space.archs() if space.is_listed else _listed_in(truth, space)
     known = [fidelity.scores.by_id for fidelity in fidelities] + [truth.by_id]
     places = [
         place
@@ -353,7 +353,8 @@ class ReplayPlan:
         if table.by_seed.shape[1] == 1:
             return table.by_seed[:, 0]
         generator = np.random.default_rng(derive_seed(self.seed, "replay scores", table.name, repetition))
-        drawn = (generator.random(len(self.space))[self.space_places] * count_seeds(table.by_seed)).astype(int)
+        num_places = len(self.space) if self.space.is_listed else int(self.space_places.max()) + 1
+        drawn = (generator.random(num_places)[self.space_places] * count_seeds(table.by_seed)).astype(int)
         scores: Floats = table.by_seed[np.arange(len(drawn)), drawn]
         return scores
 
@@ -421,6 +422,12 @@ def _check(
 
 def _etas(fidelities: Sequence[Fidelity], eta: float | None) -> list[float]:
     return [eta or dearer.cost / cheaper.cost for cheaper, dearer in pairwise(fidelities)]
+
+
+def _listed_in(truth: Trials, space: SearchSpace) -> list[Arch]:
+    """The architectures of a space, too large to list, that stand in a table."""
+    found = (space.standing_for(trial.arch_id) for trial in truth)
+    return sorted({arch.id: arch for arch in found if arch is not None}.values(), key=lambda arch: arch.id)
 
 
 def _halve(counts: Indices, etas: Sequence[float]) -> Indices:

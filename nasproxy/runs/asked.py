@@ -1,6 +1,7 @@
 """The architectures that a search or a comparison is asked for: named, or drawn; decided once, then kept in its run."""
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,8 +52,9 @@ class Asked:
 
 def write_numbers(path: Path, name: str, numbers: Mapping[str, float]) -> None:
     """A number of each architecture: its weight, its latency."""
-    rows = (f"{arch_id},{number!r}\n" for arch_id, number in numbers.items())
-    write_text(path, "".join([f"arch_id,{name}\n", *rows]))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("arch_id", name), *numbers.items()])
+    write_text(path, text.getvalue())
 
 
 def read_numbers(path: Path, name: str) -> dict[str, float]:

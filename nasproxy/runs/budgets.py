@@ -6,7 +6,7 @@ Notation: K rungs (of a search without a screen: one).
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -15,9 +15,13 @@ from nasproxy.config import SearchSettings, parse_sample
 from nasproxy.device import find_device
 from nasproxy.errors import SettingsError
 from nasproxy.formatting import format_duration
+from nasproxy.runs.asked import Asked
 from nasproxy.runs.speed import FORWARD_SHARE, PROBE_BATCH, Speed
 from nasproxy.scoring import SCORES
+from nasproxy.searching.costing import measure_quantity
 from nasproxy.searching.plan import Plan
+from nasproxy.searching.sample import Quantity, draw_part
+from nasproxy.searching.schedule import LEARNING
 from nasproxy.training import count_steps
 
 START_SECONDS = 12.0
@@ -26,6 +30,10 @@ RESERVE = 0.04
 """Of a budget, for what is not training."""
 LARGE = 0.9
 """Quantile of the architectures by time, that one is taken to be like before it is known."""
+OVERRUN = 1.1
+"""Of the time that the first rung of a screen was planned for: architectures not begun by then are left out."""
+MANY = 10**6
+"""Architectures that can begin where nobody says how many, of a space that is too large to list."""
 NUM_EXAMPLES = 30
 """Architectures that are looked at where any of a large space may be proposed."""
 
@@ -70,15 +78,22 @@ class Pace:
         )
 
     @property
+    def mean(self) -> float:
+        """Seconds of a worker that trains an architecture on one image once, on average."""
+        return sum(self.seconds) / len(self.seconds)
+
+    @property
     def large(self) -> float:
         """Seconds of a worker that trains a large architecture on one image once."""
         return sorted(self.seconds)[round(LARGE * (len(self.seconds) - 1))]
 
     def of_rungs(self, num_archs: int) -> list[float]:
         """(K,) wall seconds of each rung, where so many architectures begin."""
-        mean = sum(self.seconds) / len(self.seconds)
         counts = self.count_archs(num_archs)
-        return [mean * count * images / self.num_workers for count, images in zip(counts, self.images, strict=True)]
+        return [
+            self.mean * max(count / self.num_workers, 1.0) * images
+            for count, images in zip(counts, self.images, strict=True)
+        ]
 
     def count_fitting(self, budget: float, fewest: int = 1) -> int:
         """How many architectures fit into so many seconds; `fewest` if fewer do."""
@@ -119,45 +134,65 @@ class Fit:
     num_archs: int
     seconds: float
     """Wall seconds that they take."""
-    last_begin: float
-    """Seconds before the end of the budget after which no architecture is begun."""
+    begin_seconds: float
+    """From now on after which no architecture is begun; of a screen, the others go on."""
 
-    def describe(self, num_candidates: int) -> str:
-        """For people, in a line."""
-        all_fit = self.num_archs == num_candidates
-        some = f"all {num_candidates:,}" if all_fit else f"{self.num_archs:,} of {num_candidates:,}"
-        return f"{some} architectures fit into the budget, about {format_duration(self.seconds)}"
+    def describe(self, num_candidates: int | None) -> str:
+        """For people, in a line; None: nobody has counted those that could be searched."""
+        some = f"all {num_candidates:,}" if self.num_archs == num_candidates else f"{self.num_archs:,}"
+        of = f" of {num_candidates:,}" if self.num_archs != num_candidates and num_candidates is not None else ""
+        return f"{some}{of} architectures fit into the budget, about {format_duration(self.seconds)}"
 
-    def cut(self, settings: SearchSettings, num_candidates: int) -> SearchSettings:
-        """Settings of the search that fits: fewer of what a strategy tries or another search names, else a sample.
+    def cut(self, plan: Plan, asked: Asked) -> tuple[SearchSettings, Asked]:
+        """The search that fits: fewer of what a strategy tries or another search names, else a sample of those planned.
 
-        Architectures go in a random order, so that those which the end of the budget leaves out are no special ones.
+        In a random order, so that architectures which the end of the budget leaves out are no special ones.
+
+        Returns:
+            Its settings, and its architectures.
         """
-        if self.num_archs >= num_candidates:
-            return settings
+        settings = plan.config.search
         update: dict[str, Any] = {"strategy": "random"} if settings.strategy == "grid" else {}
-        if settings.num_archs is not None or settings.strategy == "tpe":
-            return settings.model_copy(update={"num_archs": self.num_archs})
+        if self.num_archs >= plan.num_trials and not plan.is_open:
+            return settings.model_copy(update=update if settings.num_archs is None else {}), asked
+        if settings.num_archs is not None or settings.strategy in LEARNING:
+            return settings.model_copy(update={"num_archs": self.num_archs}), asked
         if settings.sample is None and settings.archs.startswith("top:"):
             best, _, _ = settings.archs.rpartition(":")
-            return settings.model_copy(update=update | {"archs": f"{best}:{self.num_archs}"})
+            named = Asked(tuple(arch.id for arch in plan.archs[: self.num_archs]))
+            return settings.model_copy(update=update | {"archs": f"{best}:{self.num_archs}"}), named
         by = None if settings.sample is None else parse_sample(settings.sample)[1]
-        return settings.model_copy(update=update | {"sample": f"{self.num_archs}:{by}" if by else str(self.num_archs)})
+        text = f"{self.num_archs}:{by}" if by else str(self.num_archs)
+
+        def quantity_of(name: str) -> Quantity:
+            return measure_quantity(name, plan.archs, plan.data)
+
+        arch_ids = [arch.id for arch in plan.archs]
+        sample = draw_part(plan.sample, arch_ids, text, settings.sample_seed, quantity_of)
+        return settings.model_copy(update=update | {"sample": text}), Asked(tuple(sample.weights), sample)
 
 
-def fit_search(plan: Plan, budget: float) -> Fit:
+def fit_search(plan: Plan, budget: float, *, is_endless: bool = False) -> Fit:
     """How many architectures of a plan fit into so many seconds of wall time that are left.
+
+    Args:
+        plan: of the search.
+        budget: seconds.
+        is_endless: whether its architectures stand for any number of others.
 
     Raises:
         SettingsError: not even one; says what would do. Or see `Pace.measure`.
     """
     pace = Pace.measure(plan)
+    pace = replace(pace, num_archs=MANY) if is_endless else pace
     usable = budget * (1 - RESERVE) - START_SECONDS
-    least = sum(pace.of_rungs(1)) * pace.num_workers
-    if usable < least:
-        needed = math.ceil((least + START_SECONDS) / (1 - RESERVE))
+    last = pace.large * max(pace.images)  # what is begun last may be a large one
+    if usable < last:
+        needed = math.ceil((last + START_SECONDS) / (1 - RESERVE))
         raise SettingsError(
             f"a budget of {max(budget, 0):.0f}s is too short: one architecture takes {needed}s here; give at least that"
         )
-    count = min(pace.count_fitting(usable), plan.num_trials)
-    return Fit(count, START_SECONDS + sum(pace.of_rungs(count)), pace.large * max(pace.images))
+    count = pace.count_fitting(usable - (pace.large - pace.mean) * max(pace.images))
+    rungs = pace.of_rungs(count)
+    first = START_SECONDS + OVERRUN * rungs[0] if len(rungs) > 1 else budget - last
+    return Fit(count, START_SECONDS + sum(rungs), min(first, budget - last))

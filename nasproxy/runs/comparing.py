@@ -133,7 +133,7 @@ class ComparisonPlan:
         space = space or load_space(settings.space)
         is_read_here, data = data is None, data or place.load_images(config.images)
         kept = Asked.kept_in(resume) if resume else None
-        asked = kept or choose_archs(settings, space, data, place.root)
+        asked = kept or choose_archs(settings, space, data, place)
         if kept is None and (few := describe_few(settings.archs, asked.arch_ids)):
             place.listener.warn(few)
         experiment = Experiment(place, config, data, space, RunIndex.of(place), asked)

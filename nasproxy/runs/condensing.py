@@ -1,17 +1,16 @@
 """The work of `nasproxy condense`."""
 
 import json
+import shutil
 import time
 from dataclasses import replace
 
-import torch
-
 from nasproxy.condensing import condense
-from nasproxy.condensing.condense import complete_settings, describe_method
+from nasproxy.condensing.condense import complete_settings, describe_method, refuse_budget
 from nasproxy.condensing.state import CondenseState, load_state
 from nasproxy.config import CondenseConfig, dump_config, refuse_changes
-from nasproxy.device import describe_device, find_device, holds
-from nasproxy.errors import RunError
+from nasproxy.device import computing_with, describe_device, find_device, holds
+from nasproxy.errors import RunError, SettingsError
 from nasproxy.files import write_text
 from nasproxy.images import ImageData, save_picture_grid
 from nasproxy.proxyset import ProxySet
@@ -45,10 +44,10 @@ def run_condense(
         raise RunError(f"run {resume.name} is finished; nothing is left to resume")
     ends = None if budget is None else time.monotonic() + budget
     device = find_device(config.machine.device)
-    if config.machine.threads_per_worker is not None:
-        torch.set_num_threads(config.machine.threads_per_worker)
     is_read_here, data = data is None, data or place.load_images(config.images)
     settings = complete_settings(config.condense, data.train)
+    if budget is not None:
+        refuse_budget(settings)
     asked, config = config, config.model_copy(update={"condense": settings})
     if resume is not None:  # its settings are complete, unless an older version had no such setting
         refuse_changes(resume.name, asked, config)
@@ -57,41 +56,46 @@ def run_condense(
     parents = {"data": data.data_hash, "split": data.split_hash}
     default_name = f"{data.name}-{describe_method(settings, data.train)}-{settings.images_per_class}"
     run = place.begin_run(config, parents, default_name, name=name, resume=resume)
-    with run.running():
-        run.update_meta(device=describe_device(device), images=data.describe())
-        if is_read_here:
-            place.tell_images(data)
-        state = load_state(run.checkpoint_path) if run.checkpoint_path.is_file() else None
-        run.log(
-            f"condense {data.name} by {settings.method}, {f'from step {state.step}' if state else 'from the start'}",
-        )
+    try:
+        with run.running():
+            run.update_meta(device=describe_device(device), images=data.describe())
+            if is_read_here:
+                place.tell_images(data)
+            state = load_state(run.checkpoint_path) if run.checkpoint_path.is_file() else None
+            begun = f"from step {state.step}" if state else "from the start"
+            run.log(f"condense {data.name} by {settings.method}, {begun}")
 
-        def on_checkpoint(state: CondenseState) -> None:
-            state.save(run.checkpoint_path)
+            def on_checkpoint(state: CondenseState) -> None:
+                state.save(run.checkpoint_path)
 
-        def on_engine(name: str, seconds: dict[str, float]) -> None:
-            tried = ", ".join(f"{engine} {time:.3g}" for engine, time in seconds.items())
-            run.log(f"engine {name}{f'; seconds per step: {tried}' if tried else ''}")
+            def on_engine(name: str, seconds: dict[str, float]) -> None:
+                tried = ", ".join(f"{engine} {time:.3g}" for engine, time in seconds.items())
+                run.log(f"engine {name}{f'; seconds per step: {tried}' if tried else ''}")
 
-        proxy = condense(
-            data,
-            settings=settings,
-            device=device,
-            resume_from=state,
-            on_step=_Metrics(run, state).add,
-            on_checkpoint=on_checkpoint,
-            on_engine=on_engine,
-            cache_dir=config.images.data_dir.expanduser() / "selectors",
-            ends=ends,
-            progress=place.listener,
-        )
-        if proxy.settings["steps"] != settings.steps:
-            settings = settings.model_copy(update={"steps": proxy.settings["steps"]})
-            write_text(run.config_path, dump_config(config.model_copy(update={"condense": settings})))
-        proxy.save(run.proxy_path)
-        save_picture_grid(proxy.images, run.picture_path)
-        run.checkpoint_path.unlink(missing_ok=True)
-        run.log(f"done: {proxy.num_stored_images} images in {proxy.seconds:.1f} s")
+            with computing_with(config.machine.threads_per_worker):
+                proxy = condense(
+                    data,
+                    settings=settings,
+                    device=device,
+                    resume_from=state,
+                    on_step=_Metrics(run, state).add,
+                    on_checkpoint=on_checkpoint,
+                    on_engine=on_engine,
+                    cache_dir=config.images.data_dir.expanduser() / "selectors",
+                    ends=ends,
+                    progress=place.listener,
+                )
+            proxy.save(run.proxy_path)
+            save_picture_grid(proxy.images, run.picture_path)
+            if proxy.settings["steps"] != settings.steps:
+                settings = settings.model_copy(update={"steps": proxy.settings["steps"]})
+                write_text(run.config_path, dump_config(config.model_copy(update={"condense": settings})))
+            run.checkpoint_path.unlink(missing_ok=True)
+            run.log(f"done: {proxy.num_stored_images} images in {proxy.seconds:.1f} s")
+    except SettingsError:  # wrong from the start: an engine that does not run here, a budget that is over
+        if resume is None:
+            shutil.rmtree(run.path)
+        raise
     return replace(proxy, run=run)
 
 

@@ -16,14 +16,15 @@ from nasproxy.formatting import format_duration
 from nasproxy.images import ImageData
 from nasproxy.rundir import RunDir, find_run
 from nasproxy.runs.asked import Asked
-from nasproxy.runs.budgets import RESERVE, START_SECONDS, Pace, images_per_update
+from nasproxy.runs.budgets import OVERRUN, RESERVE, START_SECONDS, Pace, images_per_update
 from nasproxy.runs.loading import load_trials
 from nasproxy.runs.place import Place
 from nasproxy.runs.searching import SearchInput, choose_archs, run_search
 from nasproxy.screened import to_the_end
 from nasproxy.searching.cluster import plan_workforce
-from nasproxy.searching.plan import Plan, plan_search
-from nasproxy.searching.sample import Quantity, draw_sample
+from nasproxy.searching.costing import SpaceCosts
+from nasproxy.searching.plan import Plan, limits_of, plan_search
+from nasproxy.searching.sample import Quantity, draw_part
 from nasproxy.searching.screen import Screen
 from nasproxy.space import SearchSpace
 from nasproxy.spacefile import load_space
@@ -34,10 +35,8 @@ SEARCH_SHARE = 0.5
 """Of the budget, for the search at most."""
 FEWEST_ARCHS = 4
 """A search of fewer is none."""
-NUM_DRAWN = 1000
+NUM_DRAWN = 200
 """Architectures of a space that is too large to list, that those are drawn from which fit."""
-OVERRUN = 1.1
-"""Of the time that the first rung of the search was planned for: architectures not begun by then are left out."""
 
 
 @dataclass(frozen=True)
@@ -264,8 +263,9 @@ def _search(
         half = time.monotonic() + SEARCH_SHARE * (ends - time.monotonic())
         return run_search(place, config, SearchInput(data, space), resume=run, begin_until=half)
     among = config.search if space.is_listed else config.search.model_copy(update={"sample": str(NUM_DRAWN)})
-    asked = choose_archs(among, space, data, place.root)
-    plan = plan_search(space, "early-stop", data, config, asked.arch_ids)
+    costs, limits = SpaceCosts(), limits_of(config)
+    asked = choose_archs(among, space, data, place, costs=costs, limits=limits)
+    plan = plan_search(space, "early-stop", data, config, asked.arch_ids, costs, asked.sample, listener=place.listener)
     place.listener.say("timing some steps of training for the plan")
     found = plan_find(
         Pace.measure(plan),
@@ -275,9 +275,8 @@ def _search(
         max_epochs=RECIPES["whole"].epochs,
     )
     place.listener.say(found.describe(len(plan.archs), plan.screen))
-    sample = draw_sample(
-        [arch.id for arch in plan.archs], str(found.num_archs), config.search.sample_seed, _no_quantity
-    )
+    arch_ids = [arch.id for arch in plan.archs]
+    sample = draw_part(plan.sample, arch_ids, str(found.num_archs), config.search.sample_seed, _no_quantity)
     return run_search(
         place,
         config,

@@ -221,6 +221,7 @@ class Condensing:
         """
         config = self.experiment.config
         shared = {section: getattr(config, section).model_dump() for section in ("images", "condense", "machine")}
+        shared["machine"]["threads_per_worker"] = None  # those of a search
         own = {"method": self.method} | config.compare.per_method.get(self.method, {})
         seed = own.get("seed", config.condense.seed) + self.number - 1
         made = make_config(CondenseConfig, shared, {"condense": own | {"seed": seed}})

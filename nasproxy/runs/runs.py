@@ -897,7 +897,9 @@ def _absolute_if_there(text: str, *, is_folder: bool = False) -> str:
         from nasproxy.images import DATASETS
 
         path = Path(text).expanduser()
-        return str(path.resolve()) if text not in DATASETS and path.exists() else text
+        if text in DATASETS or not path.exists():
+            return text
+        return str(path.absolute() if path.is_file() else path.resolve())  # files may be links to some without a suffix
     module, _, function = text.rpartition(":")
     if module.endswith(".py") and Path(module).expanduser().is_file():
         return f"{Path(module).expanduser().resolve()}:{function}"

@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from nasproxy.config import CompareSettings, SearchConfig, SearchSettings
 from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
@@ -14,20 +13,22 @@ from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.asked import Asked, read_numbers, write_numbers
-from nasproxy.runs.budgets import fit_search
+from nasproxy.runs.budgets import MANY, NUM_EXAMPLES, fit_search
 from nasproxy.runs.handing_out import write_model
 from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Place
 from nasproxy.runs.writing import write_trials
 from nasproxy.searching.costing import Limits, SpaceCosts, measure_quantity
-from nasproxy.searching.plan import Plan, plan_search
+from nasproxy.searching.plan import Plan, limits_of, plan_search
+from nasproxy.searching.precision import settle_precision
 from nasproxy.searching.sample import COSTS, Quantity, draw_from_large, draw_sample
+from nasproxy.searching.schedule import LEARNING
 from nasproxy.searching.search import run_plan
 from nasproxy.space import SearchSpace
 from nasproxy.spacefile import load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.training import NetFolder
-from nasproxy.trials import State, Trials
+from nasproxy.trials import State, Trial, Trials
 
 
 @dataclass(frozen=True)
@@ -78,27 +79,47 @@ def run_search(
     data = given.data or place.load_images(config.images)
     proxy = given.proxy or load_proxy(settings.proxy, place.root, Task.on(data, space))
     asked = (Asked.kept_in(resume) if resume else None) or given.asked
+    timed = read_numbers(resume.latency_path, "latency") if resume and resume.latency_path.is_file() else None
+    costs, limits = given.costs or SpaceCosts(), limits_of(config, timed)
     if asked is None:
-        asked = choose_archs(settings, space, data, place.root, given.arch_ids)
+        asked = choose_archs(settings, space, data, place, given.arch_ids, costs=costs, limits=limits)
         if few := describe_few(settings.archs, asked.arch_ids):
             place.listener.warn(few)
     if resume is not None and resume.meta.get("is_timed") and begin_until is None:
         begin_until = math.inf  # nobody waits now, but what was left out stays out
-    timed = read_numbers(resume.latency_path, "latency") if resume and resume.latency_path.is_file() else None
-    plan = plan_search(
-        space, proxy, data, config, asked.arch_ids, given.costs, asked.sample, latency=timed, listener=place.listener
-    )
+
+    def make_plan(asked: Asked) -> Plan:
+        return plan_search(
+            space, proxy, data, config, asked.arch_ids, costs, asked.sample, latency=timed, listener=place.listener
+        )
+
+    is_endless = budget is not None and asked.arch_ids is None and not space.is_listed and settings.num_archs is None
+    if is_endless:  # planned by a few
+        few_of_many = {"num_archs": MANY} if settings.strategy in LEARNING else {"sample": str(NUM_EXAMPLES)}
+        config = config.model_copy(update={"search": settings.model_copy(update=few_of_many)})
+        asked = choose_archs(config.search, space, data, place, costs=costs, limits=limits)
+    plan = make_plan(asked)
+    settled = settle_precision(plan, place.listener)
+    if settled is not config:
+        config = settled
+        plan = make_plan(asked)
     if budget is not None and plan.proxy.is_at_hand:
+        if is_endless:
+            space.archs()  # says what to ask for
         place.listener.say(f"no budget is needed: {plan.proxy.name} is looked up or counted")
     elif budget is not None:
         place.listener.say("timing some steps for the plan")
-        fit = fit_search(plan, started + budget - time.monotonic())
-        place.listener.say(fit.describe(plan.num_trials))
-        settings = fit.cut(settings, plan.num_trials)
+        fit = fit_search(plan, started + budget - time.monotonic(), is_endless=is_endless)
+        place.listener.say(fit.describe(None if is_endless else plan.num_trials))
+        if is_endless and settings.strategy not in LEARNING:
+            settings = config.search.model_copy(update={"sample": str(fit.num_archs), "strategy": "random"})
+            asked = choose_archs(settings, space, data, place, costs=costs, limits=limits)
+        else:
+            settings, asked = fit.cut(plan, asked)
         config = config.model_copy(update={"search": settings})
-        asked = choose_archs(settings, space, data, place.root, given.arch_ids)
-        plan = plan_search(space, proxy, data, config, asked.arch_ids, plan.costs, asked.sample)
-        begin_until = started + budget - fit.last_begin
+        begin_until = time.monotonic() + fit.begin_seconds
+        plan = make_plan(asked)
+    settings = config.search
     if isinstance(proxy, Trials) and (strangers := describe_strangers(proxy, space)):
         place.listener.warn(strangers)
     for arch_id, reason in list(plan.costs.left_out.items())[:1]:
@@ -126,8 +147,12 @@ def run_search(
             if given.data is None:
                 place.tell_images(data)
             asked.keep_in(run)
-            if plan.limits.is_timed and not plan.is_open:
-                write_numbers(run.latency_path, "latency", plan.costs.latencies)
+
+            def keep_latencies(trial: Trial | None = None) -> None:  # of what may be proposed they come one by one
+                if plan.limits.is_timed and (trial is None or plan.is_open):
+                    write_numbers(run.latency_path, "latency", plan.costs.latencies)
+
+            keep_latencies()
             if given.known is not None:
                 done = _take_over(given.known, plan, store)
                 place.listener.say(f"{len(done)} architecture(s) taken over from {given.known.name}")
@@ -141,8 +166,11 @@ def run_search(
                 keep=NetFolder(run.nets_path.resolve()) if settings.keep_nets else None,
                 folder=run.path,
                 begin_until=begin_until,
+                on_trial=keep_latencies,
                 listener=place.listener,
             )
+            if begin_until is not None and len(trials) < plan.num_trials:  # it is no search of all that was asked for
+                replace(asked, arch_ids=tuple(trial.arch_id for trial in trials)).keep_in(run)
             trials = replace(trials, info=replace(trials.info, name=run.name), run=run)
             write_trials(run, trials)
             if settings.keep_nets:
@@ -190,8 +218,11 @@ def choose_archs(
     settings: SearchSettings | CompareSettings,
     space: SearchSpace,
     data: ImageData,
-    root: Path,
+    place: Place,
     named: Sequence[str] | None = None,
+    *,
+    costs: SpaceCosts | None = None,
+    limits: Limits | None = None,
 ) -> Asked:
     """The architectures that settings name, or what is drawn of these.
 
@@ -199,20 +230,26 @@ def choose_archs(
         settings: of the search or comparison.
         space: the search space.
         data: the images: costs of architectures depend on them.
-        root: where runs lie.
+        place: where runs lie, and who is told where fewer are found.
         named: ids, instead of those that settings name.
+        costs: of architectures, as far as they are known; those of a large space that are drawn are added.
+        limits: what architectures of a large space may cost; None: as much as they do.
 
     Raises:
-        NasproxyError: see `read_arch_ids`, `SearchSpace.pick`, `load_quantity`, `draw_sample`.
+        NasproxyError: see `read_arch_ids`, `SearchSpace.pick`, `load_quantity`, `draw_sample`, `draw_from_large`.
     """
     task = Task.on(data, space)
-    ids = read_arch_ids(settings.archs, root, task) if named is None else named
+    ids = read_arch_ids(settings.archs, place.root, task) if named is None else named
     if ids is None and settings.sample is None:
         return Asked()
     if ids is None and settings.sample is not None and not space.is_listed:
-        costs, limits = SpaceCosts(), Limits.of(settings) if isinstance(settings, SearchSettings) else Limits()
+        known, allowed = costs or SpaceCosts(), limits or Limits()
         sample = draw_from_large(
-            space, settings.sample, settings.sample_seed, lambda arch: limits.admits(arch, costs, data)
+            space,
+            settings.sample,
+            settings.sample_seed,
+            lambda arch: allowed.admits(arch, known, data),
+            place.listener,
         )
         return Asked(tuple(sample.weights), sample)
     archs = space.archs() if ids is None else space.pick(ids)  # people may call them otherwise than we do
@@ -221,7 +258,7 @@ def choose_archs(
         return Asked(arch_ids)
 
     def quantity_of(name: str) -> Quantity:
-        return measure_quantity(name, archs, data) if name in COSTS else load_quantity(name, root, task)
+        return measure_quantity(name, archs, data) if name in COSTS else load_quantity(name, place.root, task)
 
     sample = draw_sample(arch_ids, settings.sample, settings.sample_seed, quantity_of)
     return Asked(tuple(sample.weights), sample)

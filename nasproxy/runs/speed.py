@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nasproxy.config import RecipeSettings
+from nasproxy.device import computing_with
 from nasproxy.images import ImageSet
 from nasproxy.space import Arch
 from nasproxy.training import train_seeds
@@ -43,12 +44,8 @@ class Speed:
         """
         by_size = sorted(sizes, key=lambda arch: sizes[arch])
         chosen = dict.fromkeys(by_size[round(quantile * (len(by_size) - 1))] for quantile in QUANTILES)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(num_threads)
-        try:
+        with computing_with(num_threads):
             points = {sizes[arch]: _seconds_per_image(arch, sizes[arch], train, recipe) for arch in chosen}
-        finally:
-            torch.set_num_threads(threads)
         return cls(tuple(points), tuple(points.values()))
 
     def seconds_per_image(self, flops: float) -> float:

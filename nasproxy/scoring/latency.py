@@ -3,7 +3,7 @@
 import torch
 from torch.utils.benchmark import Timer
 
-from nasproxy.device import lay_out
+from nasproxy.device import lay_out, synchronize
 from nasproxy.space import Arch, build
 
 MIN_SECONDS = 0.05
@@ -38,5 +38,6 @@ def measure_latency(
     lay_out(net, device)
     images = torch.zeros(batch_size, *image_shape, device=device)
     with torch.inference_mode():
-        timer = Timer("net(images)", globals={"net": net, "images": images}, num_threads=num_threads)
+        known = {"net": net, "images": images, "synchronize": synchronize, "device": device}
+        timer = Timer("net(images); synchronize(device)", globals=known, num_threads=num_threads)
         return float(timer.blocked_autorange(min_run_time=MIN_SECONDS).median)

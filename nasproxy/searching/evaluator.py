@@ -1,20 +1,26 @@
 """Parts for other tools: our evaluation as an Optuna objective or a Ray Trainable, our strategies as ask and tell."""
 
 import math
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import optuna
+import ray
 import torch
 from ray import tune
 
+from nasproxy.config import SearchConfig, SearchSettings
 from nasproxy.device import find_device
-from nasproxy.errors import SettingsError
+from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.factors import FactorValue
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
-from nasproxy.searching.costing import Limits, SpaceCosts
-from nasproxy.searching.plan import config_from_overrides, plan_search
+from nasproxy.searching.costing import SpaceCosts
+from nasproxy.searching.plan import config_from_overrides, limits_of, plan_search
+from nasproxy.searching.proposing import COST_FIELDS
+from nasproxy.searching.sample import draw_some
 from nasproxy.searching.schedule import LEARNING, Signal, make_schedule
 from nasproxy.searching.scorer import ArchScorer, look_up, numbers_of
 from nasproxy.space import Arch, SearchSpace
@@ -33,36 +39,37 @@ class Evaluator:
     """
 
     def __init__(self, space: SearchSpace, proxy: ProxySet | Trials | str, data: ImageData, **overrides: Any) -> None:
-        """Takes what `nap.search` takes.
+        """Takes what `nap.search` takes, but which architectures.
 
         Raises:
+            SettingsError: a setting that says which, or one that is of no use here.
             NasproxyError: see `plan_search`.
         """
         self.space = space
         self.trials: dict[str, Trial] = {}
         """Id -> what was scored, in this order."""
-        costs = SpaceCosts()
-        first, _ = space.draw(1, 0, lambda arch: Limits().admits(arch, costs, data))
-        if not first:
-            raise SettingsError(f"no architecture of {space.name} that was tried fits the images; check its builder")
         config = config_from_overrides(proxy, overrides)
-        self._plan = plan_search(space, proxy, data, config, [first[0].id])
-        if self._plan.screen is not None:
-            raise SettingsError("screen: an evaluator scores one architecture at a time, to the end; leave it out")
+        for name in _OF_NO_USE:
+            if getattr(config.search, name) != SearchSettings.model_fields[name].default:
+                raise SettingsError(f"{name}: an evaluator scores one architecture at a time, to the end; leave it out")
+        self._plan = plan_search(space, proxy, data, config, [_find_one(space, proxy, config, data).id])
         self._scorer: ArchScorer | None = None
+        self._lock = threading.Lock()
 
     def score(self, arch: Arch | str | Mapping[str, FactorValue]) -> Trial:
-        """Scores an architecture: its id, its factors, or itself. One that fails has the reason in its trial.
+        """Scores an architecture: its id, its factors (others that are not there beside them are passed over), or
+        itself. One that fails, is beyond a limit or in no row of the table has the reason in its trial.
 
         Raises:
             SettingsError: it is not in the space.
         """
         if isinstance(arch, Mapping):
-            arch = self.space.arch(arch)
+            arch = self.space.arch(self.space.grid.keep_those_there(arch) if self.space.conditions else arch)
         found = self.space.find(arch if isinstance(arch, str) else arch.id)
-        if found.id not in self.trials:
-            self.trials[found.id] = self._score(found)
-        return self.trials[found.id]
+        with self._lock:  # nets are initialised by torch's global random state
+            if found.id not in self.trials:
+                self.trials[found.id] = self._score(found)
+            return self.trials[found.id]
 
     def __call__(self, trial: optuna.Trial) -> float:
         """The objective of an Optuna study, to be maximised.
@@ -85,32 +92,71 @@ class Evaluator:
     def as_trainable(self) -> Callable[[dict[str, Any]], Any]:
         """A Ray Tune trainable, whose configuration is the factors of an architecture; it reports 'score' and more.
 
-        Each trial scores in a worker of its own, on the device that Ray gives it.
+        Each trial scores in a process of its own, on the GPU that Ray gives it, else on the CPU. A combination that is
+        not in the space has the score NaN, and the reason.
         """
         trainable: Callable[[dict[str, Any]], Any] = tune.with_parameters(_score_on_ray, evaluator=self)
         return trainable
 
+    def use(self, device: torch.device) -> None:
+        """Scores on this device from now on."""
+        self._scorer = ArchScorer.on(device, self._plan.make_job())
+
     def __getstate__(self) -> dict[str, Any]:
         """Without what is on a device."""
-        return {**self.__dict__, "_scorer": None}
+        plan = self._plan
+        images = None if plan.proxy.images is None else plan.proxy.images.to("cpu")
+        plan = replace(plan, data=plan.data.to("cpu"), proxy=replace(plan.proxy, images=images))
+        return {**self.__dict__, "_plan": plan, "_scorer": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= {**state, "_lock": threading.Lock()}
 
     def _score(self, arch: Arch) -> Trial:
-        plan = self._plan
+        plan, table = self._plan, self._plan.proxy.scored_by
         plan.costs.count(arch, plan.data)
-        if arch.id in plan.costs.left_out:
-            return Trial(arch.id, arch.factors, State.FAILED, reason=plan.costs.left_out[arch.id])
+        reason = plan.costs.left_out.get(arch.id)
+        if reason is None:
+            reason = plan.limits.find_excess(arch, plan.costs, plan.data)
+        if reason is None and isinstance(table, Trials) and arch.id not in table.by_id:
+            reason = f"{table.info.proxy} has no row for it"
+        if reason is not None:
+            return Trial(arch.id, arch.factors, State.FAILED, reason=reason)
         assignment = plan.assign(arch, 0)
-        if isinstance(plan.proxy.scored_by, Trials):
-            return look_up(plan.proxy.scored_by, assignment)[0]
+        if isinstance(table, Trials):
+            return look_up(table, assignment)[0]
         if self._scorer is None:
-            self._scorer = ArchScorer.on(find_device(plan.config.machine.device), plan.make_job())
+            self.use(find_device(plan.config.machine.device))
+        assert self._scorer is not None
         return self._scorer.score(assignment)[0]
+
+
+_OF_NO_USE = ("archs", "sample", "screen", "num_archs", "strategy", "keep_nets", "storage", "loggers", "against")
+"""Settings of a search that an evaluator has no use for."""
+
+
+def _find_one(space: SearchSpace, proxy: ProxySet | Trials | str, config: SearchConfig, data: ImageData) -> Arch:
+    """An architecture that can be scored."""
+    if isinstance(proxy, Trials):
+        known = [arch for trial in proxy if (arch := space.standing_for(trial.arch_id)) is not None]
+        if not known:
+            raise SettingsError(f"{proxy.info.proxy} has no row for an architecture of {space.name}")
+        return known[0]
+    limits, costs = limits_of(config), SpaceCosts()
+    return draw_some(space, 1, 0, lambda arch: limits.admits(arch, costs, data))[0][0]
 
 
 def _score_on_ray(config: dict[str, Any], evaluator: Evaluator) -> None:
     torch.set_num_threads(evaluator._plan.workforce.threads_per_worker)
-    scored = evaluator.score({name: config[name] for name in evaluator.space.factors if name in config})
-    tune.report(numbers_of(scored))
+    if not isinstance(evaluator._plan.proxy.scored_by, Trials):
+        evaluator.use(torch.device("cuda", 0) if ray.get_gpu_ids() else torch.device("cpu"))
+    factors = {name: config[name] for name in evaluator.space.factors if name in config}
+    try:
+        scored = evaluator.score(factors)
+    except SettingsError as error:
+        tune.report({"score": math.nan, "state": State.FAILED.value, "reason": str(error)})
+        return
+    tune.report(numbers_of(scored) | {"reason": scored.reason or ""})
 
 
 class Asker:
@@ -146,9 +192,15 @@ class Asker:
         Raises:
             SettingsError: an unknown strategy, or all architectures of a space that is too large.
         """
+        if against is not None and (against not in COST_FIELDS or strategy not in LEARNING):
+            raise SettingsError(
+                f"against={against!r} with {strategy}: write one of {', '.join(COST_FIELDS)}, with "
+                f"{' or '.join(LEARNING)}"
+            )
         archs = space.archs() if space.is_listed or num_archs is None else []
         if not archs and strategy not in LEARNING:
-            archs, _ = space.draw(num_archs or 0, seed)
+            archs, _ = draw_some(space, num_archs or 0, seed, lambda arch: True)
+        self._cost = None if against is None else COST_FIELDS[against]
         self._schedule = make_schedule(
             strategy,
             space,
@@ -178,16 +230,20 @@ class Asker:
         Args:
             arch: itself, or its id.
             score: finite.
-            costs: `num_params`, `flops` or `latency`, where the strategy is to keep one small.
+            costs: `num_params`, `flops` or `latency`: the one that the strategy is to keep small must be told.
 
         Raises:
-            SettingsError: it was not asked for, or the score is not finite.
+            SettingsError: it was not asked for, the score is not finite, a cost of another name, or without the one.
         """
         arch_id = arch if isinstance(arch, str) else arch.id
         if arch_id not in self._asked:
             raise SettingsError(f"{arch_id!r} was not asked for; tell what `ask` gave")
         if score is not None and not math.isfinite(score):
             raise SettingsError(f"score {score} of {arch_id} is not finite; tell None where it failed")
+        if strange := costs.keys() - set(COST_FIELDS.values()):
+            raise unknown_name("cost", min(strange), COST_FIELDS.values())
+        if score is not None and self._cost is not None and self._cost not in costs:
+            raise SettingsError(f"{arch_id} without its {self._cost}, which is to be small; tell {self._cost}=...")
         given = self._asked.pop(arch_id)
         rungs = () if score is None else (Rung((score,), (score,)),)
         state = State.FAILED if score is None else State.COMPLETE

@@ -12,7 +12,7 @@ from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.images import ImageData
 from nasproxy.proxies import Proxy, default_settings, make_proxy, make_training_free
 from nasproxy.proxyset import ProxySet
-from nasproxy.scoring import SCORES
+from nasproxy.scoring import SCORES, Costs
 from nasproxy.searching.cluster import Workforce, plan_workforce
 from nasproxy.searching.costing import (
     Limits,
@@ -20,9 +20,8 @@ from nasproxy.searching.costing import (
     describe_smallest,
     find_too_large,
     measure_quantity,
-    measure_space,
 )
-from nasproxy.searching.sample import Sample, draw_from_large, draw_sample
+from nasproxy.searching.sample import Sample, draw_from_large, draw_sample, draw_some
 from nasproxy.searching.schedule import LEARNING, STRATEGIES
 from nasproxy.searching.scorer import Assignment, Job, Measurement
 from nasproxy.searching.screen import Screen, parse_screen
@@ -72,9 +71,14 @@ class Plan:
         """Architectures of all rungs together, if none fails."""
         return sum(self.screen.count_archs(self.num_trials)) if self.screen else self.num_trials
 
+    def costs_of(self, arch: Arch) -> Costs | None:
+        """What an architecture costs; counted, where it is not known yet. None: nobody knows."""
+        self.costs.count(arch, self.data)
+        return self.costs.of.get(arch.id)
+
     def size_of(self, arch: Arch) -> float:
         """FLOPs of a forward pass of one image; infinite where nobody knows."""
-        costs = self.costs.of[arch.id]
+        costs = self.costs_of(arch)
         return costs.flops if costs else math.inf
 
     def assign(self, arch: Arch, round_number: int, earlier: Trial | None = None) -> Assignment:
@@ -85,7 +89,7 @@ class Plan:
             round_number: of the round, or of the rung.
             earlier: what the rungs before have measured of it.
         """
-        assignment = Assignment(arch, self.costs.of[arch.id], round_number, self.weight_of(arch.id))
+        assignment = Assignment(arch, self.costs_of(arch), round_number, self.weight_of(arch.id))
         if self.screen is None:
             return assignment
         is_last = round_number == len(self.screen.stages) - 1
@@ -218,17 +222,12 @@ def plan_search(
     if settings.keep_nets and not isinstance(chosen.scored_by, RecipeSettings):
         raise SettingsError(f"keep_nets: proxy {chosen.name!r} trains no nets; leave it out")
     screen = None if settings.screen is None else _plan_screen(settings.screen, chosen, config)
-    device = find_device("cpu" if workforce.device == "cpu" else config.machine.device)
-    limits = Limits.of(settings, str(device), workforce.threads_per_worker, latency)
-    costs_of_drawn = costs or SpaceCosts()
+    limits, known = limits_of(config, latency), costs or SpaceCosts()
     if archs is None and not space.is_listed:
-        costs = costs_of_drawn
-        wanted, sample = _draw(space, proxy, settings, lambda arch: limits.admits(arch, costs_of_drawn, data))
+        wanted, sample = _draw(space, proxy, settings, lambda arch: limits.admits(arch, known, data), listener)
         if wanted is None:
             limit = settings.num_archs or 0
-            return Plan(space, chosen, data, config, (), costs_of_drawn, limit, workforce, limits, screen)
-        for arch in wanted:
-            costs.count(arch, data)
+            return Plan(space, chosen, data, config, (), known, limit, workforce, limits, screen)
     else:
         wanted = space.archs() if archs is None else space.pick(archs)
     if not wanted:
@@ -244,7 +243,10 @@ def plan_search(
     if sample is not None:
         wanted = space.pick(sample.weights)
     unscored = _find_unscored(wanted, proxy) if isinstance(proxy, Trials) else {}
-    costs = costs or measure_space([arch for arch in wanted if arch.id not in unscored], data)
+    for arch in wanted:
+        if arch.id not in unscored:
+            known.count(arch, data)
+    costs = known
     left_out = {arch.id: costs.left_out[arch.id] for arch in wanted if arch.id in costs.left_out} | unscored
     too_large = find_too_large([arch for arch in wanted if arch.id not in left_out], costs, data, limits, listener)
     left_out |= too_large
@@ -268,8 +270,24 @@ def plan_search(
     )
 
 
+def limits_of(config: SearchConfig, latency: Mapping[str, float] | None = None) -> Limits:
+    """What architectures of a search may cost, on the device and with the threads that it trains with.
+
+    Args:
+        config: all settings.
+        latency: id -> seconds of a forward pass that are known.
+    """
+    workforce = plan_workforce(config.machine)
+    device = find_device("cpu" if workforce.device == "cpu" else config.machine.device)
+    return Limits.of(config.search, str(device), workforce.threads_per_worker, latency)
+
+
 def _draw(
-    space: SearchSpace, proxy: ProxySet | Trials | str, settings: SearchSettings, admits: Callable[[Arch], bool]
+    space: SearchSpace,
+    proxy: ProxySet | Trials | str,
+    settings: SearchSettings,
+    admits: Callable[[Arch], bool],
+    listener: Listener,
 ) -> tuple[list[Arch] | None, Sample | None]:
     """What a search of a space that is not listed tries: what stands in its table, a sample, or a random draw.
 
@@ -282,11 +300,14 @@ def _draw(
     if isinstance(proxy, Trials):
         return [arch for trial in proxy if (arch := space.standing_for(trial.arch_id)) is not None], None
     if settings.sample is not None:
-        sample = draw_from_large(space, settings.sample, settings.sample_seed, admits)
+        sample = draw_from_large(space, settings.sample, settings.sample_seed, admits, listener)
         return space.pick(sample.weights), sample
     if settings.num_archs is None or settings.strategy == "grid":
         return space.archs(), None  # says what to ask for
-    return (None if settings.strategy in LEARNING else space.draw(settings.num_archs, settings.seed, admits)[0]), None
+    if settings.strategy in LEARNING:
+        draw_some(space, 1, settings.seed, admits, listener)  # says so, if there is none
+        return None, None
+    return draw_some(space, settings.num_archs, settings.seed, admits, listener)[0], None
 
 
 def _plan_screen(text: str, proxy: Proxy, config: SearchConfig) -> Screen:

@@ -45,8 +45,16 @@ class _Factor(CategoricalDistribution):
 class _Asker:
     """Proposals of a sampler, as architectures of a space that may be tried."""
 
-    def __init__(self, space: SearchSpace, candidates: Candidates, sampler: BaseSampler, against: str | None) -> None:
-        self._space, self._against = space, against
+    def __init__(
+        self,
+        space: SearchSpace,
+        candidates: Candidates,
+        sampler: BaseSampler,
+        against: str | None,
+        *,
+        asks_for_all: bool = False,
+    ) -> None:
+        self._space, self._against, self._asks_for_all = space, against, asks_for_all
         self._admits = candidates if callable(candidates) else None
         self._listed = None if callable(candidates) else {arch.id: arch for arch in candidates}
         one_by_one = space.conditions or isinstance(space, FunctionSpace)
@@ -101,9 +109,9 @@ class _Asker:
         if isinstance(space, FunctionSpace):
             asked = self.study.ask()
             return asked, dict(space.suggest(asked).factors)
-        if not space.conditions:
+        if not space.conditions or self._asks_for_all:
             asked = self.study.ask(dict(self._distributions))
-            return asked, _to_factors(asked.params, space.factors)
+            return asked, space.grid.keep_those_there(_to_factors(asked.params, space.factors))
         asked, chosen = self.study.ask(), dict[str, FactorValue]()
         for name, values in space.factors.items():
             if not space.grid.is_there(name, chosen):
@@ -180,7 +188,9 @@ def propose_nsga2(
     Deb et al., "A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II" (IEEE TEVC 2002): the best of the last
     generation are crossed and mutated. Which trial is of which generation is known to a sampler that has proposed them,
     so all rounds are gone through again, from the same seed and the same results: a resumed search goes on as it would
-    have. A proposal that has been tried already counts as what it scored, at no cost.
+    have. A proposal that has been tried already counts as what it scored, at no cost. It is asked for all factors, also
+    for those that are not there beside the others; of a space that is a function of a trial, for those that are, and
+    only what all have is crossed.
 
     Args:
         space: as for `propose_tpe`.
@@ -192,7 +202,7 @@ def propose_nsga2(
         population: architectures of a generation.
     """
     sampler = NSGAIISampler(population_size=population, seed=derive_seed(seed) % 2**32)
-    asker = _Asker(space, candidates, sampler, against)
+    asker = _Asker(space, candidates, sampler, against, asks_for_all=True)  # it crosses what all trials have
     by_id = {trial.arch_id: trial for trial in history}
     rounds: dict[int, list[str]] = {}
     for trial in by_id.values():

@@ -61,8 +61,6 @@ class Recorder(NotSaved, tune.Callback):
         """Whether nothing more is to be started."""
         self.begin_until: float | None = None
         """By `time.monotonic`: from then on no architecture is begun that has not been measured at all; None: never."""
-        self.num_left_out = 0
-        """Architectures that were not begun for that reason."""
         self.log: TextIO | None = None
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
@@ -98,7 +96,7 @@ class Recorder(NotSaved, tune.Callback):
         if self.has_given_up:
             return Signal.END
         if self.begin_until is not None and time.monotonic() > self.begin_until:
-            self.num_left_out += self._schedule.begin_no_more()
+            self._schedule.begin_no_more()
         answer = self._schedule.next()
         for record in self._schedule.take_pruned():
             self._keep(record)

@@ -4,7 +4,7 @@ The draw depends on ids, a seed of its own, and what strata are of: on no proxy,
 nested: the first k of a larger sample of the same kind are the sample of k.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nasproxy.config import parse_sample
@@ -14,10 +14,13 @@ from nasproxy.ranking import sample_stratified
 from nasproxy.screened import by_place
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace
+from nasproxy.talk import SILENCE, Listener
 from nasproxy.trials import SampleInfo, Trials
 
 COSTS = ("params", "flops")
 """Costs of architectures that strata can be of."""
+MOST = 10**300
+"""Combinations that an architecture can stand for."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,11 @@ class Quantity:
         )
 
 
-def draw_sample(arch_ids: Collection[str], asked: str, seed: int, quantity_of: Callable[[str], Quantity]) -> Sample:
+Quantities = Callable[[str], Quantity]
+"""What strata are of, by name."""
+
+
+def draw_sample(arch_ids: Collection[str], asked: str, seed: int, quantity_of: Quantities) -> Sample:
     """Draws architectures.
 
     Uniformly: each id has a random number derived from the seed and itself, and the smallest are taken; each stands for
@@ -87,7 +94,9 @@ def draw_sample(arch_ids: Collection[str], asked: str, seed: int, quantity_of: C
     return Sample({arch_id: weight * quantity.weights.get(arch_id, 1.0) for arch_id, weight in drawn}, by)
 
 
-def draw_from_large(space: SearchSpace, asked: str, seed: int, admits: Callable[[Arch], bool]) -> Sample:
+def draw_from_large(
+    space: SearchSpace, asked: str, seed: int, admits: Callable[[Arch], bool], listener: Listener = SILENCE
+) -> Sample:
     """Draws architectures of a space that is not listed, uniformly.
 
     Each stands for as many combinations as were looked at for one that is admitted, of all there are; for itself, where
@@ -98,6 +107,7 @@ def draw_from_large(space: SearchSpace, asked: str, seed: int, admits: Callable[
         asked: 'N'.
         seed: of the draw.
         admits: whether an architecture may be in the sample.
+        listener: told where fewer were found.
 
     Raises:
         SettingsError: strata, which need all architectures counted; or none was found.
@@ -108,8 +118,36 @@ def draw_from_large(space: SearchSpace, asked: str, seed: int, admits: Callable[
             f"sample={asked!r}: strata by {by} need that of all architectures, and {space.name} has "
             f"{space.describe_size()}; give sample={count}"
         )
-    archs, looked_at = space.draw(count, derive_seed(seed, "sample"), admits)
-    if not archs:
-        raise SettingsError(f"sample={asked!r}: none of {looked_at:,} architectures of {space.name} is admitted")
-    weight = 1.0 if isinstance(space, FunctionSpace) else space.grid.size / looked_at
+    archs, looked_at = draw_some(space, count, derive_seed(seed, "sample"), admits, listener)
+    weight = 1.0 if isinstance(space, FunctionSpace) else float(min(space.grid.size, MOST)) / looked_at
     return Sample(dict.fromkeys((arch.id for arch in archs), weight), by)
+
+
+def draw_some(
+    space: SearchSpace, count: int, seed: int, admits: Callable[[Arch], bool], listener: Listener = SILENCE
+) -> tuple[list[Arch], int]:
+    """As `SearchSpace.draw`, but it says where it finds fewer than asked for.
+
+    Raises:
+        SettingsError: it finds none.
+    """
+    archs, looked_at = space.draw(count, seed, admits)
+    if not archs:
+        raise SettingsError(
+            f"none of {looked_at:,} architectures of {space.name} that were drawn fits the images and the limits; "
+            "raise max_params, max_flops or max_latency"
+        )
+    if len(archs) < count:
+        listener.warn(
+            f"{len(archs)} architectures instead of {count}: so few of {looked_at:,} that were drawn fit the images "
+            "and the limits"
+        )
+    return archs, looked_at
+
+
+def draw_part(sample: Sample | None, arch_ids: Sequence[str], asked: str, seed: int, quantity_of: Quantities) -> Sample:
+    """A sample of architectures that may be one already: each stands for what it stood for, and what was left out."""
+    part = draw_sample(arch_ids, asked, seed, quantity_of)
+    if sample is None:
+        return part
+    return Sample({arch_id: weight * sample.weights[arch_id] for arch_id, weight in part.weights.items()}, part.by)

@@ -67,9 +67,12 @@ class Schedule:
     def next(self) -> Arch | Signal:
         """The next architecture, or why there is none now."""
         while not self._queue and not self._open and not self._ended:
+            if self._is_closed and not self.has_rungs:
+                self._ended = True
+                break
             self._round += 1
             proposed = self._propose(self._round, list(self._trials.values()))
-            self._ended = not proposed or (self._is_closed and not self.has_rungs)
+            self._ended = not proposed
             self._queue.extend(arch for arch in proposed if self._is_open(arch.id))
         if self._queue:
             arch = self._queue.popleft()
@@ -87,12 +90,10 @@ class Schedule:
         """What was cut since the last call: nothing, but in a screen."""
         return []
 
-    def begin_no_more(self) -> int:
-        """Gives out no architecture from now on that has never been given out; how many of those waited already."""
-        num_waiting = len(self._queue)
+    def begin_no_more(self) -> None:
+        """Gives out no architecture from now on that has never been given out."""
         self._is_closed = True
         self._queue = deque(arch for arch in self._queue if arch.id in self._trials)
-        return num_waiting - len(self._queue)
 
     def _is_open(self, arch_id: str) -> bool:
         """Whether an architecture has not ended in the current round, nor for good."""
@@ -192,8 +193,7 @@ def make_schedule(
     assert not callable(archs), strategy
     if strategy == "random":
         allowed = {arch.id for arch in archs}
-        order = [arch for arch in (space.shuffled(seed) if space.is_listed else archs) if arch.id in allowed]
-        order = order[:num_archs]
+        order = [arch for arch in space.shuffled(seed, archs) if arch.id in allowed][:num_archs]
     elif strategy == "grid":
         order = sorted(archs[:num_archs], key=size_of, reverse=True)
     else:

@@ -18,6 +18,7 @@ from nasproxy.proxyset import ProxySet
 from nasproxy.searching.cluster import Interrupts, noticing_interrupts, ray_output_to, running_ray
 from nasproxy.searching.loggers import make_loggers
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
+from nasproxy.searching.precision import settle_precision
 from nasproxy.searching.recorder import NotSaved, OnTrial, Recorder
 from nasproxy.searching.schedule import Signal, make_schedule
 from nasproxy.searching.scorer import ArchScorer, Assignment, Job, look_up
@@ -58,10 +59,13 @@ def search(
     Raises:
         NasproxyError: see `plan_search`.
     """
-    plan = plan_search(space, proxy, data, config_from_overrides(proxy, overrides), archs)
-    info = plan.describe(f"{data.name}-{space.name}-{plan.proxy.name}")
-    store = create_store(info, space.factors, None)
     with listening(progress) as listener:
+        plan = plan_search(space, proxy, data, config_from_overrides(proxy, overrides), archs, listener=listener)
+        config = settle_precision(plan, listener)
+        if config is not plan.config:
+            plan = plan_search(space, proxy, data, config, archs, plan.costs)
+        info = plan.describe(f"{data.name}-{space.name}-{plan.proxy.name}")
+        store = create_store(info, space.factors, None)
         return run_plan(plan, store, on_trial=on_trial, listener=listener)
 
 
@@ -135,8 +139,8 @@ def run_plan(
     else:
         _score_on_ray(plan, recorder, plan.make_job(keep), log_path, folder)
     recorder.close()
-    if recorder.num_left_out:
-        listener.warn(f"{recorder.num_left_out} architecture(s) were not begun: the time for the search was over")
+    if begin_until is not None and (num_left_out := plan.num_trials - len(recorder.trials)) > 0:
+        listener.warn(f"{num_left_out} architecture(s) were not begun: the time for the search was over")
     return Trials(done.info, recorder.trials)
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from nasproxy.alignment import check_same_task
 from nasproxy.comparing import Comparison, Ranking
 from nasproxy.errors import InputError, SettingsError
+from nasproxy.factors import ABSENT
 from nasproxy.files import write_atomically
 from nasproxy.ranking import pareto_front
 from nasproxy.replaying import Replays
@@ -54,7 +55,7 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
         check_same_task(trials, truth)
         truth = to_the_end(truth)
     ranked = trials.ranked()
-    frame = pd.DataFrame([_row(trial, trials.info) for trial in ranked])
+    frame = pd.DataFrame([_row(trial, trials.info, list(trials.factors)) for trial in ranked])
     if len(frame):
         frame["front"] = fronts_of(ranked)
     if all(trial.latency is None for trial in ranked):
@@ -84,11 +85,13 @@ def fronts_of(trials: Sequence[Trial]) -> list[str | None]:
         known = [
             place
             for place, trial in enumerate(trials)
-            if trial.is_ranked and trial.state is not State.PRUNED and getattr(trial, cost) is not None
+            if trial.is_ranked and trial.state not in (State.PRUNED, State.WAITING) and getattr(trial, cost) is not None
         ]
-        costs = [float(getattr(trials[place], cost)) for place in known]
-        for index in pareto_front(costs, [trials[place].selection_score for place in known]):
-            on.setdefault(known[index], []).append(name)
+        points = [(float(getattr(trials[place], cost)), trials[place].selection_score) for place in known]
+        front = {points[index] for index in pareto_front(*zip(*points, strict=True))} if points else set()
+        for place, point in zip(known, points, strict=True):
+            if point in front:  # equal ones are on it together
+                on.setdefault(place, []).append(name)
     return [" ".join(on[place]) if place in on else None for place in range(len(trials))]
 
 
@@ -210,14 +213,14 @@ def _whole_numbers(ranks: Any) -> "pd.Series[int]":
     return pd.Series(ranks).astype("Int64")
 
 
-def _row(trial: Trial, info: SearchInfo) -> dict[str, Any]:
+def _row(trial: Trial, info: SearchInfo, factors: Sequence[str]) -> dict[str, Any]:
     by_seed = {"score": trial.selection_scores}
     if info.has_accuracies and not (trial.rungs and trial.rungs[-1].metric):
         by_seed = {"val_accuracy": trial.selection_scores, "test_accuracy": trial.evaluation_scores}
     val, test = (by_seed.get(name, ()) for name in ("val_accuracy", "test_accuracy"))
     return {
         "arch_id": trial.arch_id,
-        **trial.factors,
+        **{name: trial.factors.get(name, ABSENT) for name in factors},
         "num_params": trial.num_params,
         "flops": trial.flops,
         "latency": trial.latency,

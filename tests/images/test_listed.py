@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import pickle
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -176,7 +177,8 @@ def test_a_broken_image_of_a_shard_is_named_and_may_be_left_out(tmp_path: Path) 
 
 def test_parts_of_an_archive_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
     members = {f"train/{name}/{number}.png": content for split, name, number, content in ITEMS if split == "train"}
-    others = {"README.md": b"pets", "train/cat/._0.png": b"x", "/etc/passwd": b"x", "../evil.sh": b"x"}
+    named = ("README.txt", "train/cat/classes.json", "train/cat/._0.png", "/etc/passwd", "../evil.sh")
+    others = dict.fromkeys(named, b"pets\nof ours")
     _write_tar(tmp_path / "pets.tar", members | others)
     before = set(tmp_path.rglob("*"))
     data = _load(tmp_path / "pets.tar", tmp_path)
@@ -192,28 +194,21 @@ CSV = "path,label\nfiles/train/cat/0.png,cat\nfiles/train/dog/0.png,dog\n"
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (
-            "picture,label\na.png,cat\n",
-            "has the columns picture, label, none of path, file, filename, image; name one so",
-        ),
-        ("path,kind\na.png,cat\n", "has the columns path, kind, none of label, class, target"),
-        ("", "has the columns , none of"),
-        (
-            CSV + "files/train/cat/77.png,cat\n",
-            r"line 4: there is no file .*77.png; paths are relative to the CSV file",
-        ),
-        (CSV + "files/train/cat/1.png,\n", "line 4: no label; complete the line"),
+        ("picture,label\na.png,cat\n", "has columns of picture, label; call one path, file, filename, image, img"),
+        ("path,kind\na.png,cat\n", "has columns of path, kind; call one label, class, target, cls or fine_label"),
+        ("", "has columns of no name; call one path"),
+        (CSV + "files/train/cat/77.png,cat\n", r"line 4: there is no file .*77.png; paths are relative"),
+        (CSV + "\n\nfiles/train/cat/1.png,\n", "line 6: no label; complete the line"),
         (CSV + "files/train/cat/1.png\n", "line 4: no label; complete the line"),
-        (CSV.replace("label", "label,split").replace("cat\n", "cat,dev\n"), "line 2: split 'dev' is none; write train"),
+        (CSV.replace("label", "label,Split").replace("cat\n", "cat,dev\n"), "line 2: Split 'dev' is none; write train"),
+        (CSV.replace("label", "label,set"), "line 2: set '' is none; write train"),
         (CSV.replace(",dog", ",cat"), "all training images are of class 'cat'; there must be at least two classes"),
         (
-            CSV.replace("label\n", "label,split\n") + "files/test/cat/0.png,bird,test\n",
-            "is of class 'bird', of which th",
+            "path,label,split\nfiles/train/cat/0.png,cat,train\nfiles/train/dog/0.png,dog,train\n"
+            "files/test/cat/0.png,bird,test\n",
+            "is of class 'bird', of which there is no training image",
         ),
-        (
-            "path,label,split\nfiles/test/cat/0.png,cat,test\n",
-            "has no training images; call their files, or their split",
-        ),
+        ("path,label,split\nfiles/test/cat/0.png,cat,test\n", "has no training images; call their files"),
     ],
 )
 def test_a_wrong_list_is_refused_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
@@ -226,13 +221,10 @@ def test_a_wrong_list_is_refused_with_its_line(tmp_path: Path, text: str, proble
 @pytest.mark.parametrize(
     ("members", "problem"),
     [
-        (
-            {"a.png": ITEMS[0][3]},
-            r"pets.tar/a.png has no label; put a.cls beside it, or the image into a folder of its",
-        ),
-        ({"a.png": ITEMS[0][3], "a.json": b"{"}, r"pets.tar/a.json holds no label; write the class into it"),
-        ({"a.png": ITEMS[0][3], "a.json": b'{"id": 3}'}, "holds no label"),
-        ({"a.png": ITEMS[0][3], "a.cls": b"\xff"}, "holds no label"),
+        ({"a.png": ITEMS[0][3]}, r"pets.tar/a.png has no label; put a.cls beside it, or the image into a folder of"),
+        ({"a.png": ITEMS[0][3], "a.json": b"{"}, "a.png has no label"),
+        ({"a.png": ITEMS[0][3], "a.json": b'{"id": 3, "label": null}'}, "a.png has no label"),
+        ({"a.png": ITEMS[0][3], "a.cls": b"\xff", "a.txt": b"two\nlines"}, "a.png has no label"),
         ({"README": b""}, "has no training images"),
     ],
 )
@@ -247,10 +239,10 @@ def test_files_that_are_no_shards_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read .*pets.tar: .*; give plain tar archives"):
         _load(tmp_path / "pets.tar", tmp_path)
     (tmp_path / "pets.parquet").write_bytes(b"no table at all")
-    with pytest.raises(DataError, match=r"cannot read .*pets.parquet: .*; replace the file"):
+    with pytest.raises(DataError, match=r"cannot read .*pets.parquet: .*; replace it"):
         _load(tmp_path / "pets.parquet", tmp_path)
     pq.write_table(pa.table({"image": [b"x"], "caption": ["a cat"]}), tmp_path / "pets.parquet")
-    with pytest.raises(DataError, match=r"has the columns image, caption, none of label, class, cls, fine_label; name"):
+    with pytest.raises(DataError, match=r"has columns of image, caption; call one label, class, target, cls or fine"):
         _load(tmp_path / "pets.parquet", tmp_path)
     pq.write_table(pa.table({"image": [b"x"], "label": [1.5]}), tmp_path / "pets.parquet")
     with pytest.raises(DataError, match=r"pets.parquet, row 0 has the label 1.5; give a whole number or a text"):
@@ -267,3 +259,111 @@ def test_a_row_without_an_image_is_a_broken_file(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "pets.parquet")
     with pytest.raises(DataError, match=r"pets.parquet, row 0: the row holds no bytes of an image"):
         _load(tmp_path / "pets.parquet", tmp_path)
+
+
+def _train_members() -> dict[str, bytes]:
+    return {f"{name}/{number}.png": content for split, name, number, content in ITEMS if split == "train"}
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("imagenet-train-000000", "train"),
+        ("imagenet1k-validation-00", "val"),
+        ("cifar10.test.0", "test"),
+        ("valid_3", "val"),
+    ],
+)
+def test_a_shard_is_of_the_split_that_its_name_has_in_it(tmp_path: Path, name: str, split: str) -> None:
+    _write_tar(tmp_path / "data" / "pets-train-0.tar", _train_members())
+    _write_tar(tmp_path / "data" / f"{name}.tar", {"cat/70.png": ITEMS[0][3], "dog/71.png": ITEMS[9][3]})
+    data = _load(tmp_path / "data", tmp_path, val_fraction=0.1)
+    counts = {part: len(getattr(data, part)) for part in ("train", "val", "test")}
+    if split != "train":
+        assert counts[split] == 2
+    assert sum(counts.values()) == 14
+    _write_tar(tmp_path / "data" / "more.tar", {"cat/72.png": ITEMS[0][3]})
+    with pytest.raises(DataError, match=r"more.tar is of no split, and other files are: let its name have train, val"):
+        _load(tmp_path / "data", tmp_path)
+
+
+def test_labels_beside_images_go_with_split_folders_and_the_surest_one_counts(tmp_path: Path) -> None:
+    members: dict[str, bytes] = {}
+    for split, name, number, content in ITEMS:
+        key = f"pets/{split}/{name}{number}"
+        members |= {f"{key}.png": content, f"{key}.json": b'{"width": 8}', f"{key}.txt": b"a photograph"}
+        members[f"{key}.cls"] = name.encode()
+    _write_tar(tmp_path / "pets.tar", members | {"pets/train/._cat0.cls": b"dog"})
+    data = _load(tmp_path / "pets.tar", tmp_path)
+    assert data.classes == CLASSES
+    assert len(data.test) == 6
+
+
+@pytest.mark.parametrize("root", ["", "pets/", "./a/b/"])
+def test_the_class_is_the_folder_below_the_split_or_below_what_wraps_all(tmp_path: Path, root: str) -> None:
+    members = {f"{root}{name}/2020/{n}.png": c for split, name, n, c in ITEMS if split == "train"}
+    _write_tar(tmp_path / "pets.tar", members)
+    assert _load(tmp_path / "pets.tar", tmp_path).classes == CLASSES
+    deep = {f"{root}{split}/{name}/images/{n}.png": c for split, name, n, c in ITEMS}
+    _write_tar(tmp_path / "pets.tar", deep)
+    data = _load(tmp_path / "pets.tar", tmp_path)
+    assert (data.classes, len(data.test)) == (CLASSES, 6)
+
+
+def test_class_folders_come_before_stray_archives_and_mixtures_are_refused(tmp_path: Path) -> None:
+    folder = _as_folder(tmp_path / "pets")
+    _write_tar(folder / "backup.tar", {"x": b""})
+    pq.write_table(pa.table({"a": [1]}), folder / "train" / "metadata.parquet")
+    assert _load(folder, tmp_path).classes == CLASSES
+    mixed = _as_parquet(tmp_path / "mixed")
+    _write_tar(mixed / "backup.tar", {"x": b""})
+    with pytest.raises(DataError, match=r"mixed has .tar and .parquet files; keep those that are the data set"):
+        _load(mixed, tmp_path)
+    several = tmp_path / "several"
+    for config in ("large", "small"):
+        _as_plain_parquet(several / config)
+    with pytest.raises(DataError, match=r"several has shards in large, small; name one of these folders"):
+        _load(several, tmp_path)
+    assert _load(several / "small", tmp_path).classes == CLASSES
+
+
+def test_a_file_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    rows = [(name, content) for split, name, _, content in ITEMS if split == "train"]
+
+    def write(order: int) -> ImageData:
+        table = pa.table({"image": [c for _, c in rows[::order]], "label": [name for name, _ in rows[::order]]})
+        pq.write_table(table, tmp_path / "pets.parquet", row_group_size=3)
+        return _load(tmp_path / "pets.parquet", tmp_path)
+
+    first, second = write(1), write(-1)
+    assert first.data_hash != second.data_hash
+    assert {first.train.images.shape[0], second.train.images.shape[0]} == {8}
+
+
+def test_what_was_skipped_can_be_sent_to_other_processes(tmp_path: Path) -> None:
+    rows = [(name, content) for split, name, _, content in ITEMS if split == "train"]
+    images, labels = [None, *(content for _, content in rows)], ["cat", *(name for name, _ in rows)]
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "pets.parquet")
+    data = _load(tmp_path / "pets.parquet", tmp_path, skip_broken=True)
+    assert pickle.loads(pickle.dumps(data)).skipped == data.skipped
+    assert "pets.parquet, row 0: the row holds no bytes of an image" in (data.describe_skipped() or "")
+
+
+def test_a_test_split_may_lack_a_class_and_hidden_labels_are_said(tmp_path: Path) -> None:
+    train = [(name, content) for split, name, _, content in ITEMS if split == "train"]
+    for split, rows in {"train": train, "test": train[:2]}.items():
+        table = pa.table({"image": [c for _, c in rows], "label": [CLASSES.index(name) for name, _ in rows]})
+        pq.write_table(table, tmp_path / f"{split}-0.parquet")
+    assert set(_load(tmp_path, tmp_path).test.labels.tolist()) == {0}
+    pq.write_table(pa.table({"image": [train[0][1]], "label": [-1]}), tmp_path / "test-0.parquet")
+    with pytest.raises(DataError, match=r"the labels of test are hidden \(-1\); take its files away, or give labels"):
+        _load(tmp_path, tmp_path)
+
+
+def test_a_link_to_a_file_without_a_suffix_is_read_by_its_own_name(tmp_path: Path) -> None:
+    blob = tmp_path / "blobs" / "ab12"
+    blob.parent.mkdir()
+    _as_tar_of_folders(tmp_path).rename(blob)
+    (tmp_path / "pets.tar").symlink_to(blob)
+    trials = nap.Runs(tmp_path / "runs").search("convnet-mini", "params", tmp_path / "pets.tar", sample="2")
+    assert trials.info.dataset == "pets"

@@ -64,10 +64,8 @@ def test_times_are_read(text: str | float, seconds: float) -> None:
     assert config.search.max_latency == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("text", ["5", "ms", "-5ms", "5min", "0ms", "1e999s", ""])
+@pytest.mark.parametrize("text", ["ms", "-5ms", "5min", "0ms", "1e999s", ""])
 def test_what_is_no_time_is_refused(text: str) -> None:
-    if text == "5":
-        return
     with pytest.raises(SettingsError, match=r"is no time; write one above 0 like 5ms or 0.2s"):
         make_config(SearchConfig, {"search": {"proxy": "params", "max_latency": text}})
 
@@ -82,9 +80,9 @@ def test_latencies_are_in_the_table_the_record_and_the_front_and_stay_after_a_re
     for name, cost in (("params", "num_params"), ("flops", "flops"), ("latency", "latency")):
         on = frame[frame["front"].fillna("").str.split().map(lambda names, name=name: name in names)]
         for _, row in frame.iterrows():
-            beaten = frame[(frame[cost] <= row[cost]) & (frame["score"] > row["score"])]
-            assert (row["arch_id"] in set(on["arch_id"])) <= beaten.empty
-        assert frame["score"].max() in set(on["score"])
+            no_worse = (frame[cost] <= row[cost]) & (frame["score"] >= row["score"])
+            beaten = frame[no_worse & ((frame[cost] < row[cost]) | (frame["score"] > row["score"]))]
+            assert (row["arch_id"] in set(on["arch_id"])) == beaten.empty
     limit = statistics.median(trial.latency or 0 for trial in trials)
     fast = runs.search("convnet-mini", "params", digits, max_latency=limit, name="fast")
     assert 0 < len(fast) < 24

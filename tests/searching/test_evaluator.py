@@ -1,6 +1,7 @@
 """Our parts in other tools: an Optuna objective, a Ray Trainable, ask and tell, Tune's loggers."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,26 @@ def test_an_evaluator_scores_as_a_search_does(mini_space: SearchSpace, digits: I
     assert list(evaluator.trials) == ids
     with pytest.raises(SettingsError, match=r"unknown architecture of space convnet-mini 'w32'"):
         evaluator.score("w32")
-    with pytest.raises(SettingsError, match=r"screen: an evaluator scores one architecture at a time"):
-        nap.Evaluator(mini_space, "early-stop", digits, screen="top")
+    for setting, value in {"screen": "top", "sample": "5", "keep_nets": True, "loggers": "csv"}.items():
+        with pytest.raises(SettingsError, match=rf"{setting}: an evaluator scores one architecture at a time"):
+            nap.Evaluator(mini_space, "early-stop", digits, **{setting: value})
+
+
+def test_an_evaluator_looks_up_a_table_and_keeps_limits(mini_space: SearchSpace, digits: ImageData) -> None:
+    params = nap.search(mini_space, "params", digits)
+    few = params.of([trial.arch_id for trial in params][:3])
+    evaluator = nap.Evaluator(mini_space, few, digits)
+    assert evaluator.score(few[1].arch_id).selection_score == few[1].selection_score
+    missing = evaluator.score(params[5].arch_id)
+    assert (missing.state, missing.reason) == (State.FAILED, "params has no row for it")
+    half = sorted(trial.num_params or 0 for trial in params)[12]
+    limited = nap.Evaluator(mini_space, "naswot", digits, max_params=half, latency=True)
+    for trial in params:
+        found = limited.score(trial.arch_id)
+        assert (found.state is State.FAILED) == ((trial.num_params or 0) > half)
+        assert (found.latency is None) == ((trial.num_params or 0) > half)
+    again = pickle.loads(pickle.dumps(limited))
+    assert again.score(few[0].arch_id) == limited.score(few[0].arch_id)
 
 
 def test_an_evaluator_is_an_optuna_objective(mini_space: SearchSpace, digits: ImageData) -> None:
@@ -110,6 +129,16 @@ def test_an_asker_is_told_what_it_asked_for(mini_space: SearchSpace) -> None:
     asker.tell(arch.id, 0.5, num_params=3)
     with pytest.raises(SettingsError, match=r"was not asked for; tell what `ask` gave"):
         asker.tell(arch, 0.5)
+    with pytest.raises(SettingsError, match=r"against='size' with tpe: write one of params, flops, latency, with tpe"):
+        nap.Asker(mini_space, "tpe", against="size")
+    costly = nap.Asker(mini_space, "nsga2", against="params", num_archs=4, round_size=2)
+    arch = costly.ask()
+    assert arch is not None
+    with pytest.raises(SettingsError, match=r"unknown cost 'params': did you mean 'num_params'"):
+        costly.tell(arch, 0.5, params=3)
+    with pytest.raises(SettingsError, match=r"without its num_params, which is to be small; tell num_params=..."):
+        costly.tell(arch, 0.5)
+    costly.tell(arch, 0.5, num_params=3)
 
 
 def test_tunes_own_loggers_are_told_of_every_trial(tmp_path: Path, digits: ImageData) -> None:

@@ -163,7 +163,7 @@ def test_neither_workers_nor_interruptions_change_what_is_cut(mini_space: Search
 def test_a_screen_that_begins_no_more_goes_on_with_those_that_were_begun(mini_space: SearchSpace) -> None:
     schedule = _schedule(mini_space, SCREEN)
     begun = _run(schedule, SCREEN, stop=9)
-    assert schedule.begin_no_more() == 15
+    schedule.begin_no_more()
     trials = _run(schedule, SCREEN, done=begun)
     assert {trial.arch_id for trial in trials} == {trial.arch_id for trial in begun}
     assert sum(trial.round > 0 for trial in trials) == 5
