@@ -15,7 +15,7 @@ import itertools
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,6 +105,8 @@ def train(
     cuda_graphs: bool = True,
     on_epoch: Callable[[Tensor], None] = lambda losses: None,
     checkpoint: Checkpoint | None = None,
+    halts_at: Container[int] = (),
+    on_halt: Callable[[int], bool] = lambda step: True,
 ) -> list[Fit]:
     """Trains S nets in place, in parallel, with cross-entropy; each exactly as if trained alone.
 
@@ -117,6 +119,8 @@ def train(
         on_epoch: called after every epoch with its losses (steps, S), on the device; may evaluate the nets but must
             leave them in training mode.
         checkpoint: where the training is kept now and then, and goes on from; None: nowhere.
+        halts_at: updates after which the training halts.
+        on_halt: called then, with the number of updates; says whether it goes on. It may evaluate the nets.
 
     Returns:
         One fit per net. Training stops early, at the end of an epoch, once all nets have diverged.
@@ -132,7 +136,7 @@ def train(
         checkpoint.restore(kept, generators)
     if cuda_graphs:
         update = capture_graph(update, state, images.device)
-    left = 0 if at.is_over else num_steps - at.step
+    left, is_halted = 0 if at.is_over else num_steps - at.step, False
     orders = [_epochs(images, recipe.batch_size, left, generator) for generator in generators]
     for epoch in zip(*orders, strict=True):
         first = at.step
@@ -145,8 +149,13 @@ def train(
             batches, targets = zip(*pairs, strict=True)
             losses[at.step] = update(*batches, *targets)
             at.step += 1
+            if at.step in halts_at and at.step < num_steps:
+                if is_halted := not on_halt(at.step):
+                    break
+                for net in nets:
+                    net.train()
         on_epoch(losses[first : at.step])
-        at.is_over = at.step == num_steps
+        at.is_over = is_halted or at.step == num_steps
         if at.step - at.looked >= LOOK_EVERY:
             at.looked = at.step
             at.is_over = at.is_over or not bool(losses[: at.step].isfinite().all(dim=0).any())
@@ -316,6 +325,16 @@ class NetFolder:
                 path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Halt:
+    """Where a training halts, and is told whether to go on."""
+
+    at: frozenset[int]
+    """Updates done."""
+    ask: Callable[[int, Measure, Measure], bool]
+    """Updates done, and what the net is worth on validation and test images -> whether to go on."""
+
+
 def train_seeds(
     arch: Arch,
     images: ImageSet,
@@ -329,6 +348,7 @@ def train_seeds(
     cuda_graphs: bool = True,
     keep: NetFolder | None = None,
     on_seed: Callable[[int], None] = lambda _: None,
+    halt: Halt | None = None,
 ) -> SeedScores:
     """Trains S nets of an architecture and evaluates each once, after its last epoch.
 
@@ -345,6 +365,7 @@ def train_seeds(
         keep: where weights are kept, and trainings that were cut short go on from; None: nowhere. Checkpoints stay
             there until `NetFolder.forget_trainings`: a trial that is not recorded does not train all again.
         on_seed: called after each net with the number of nets done.
+        halt: where the training of one net halts; None: nowhere.
 
     Raises:
         ArchError: the architecture does not fit the images, or its net returns anything but logits (N, K).
@@ -371,7 +392,16 @@ def train_seeds(
         synchronize(images.device)
         started = time.perf_counter()
         with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
-            fits += train(nets, images, recipe, generators, cuda_graphs=cuda_graphs, checkpoint=checkpoint)
+            fits += train(
+                nets,
+                images,
+                recipe,
+                generators,
+                cuda_graphs=cuda_graphs,
+                checkpoint=checkpoint,
+                halts_at=halt.at if halt else (),
+                on_halt=partial(_ask, halt, nets[0], val, test) if halt else lambda step: True,
+            )
         synchronize(images.device)
         seconds += checkpoint.seconds if checkpoint else time.perf_counter() - started
         for repeat, net in zip(repeats, nets, strict=True):
@@ -382,6 +412,10 @@ def train_seeds(
                 write_net(net, keep.weights_path(arch.id, repeat))
             on_seed(len(by_test))
     return SeedScores(tuple(by_val), tuple(by_test), seconds, mean_losses(fits))
+
+
+def _ask(halt: Halt, net: nn.Module, val: ImageSet | None, test: ImageSet, step: int) -> bool:
+    return halt.ask(step, measure(net, val if val is not None else test), measure(net, test))
 
 
 def write_net(net: nn.Module, path: Path) -> None:

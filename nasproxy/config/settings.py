@@ -354,7 +354,7 @@ class SearchSettings(Settings):
     space: str = "convnet720"
     """Search space: a name, see 'nasproxy ls spaces', a .toml file, or file.py:function of an Optuna trial."""
     strategy: str = "grid"
-    """Which architectures, in which order: grid, random, tpe or nsga2."""
+    """Which architectures, in which order: grid, random, asha, tpe or nsga2."""
     archs: str = "all"
     """Architectures: all, a file of ids, or the best of another search or of a table (top:RUN:5% or top:RUN:36)."""
     sample: Sample = None
@@ -381,6 +381,10 @@ class SearchSettings(Settings):
     scores all, trains the best 20% for 40 updates, and the best 25% of those to the end. A rung is a training-free
     score, az-nas, or some of steps=40 (or 10%), epochs=5, seeds=2, joined by '+'; with a share or a number that go on.
     By name: top, halving or funnel. Default: none is cut."""
+    first_rung: Share = 0.0625
+    """Of 'asha': part of all updates after which a training may be stopped for the first time."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 4
+    """Of 'asha': times as many updates until the next rung, to which the best of so many go on."""
     num_archs: Count | None = None
     """At most this many architectures: with grid the first ones of the space, which do not stand for it (--sample draws
     some that do). Default: all (grid, random), or a tenth of the space (tpe, nsga2)."""

@@ -13,6 +13,7 @@ from nasproxy.images import ImageData
 from nasproxy.proxies import Proxy, default_settings, make_proxy, make_training_free
 from nasproxy.proxyset import ProxySet
 from nasproxy.scoring import SCORES, Costs
+from nasproxy.searching.asha import ASHA, find_rungs
 from nasproxy.searching.cluster import Workforce, plan_workforce
 from nasproxy.searching.costing import (
     Limits,
@@ -27,7 +28,7 @@ from nasproxy.searching.scorer import Assignment, Job, Measurement
 from nasproxy.searching.screen import Screen, parse_screen
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.talk import SILENCE, Listener
-from nasproxy.training import NetFolder
+from nasproxy.training import NetFolder, count_steps
 from nasproxy.trials import DataInfo, SearchInfo, Trial, Trials
 
 
@@ -125,7 +126,16 @@ class Plan:
             num_threads=self.workforce.threads_per_worker,
             cuda_graphs=self.config.machine.cuda_graphs,
             keep=keep,
+            rungs=self.rungs,
         )
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Updates after which ASHA may stop a training; none by other strategies."""
+        recipe, settings = self.proxy.scored_by, self.config.search
+        if settings.strategy != ASHA or not isinstance(recipe, RecipeSettings):
+            return ()
+        return find_rungs(count_steps(recipe, self.num_images), settings)
 
     def _measure_by_formula(self, name: str, num_seeds: int) -> Measurement:
         proxy = make_training_free(name, self.data, num_seeds, self.config.search.seed)
@@ -167,7 +177,7 @@ class Plan:
             method=self.proxy.method,
             set_seed=self.proxy.set_seed,
             sample=self.sample.info if self.sample else None,
-            screen=self.screen.texts if self.screen else (),
+            screen=self.screen.texts if self.screen else tuple(f"steps={rung}" for rung in self.rungs),
             device=self.workforce.device_name,
         )
 
@@ -222,6 +232,8 @@ def plan_search(
     if settings.keep_nets and not isinstance(chosen.scored_by, RecipeSettings):
         raise SettingsError(f"keep_nets: proxy {chosen.name!r} trains no nets; leave it out")
     screen = None if settings.screen is None else _plan_screen(settings.screen, chosen, config)
+    if settings.strategy == ASHA:
+        _check_asha(chosen, settings)
     limits, known = limits_of(config, latency), costs or SpaceCosts()
     if archs is None and not space.is_listed:
         wanted, sample = _draw(space, proxy, settings, lambda arch: limits.admits(arch, known, data), listener)
@@ -308,6 +320,21 @@ def _draw(
         draw_some(space, 1, settings.seed, admits, listener)  # says so, if there is none
         return None, None
     return draw_some(space, settings.num_archs, settings.seed, admits, listener)[0], None
+
+
+def _check_asha(proxy: Proxy, settings: SearchSettings) -> None:
+    """Refuses what cannot be stopped half way.
+
+    Raises:
+        SettingsError: a proxy that trains nothing, several seeds, a screen, or nets that are kept.
+    """
+    if not isinstance(proxy.scored_by, RecipeSettings):
+        raise SettingsError(f"--strategy asha: proxy {proxy.name!r} trains nothing that could be stopped; use another")
+    if settings.seeds != 1 or settings.screen is not None or settings.keep_nets:
+        raise SettingsError(
+            "--strategy asha trains one net an architecture and keeps none: give --seeds 1, and neither --screen nor "
+            "keep_nets"
+        )
 
 
 def _plan_screen(text: str, proxy: Proxy, config: SearchConfig) -> Screen:

@@ -23,6 +23,7 @@ STRATEGIES = {
     "grid": "every architecture, the largest first",
     "random": "architectures in a random order, none twice",
     "tpe": "Optuna's TPE on the scores so far, in rounds",
+    "asha": "architectures in a random order, stopped as soon as they are behind (Ray Tune's ASHA); not reproducible",
     "nsga2": "Optuna's NSGA-II: the best so far crossed and mutated, a round a generation",
 }
 LEARNING = ("tpe", "nsga2")
@@ -191,7 +192,7 @@ def make_schedule(
 
         return Schedule(propose, done, retry_failed=retry_failed)
     assert not callable(archs), strategy
-    if strategy == "random":
+    if strategy in ("random", "asha"):
         allowed = {arch.id for arch in archs}
         order = [arch for arch in space.shuffled(seed, archs) if arch.id in allowed][:num_archs]
     elif strategy == "grid":

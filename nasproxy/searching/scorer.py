@@ -16,7 +16,7 @@ from nasproxy.errors import NasproxyError
 from nasproxy.images import ImageSet
 from nasproxy.scoring import SCORES, Costs, score_nets
 from nasproxy.space import Arch
-from nasproxy.training import NetFolder, SeedScores, train_seeds
+from nasproxy.training import Halt, NetFolder, SeedScores, train_seeds
 from nasproxy.trials import Rung, State, Trial, Trials, is_chance, sum_seconds
 
 
@@ -49,6 +49,8 @@ class Job:
     cuda_graphs: bool
     keep: NetFolder | None = None
     """Where trained nets are kept; None: nowhere."""
+    rungs: tuple[int, ...] = ()
+    """Updates after which a training may be stopped, by ASHA."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,12 @@ class ArchScorer:
         ]
         return cls(replace(job, stages=tuple(map(tuple, stages)), val=job.val.to(device), test=job.test.to(device)))
 
-    def score(self, assignment: Assignment) -> tuple[Trial, str | None]:
+    def score(self, assignment: Assignment, halt: Halt | None = None) -> tuple[Trial, str | None]:
         """Scores all seeds of an architecture, in the rung that it is assigned for.
+
+        Args:
+            assignment: the architecture.
+            halt: where the training of its one net halts; None: nowhere.
 
         Returns:
             The trial, and the traceback where something raised: that is a failed trial, not a dead worker.
@@ -133,7 +139,7 @@ class ArchScorer:
             measurements = self.job.stages[assignment.stage]
             if isinstance(measurements[0].scored_by, str):
                 return self._by_formulas(assignment, measurements, started), None
-            return self._by_training(assignment, measurements[0], measurements[0].scored_by, started), None
+            return self._by_training(assignment, measurements[0], measurements[0].scored_by, started, halt), None
         except torch.AcceleratorError:
             raise
         except Exception as error:  # a user's builder may raise anything
@@ -146,7 +152,14 @@ class ArchScorer:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return assignment.record(State.FAILED, reason=reason, **_circumstances(started))
 
-    def _by_training(self, assignment: Assignment, by: Measurement, recipe: RecipeSettings, started: datetime) -> Trial:
+    def _by_training(
+        self,
+        assignment: Assignment,
+        by: Measurement,
+        recipe: RecipeSettings,
+        started: datetime,
+        halt: Halt | None,
+    ) -> Trial:
         earlier = assignment.earlier
         done = earlier.rungs[-1] if earlier and by.first_seed else None
         scores = train_seeds(
@@ -160,6 +173,7 @@ class ArchScorer:
             seed=by.seed,
             cuda_graphs=self.job.cuda_graphs,
             keep=self.job.keep if by.is_kept else None,
+            halt=halt,
         )
         rung, curve = _to_rung(scores), scores.loss_curve
         if earlier and done:  # the same nets, and more

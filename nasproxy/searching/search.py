@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search import Searcher
 
+from nasproxy.config import RecipeSettings
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
+from nasproxy.searching.asha import make_scheduler
 from nasproxy.searching.cluster import Interrupts, noticing_interrupts, ray_output_to, running_ray
 from nasproxy.searching.loggers import make_loggers
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
@@ -27,7 +30,7 @@ from nasproxy.searching.worker import ASSIGNMENT, METRIC, ArchTrainer
 from nasproxy.space import SearchSpace
 from nasproxy.store import TrialStore, create_store
 from nasproxy.talk import SILENCE, Listener, listening
-from nasproxy.training import NetFolder
+from nasproxy.training import NetFolder, count_steps
 from nasproxy.trials import State, Trial, Trials
 
 MAX_LOSSES = 2
@@ -164,6 +167,7 @@ def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | Non
                     search_alg=_ScheduleSearcher(plan, recorder),
                     num_samples=-1,
                     max_concurrent_trials=plan.workforce.num_workers,
+                    scheduler=_make_scheduler(plan),
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
@@ -176,6 +180,13 @@ def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | Non
                 ),
             ).fit()
         recorder.log = None
+
+
+def _make_scheduler(plan: Plan) -> AsyncHyperBandScheduler | None:
+    if not plan.rungs:
+        return None
+    assert isinstance(plan.proxy.scored_by, RecipeSettings)
+    return make_scheduler(plan.rungs, count_steps(plan.proxy.scored_by, plan.num_images), plan.config.search)
 
 
 class _Interruptible(NotSaved, tune.Callback):

@@ -8,6 +8,7 @@ import torch
 from ray import tune
 
 from nasproxy.device import retain_freed_memory
+from nasproxy.searching.asha import ACCURACY, STEPS, HaltedTraining
 from nasproxy.searching.scorer import ArchScorer, Assignment, Job, numbers_of
 
 ASSIGNMENT = "assignment"
@@ -34,23 +35,38 @@ class ArchTrainer(tune.Trainable):
             share = ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0)  # type: ignore[no-untyped-call]
             torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
             torch.backends.cudnn.benchmark = True  # shapes recur: all nets of a space train on the same images
-        self._scorer = ArchScorer.on(device, job)
+        self._scorer, self._rungs = ArchScorer.on(device, job), job.rungs
+        self._training: HaltedTraining | None = None
         self.reset_config(config)
 
     def cleanup(self) -> None:
         """Ends the work of the process."""
+        self._stop_training()
         self._memory.close()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes the next architecture."""
+        self._stop_training()
         self._assignment: Assignment = new_config[ASSIGNMENT]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Scores the architecture."""
-        trial, trace = self._scorer.score(self._assignment)
+        """Scores the architecture; of a training that may be stopped, until the next rung."""
+        if self._rungs:
+            self._training = self._training or HaltedTraining(self._scorer, self._assignment, self._rungs)
+            trial, trace, is_over = self._training.next()
+        else:
+            trial, trace = self._scorer.score(self._assignment)
+            is_over = True
+        last = trial.rungs[-1] if trial.rungs else None
+        far = {STEPS: last.num_steps, ACCURACY: last.selection_scores[0]} if self._rungs and last else {}
         plain = numbers_of(trial)  # for loggers
-        return {**plain, RECORD: trial, METRIC: trial.selection_score, TRACEBACK: trace, "done": True}
+        return {**plain, **far, RECORD: trial, METRIC: trial.selection_score, TRACEBACK: trace, "done": is_over}
+
+    def _stop_training(self) -> None:
+        if self._training is not None:
+            self._training.stop()
+        self._training = None
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing: a trial is short, and is done again when it is lost."""
