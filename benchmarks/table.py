@@ -1,12 +1,18 @@
-"""The table of `python -m benchmarks`: naive and ours in turn, in one run, each measurement in a fresh process."""
+"""The table of `python -m benchmarks`: naive and ours in turn, several times, each measurement in a fresh process.
+
+Machines are shared, and their speed swings: what is compared is measured side by side, A B A B …, and the ratio is that
+of each pair, of which the middle one is given, and the least and most.
+"""
 
 import argparse
 import csv
+import statistics
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self, TypeVar
 
 import torch
 from rich.console import Console
@@ -27,6 +33,7 @@ from benchmarks.workload import (
 )
 from nasproxy.device import find_device, num_cores
 
+T = TypeVar("T")
 NUM_ARCHS, NUM_SEEDS = 720, 5
 LIMIT = "of the faster of a matrix product and a convolution"
 
@@ -40,21 +47,36 @@ class Figure:
     naive: float | None
     ours: float
     note: str = ""
+    ratios: tuple[float, ...] = ()
+    """How many times faster ours is, pair by pair; of times only."""
 
     @property
     def ratio(self) -> float | None:
-        """How many times faster ours is; of times only."""
-        return self.naive / self.ours if self.naive is not None and self.unit == "s" else None
+        """The middle one of the pairs."""
+        return statistics.median(self.ratios) if self.ratios else None
+
+    @classmethod
+    def of_pairs(cls, what: str, pairs: Sequence[tuple[float, float]], note: str = "") -> Self:
+        """Seconds of naive and ours, measured in turn."""
+        naive, ours = (statistics.median(side) for side in zip(*pairs, strict=True))
+        return cls(what, "s", naive, ours, note, tuple(naive / ours for naive, ours in pairs))
+
+
+def measure_in_turn(count: int, naive: Callable[[], T], ours: Callable[[], T]) -> list[tuple[T, T]]:
+    """So many pairs of measurements, A B A B …."""
+    return [(naive(), ours()) for _ in range(count)]
 
 
 def main() -> None:
     """Measures, prints and writes."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="How fast nasproxy is on this machine.")
     parser.add_argument("--full", action="store_true", help="the longer measurement, for a GPU")
+    parser.add_argument("--pairs", type=int, default=3, help="how often naive and ours are measured in turn")
     parser.add_argument("--csv", type=Path, default=Path("runs/benchmarks.csv"), help="file to write")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     options = parser.parse_args()
     device, scale = find_device(options.device), FULL if options.full else QUICK
+    scale = replace(scale, num_pairs=options.pairs)
     machine, started = describe(device), time.perf_counter()
     say = Console(stderr=True)
     say.print(", ".join(f"{key} {value}" for key, value in machine.items()))
@@ -76,10 +98,14 @@ def main() -> None:
 
 def condense_figures(scale: Scale, device: torch.device) -> Iterator[Figure]:
     """A step of distribution matching."""
-    naive = in_fresh_process(condensing.time_naive, scale, device)
-    ours = in_fresh_process(condensing.time_ours, scale, device)
+    pairs = measure_in_turn(
+        scale.num_pairs,
+        lambda: in_fresh_process(condensing.time_naive, scale, device),
+        lambda: in_fresh_process(condensing.time_ours, scale, device),
+    )
+    naive, ours = sorted(pairs, key=lambda pair: pair[0].seconds / pair[1].seconds)[len(pairs) // 2]
     images = NUM_CLASSES * (REAL_BATCH_SIZE + IMAGES_PER_CLASS)
-    yield Figure("condense: a step", "s", naive.seconds, ours.seconds, ours.engine)
+    yield Figure.of_pairs("condense: a step", [(a.seconds, b.seconds) for a, b in pairs], ours.engine)
     yield Figure("condense: throughput", "images/s", images / naive.seconds, images / ours.seconds)
     shares = in_fresh_process(condensing.shares_of_limit, (naive, ours), device)
     yield Figure("condense: share of the arithmetic limit", "%", 100 * shares[0], 100 * shares[1], LIMIT)
@@ -92,10 +118,15 @@ def condense_figures(scale: Scale, device: torch.device) -> Iterator[Figure]:
 
 def search_figures(scale: Scale, device: torch.device) -> Iterator[Figure]:
     """The sample on a proxy set, what Ray costs, and how workers scale."""
-    naive = in_fresh_process(searching.time_naive, "random", scale.naive_search_steps, device)
-    ours = in_fresh_process(searching.time_ours, "random", scale.search_steps, device=device.type)
+    pairs = measure_in_turn(
+        scale.num_pairs,
+        lambda: in_fresh_process(searching.time_naive, "random", scale.naive_search_steps, device),
+        lambda: in_fresh_process(searching.time_ours, "random", scale.search_steps, device=device.type),
+    )
+    naive, ours = sorted(pairs, key=lambda pair: pair[0].seconds_per_step / pair[1].seconds_per_step)[len(pairs) // 2]
     naive_seconds, our_seconds = (PROXY_STEPS * searching.work_of_space() * t.seconds_per_step for t in (naive, ours))
-    yield Figure(f"search: {len(SAMPLE)} nets, a step each", "s", naive.seconds_per_step, ours.seconds_per_step)
+    seconds = [(a.seconds_per_step, b.seconds_per_step) for a, b in pairs]
+    yield Figure.of_pairs(f"search: {len(SAMPLE)} nets, a step each", seconds)
     yield Figure("search: 720 archs x 1 seed, estimate", "h", naive_seconds / 3600, our_seconds / 3600)
     yield Figure(
         "search: throughput, 1 seed", "archs/min", NUM_ARCHS / naive_seconds * 60, NUM_ARCHS / our_seconds * 60
@@ -113,10 +144,16 @@ def search_figures(scale: Scale, device: torch.device) -> Iterator[Figure]:
 
 def full_training_figures(scale: Scale, device: torch.device) -> Iterator[Figure]:
     """The sample on the whole training set."""
-    naive = in_fresh_process(searching.time_naive, "whole", scale.naive_full_steps, device)
-    ours = in_fresh_process(searching.time_ours, "whole", scale.full_steps, device=device.type)
-    yield Figure(f"full training: {len(SAMPLE)} nets, a step each", "s", naive.seconds_per_step, ours.seconds_per_step)
-    hours = ours.seconds_per_step * FULL_STEPS * searching.work_of_space() / 3600
+    pairs = measure_in_turn(
+        scale.num_pairs,
+        lambda: in_fresh_process(searching.time_naive, "whole", scale.naive_full_steps, device),
+        lambda: in_fresh_process(searching.time_ours, "whole", scale.full_steps, device=device.type),
+    )
+    figure = Figure.of_pairs(
+        f"full training: {len(SAMPLE)} nets, a step each", [(a.seconds_per_step, b.seconds_per_step) for a, b in pairs]
+    )
+    yield figure
+    hours = figure.ours * FULL_STEPS * searching.work_of_space() / 3600
     yield Figure("full training: 720 archs x 100 epochs, estimate", "h", None, hours)
 
 
@@ -152,17 +189,24 @@ def as_table(figures: list[Figure]) -> Table:
     table = Table("figure", "unit")
     for name in ("naive", "ours", "ratio"):
         table.add_column(name, justify="right")
+    table.add_column("of the pairs")
     table.add_column("")
     for figure in figures:
         numbers = ("" if value is None else f"{value:.3g}" for value in (figure.naive, figure.ours, figure.ratio))
-        table.add_row(figure.what, figure.unit, *numbers, figure.note)
+        spread = f"{min(figure.ratios):.2f} to {max(figure.ratios):.2f}" if figure.ratios else ""
+        table.add_row(figure.what, figure.unit, *numbers, spread, figure.note)
     return table
 
 
 def write_csv(path: Path, figures: list[Figure], machine: dict[str, str]) -> None:
     """For machines, device and versions in each line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [asdict(figure) | {"ratio": figure.ratio} | machine for figure in figures]
+    rows = [
+        asdict(figure)
+        | {"ratio": figure.ratio, "ratios": " ".join(f"{ratio:.4g}" for ratio in figure.ratios)}
+        | machine
+        for figure in figures
+    ]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

@@ -46,12 +46,14 @@ class Scale:
     full_steps: int
     naive_full_steps: int
     stacked_archs: tuple[str, ...]
+    num_pairs: int = 3
+    """How often naive and ours are measured in turn."""
 
 
 QUICK = Scale(20, 4, 4, 3, 3, 2, STACKED[:1])
-"""About five minutes on two cores."""
+"""About fifteen minutes on two cores."""
 FULL = Scale(200, 20, 200, 200, 100, 100, STACKED)
-"""For a GPU: under ten minutes."""
+"""For a GPU."""
 
 
 def random_images(num_images: int, name: str) -> ImageSet:

@@ -58,11 +58,15 @@ def test_a_measurement_has_the_data_that_its_share_of_the_updates_asks_for() -> 
 
 
 def test_figures_are_written_with_device_and_versions(tmp_path: Path) -> None:
-    figures = [Figure("a step", "s", 3.0, 1.5), Figure("share", "%", 50.0, 80.0, "note")]
+    figures = [
+        Figure.of_pairs("a step", [(3.0, 1.5), (6.0, 2.0), (2.0, 2.0)]),
+        Figure("share", "%", 50.0, 80.0, "note"),
+    ]
     write_csv(tmp_path / "new" / "figures.csv", figures, describe(CPU))
     with (tmp_path / "new" / "figures.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["ratio"] for row in rows] == ["2.0", ""]
+    assert (rows[0]["naive"], rows[0]["ours"], rows[0]["ratios"]) == ("3.0", "2.0", "2 3 1")
     assert rows[0]["torch"] == torch.__version__
     assert "cores" in rows[1]["device"]
     assert as_table(figures).row_count == 2
