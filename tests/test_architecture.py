@@ -31,7 +31,7 @@ LAYERS = [
     },
     {"training", "scoring", "proxyset", "alignment", "formatting", "signals", "store"},
     {"condensing", "evaluating", "model", "proxies"},
-    {"searching"},
+    {"onnx", "searching"},
     {"choosing", "combining", "comparing", "replaying", "tables", "truths", "reporting", "dashboard"},
     {"runs"},
     {"cli"},

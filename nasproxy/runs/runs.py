@@ -397,6 +397,21 @@ class Runs:
             return load_model(run, device)
         return load_model(self.find(run).path, device)
 
+    def export_onnx(self, run: Run, path: str | Path) -> None:
+        """The trained net that a run hands out as an ONNX file: pixels in, probabilities out.
+
+        Args:
+            run: as for `model`.
+            path: of the file.
+
+        Raises:
+            SettingsError: packages are missing.
+            NasproxyError: as for `model`; torch cannot export the net, or the file cannot be written.
+        """
+        from nasproxy.onnx import write_onnx
+
+        write_onnx(self.model(run), path)
+
     @_shown
     def combine(
         self,

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -54,6 +55,21 @@ def test_the_net_with_the_best_validation_accuracy_is_handed_out(runs: nap.Runs,
         "run": "best", "from": "top:by-params:3", "num_archs": 3, "num_seeds": 2, "num_failed": 0,
         "by": "mean validation accuracy",
     }  # fmt: skip
+
+
+def test_it_is_exported_as_onnx_pixels_in_probabilities_out(
+    runs: nap.Runs, model: nap.Model, digits: ImageData, tmp_path: Path
+) -> None:
+    runs.export_onnx("best", tmp_path / "new" / "best.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "new" / "best.onnx")
+    pixels = digits.test.images[:7]
+    (found,) = session.run(None, {"images": (pixels.float() / 255).numpy()})
+    assert torch.allclose(torch.from_numpy(found), model.predict(pixels), atol=1e-5)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == list(model.classes)
+    assert json.loads(metadata["arch"]) == model.arch_id
+    with pytest.raises(InputError, match=r"model.json: No such file or directory; 'nasproxy train RUN'"):
+        runs.export_onnx("by-params", tmp_path / "none.onnx")
 
 
 def test_it_is_loaded_as_it_was_measured(model: nap.Model, digits: ImageData) -> None:
