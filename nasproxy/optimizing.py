@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nasproxy.config import RecipeSettings
+from nasproxy.errors import ArchError
 
 ONE_CYCLE_RISE = 0.3
 """Part of the updates in which the rate of 'one-cycle' rises."""
@@ -49,8 +50,13 @@ def make_optimizer(nets: Sequence[nn.Module], recipe: RecipeSettings, lr: Tensor
     """The optimiser of a recipe for all parameters of all nets, with its state made already.
 
     `lr` is read at every update. Momentum starts at zero, so the first update of 'sgd' is by the plain gradient.
+
+    Raises:
+        ArchError: there is no parameter.
     """
     parameters = [parameter for net in nets for parameter in net.parameters()]
+    if not parameters:
+        raise ArchError("the net has no parameters to train; correct its builder")
     if recipe.optimizer == "adamw":
         on_gpu = lr.device.type == "cuda"
         adamw = torch.optim.AdamW(

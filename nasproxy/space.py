@@ -185,7 +185,7 @@ class SearchSpace:
         if self.canonical is None:
             return self._ids.write(factors)
         try:
-            form: Hashable = _load_function("canonical", self.canonical)(factors)
+            form: Hashable = load_function("canonical", self.canonical)(factors)
             hash(form)
         except (ArchError, SpaceError):
             raise
@@ -214,7 +214,7 @@ class SearchSpace:
         if self.alias is None or self.standing_for(arch_id) is not None:
             return arch_id
         try:
-            factors = _load_function("alias", self.alias)(arch_id)
+            factors = load_function("alias", self.alias)(arch_id)
         except ArchError as error:
             raise SettingsError(f"space {self.name}: {error}") from None
         return arch_id if factors is None else self.arch(factors).id
@@ -400,7 +400,7 @@ def load_builder(path: str, *, as_it_is: bool = False) -> Builder:
     Raises:
         SpaceError: not of that form, or cannot be imported.
     """
-    builder: Builder = _load_function("builder", path)
+    builder: Builder = load_function("builder", path)
     if as_it_is:
         return builder
     from nasproxy.definebyrun import build_from_factors, takes_trial  # it needs this module
@@ -418,7 +418,7 @@ def load_costs(path: str) -> CountCosts:
     Raises:
         SpaceError: not of that form, or cannot be imported.
     """
-    count: CountCosts = _load_function("costs", path)
+    count: CountCosts = load_function("costs", path)
     return count
 
 
@@ -428,7 +428,16 @@ def _source_of(path: str) -> tuple[str, str]:
     return Path(module).read_text(encoding="utf-8") if module.endswith(".py") else module, function
 
 
-def _load_function(key: str, path: str) -> Any:
+def load_function(key: str, path: str) -> Any:
+    """What an import path names.
+
+    Args:
+        key: what it is for, for messages.
+        path: `module:function`, or `/absolute/file.py:function`.
+
+    Raises:
+        SpaceError: not of that form, or cannot be imported.
+    """
     module_name, colon, function_name = path.rpartition(":")
     if not colon:
         raise SpaceError(f"{key} {path!r} is no import path: write module:function or file.py:function")

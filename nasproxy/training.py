@@ -31,11 +31,11 @@ from nasproxy.checkpoint import SAVE_EVERY_SECONDS, Checkpoint
 from nasproxy.config import Precision, RecipeSettings
 from nasproxy.cuda_graphs import Step, capture_graph, run_on_streams
 from nasproxy.device import lay_out, synchronize
-from nasproxy.errors import ArchError
+from nasproxy.errors import ArchError, SettingsError
 from nasproxy.images import ImageSet, make_generator
 from nasproxy.optimizing import learning_rates, make_optimizer, state_of
 from nasproxy.seeding import derive_seed
-from nasproxy.space import Arch, build
+from nasproxy.space import Arch, build, load_function
 from nasproxy.tensorfile import write_tensor_file
 
 EVAL_BATCH_SIZE = {"cpu": 250, "cuda": 1000}
@@ -164,6 +164,27 @@ def train(
         if at.is_over:
             break
     return [Fit(column) for column in losses[: at.step].cpu().unbind(dim=1)]
+
+
+def train_by(recipe: RecipeSettings, net: nn.Module, images: ImageSet, seed: int) -> Fit:
+    """Trains a net in place by the recipe's own `trainer`: (net, images, recipe, seed) -> losses of all updates.
+
+    Raises:
+        SpaceError: it cannot be imported.
+        SettingsError: it returns no losses.
+    """
+    assert recipe.trainer is not None
+    losses = load_function("trainer", recipe.trainer)(net.train(), images, recipe, seed)
+    try:
+        found = torch.as_tensor(losses, dtype=torch.float32, device="cpu").detach()
+    except (TypeError, ValueError, RuntimeError):
+        found = torch.empty(0)
+    if found.ndim != 1 or not len(found):
+        raise SettingsError(
+            f"trainer {recipe.trainer} returned {type(losses).__name__}; return the training loss of every update, "
+            "a list of one number or more"
+        )
+    return Fit(found)
 
 
 def _draw_batch(
@@ -392,16 +413,20 @@ def train_seeds(
         synchronize(images.device)
         started = time.perf_counter()
         with seeded_torch(derive_seed(seed, arch.id, first, "torch"), images.device):
-            fits += train(
-                nets,
-                images,
-                recipe,
-                generators,
-                cuda_graphs=cuda_graphs,
-                checkpoint=checkpoint,
-                halts_at=halt.at if halt else (),
-                on_halt=partial(_ask, halt, nets[0], val, test) if halt else lambda step: True,
-            )
+            if recipe.trainer is not None:
+                seeds = [derive_seed(seed, arch.id, repeat, "train") for repeat in repeats]
+                fits += [train_by(recipe, net, images, own) for net, own in zip(nets, seeds, strict=True)]
+            else:
+                fits += train(
+                    nets,
+                    images,
+                    recipe,
+                    generators,
+                    cuda_graphs=cuda_graphs,
+                    checkpoint=checkpoint,
+                    halts_at=halt.at if halt else (),
+                    on_halt=partial(_ask, halt, nets[0], val, test) if halt else lambda step: True,
+                )
         synchronize(images.device)
         seconds += checkpoint.seconds if checkpoint else time.perf_counter() - started
         for repeat, net in zip(repeats, nets, strict=True):

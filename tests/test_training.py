@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks import naive
 from nasproxy.checkpoint import Checkpoint
 from nasproxy.config import Precision, RecipeSettings
-from nasproxy.errors import ArchError
+from nasproxy.errors import ArchError, SettingsError, SpaceError
 from nasproxy.images import ImageData, ImageSet, make_generator
 from nasproxy.nets.convnet import parse_arch
 from nasproxy.training import (
@@ -21,8 +21,10 @@ from nasproxy.training import (
     Fit,
     Measure,
     NetFolder,
+    SeedScores,
     count_steps,
     make_net,
+    make_update,
     mean_losses,
     measure,
     train,
@@ -367,3 +369,52 @@ def test_a_net_that_was_trained_before_its_trial_was_cut_short_is_not_trained_ag
             ARCH, few, RecipeSettings(epochs=3, batch_size=20), val=None, test=digits.test, num_seeds=2, seed=0
         ).test
     )
+
+
+TRAINERS = """
+import torch
+import torch.nn.functional as F
+
+def train(net, images, recipe, seed):
+    optimizer, losses = torch.optim.SGD(net.parameters(), lr=recipe.lr), []
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(recipe.steps):
+        index = torch.randint(len(images), (recipe.batch_size,), generator=generator)
+        loss = F.cross_entropy(net(images.normalized(index)), images.labels[index])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return losses
+
+def forgets(net, images, recipe, seed):
+    return None
+
+def diverges(net, images, recipe, seed):
+    return [1.0, float("nan")]
+"""
+
+
+def test_a_loop_of_ones_own_trains_what_is_measured_and_recorded_as_ever(tmp_path: Path, digits: ImageData) -> None:
+    (tmp_path / "loops.py").write_text(TRAINERS)
+    arch, recipe = parse_arch("w16-d1-instance-relu-avg"), RecipeSettings(steps=40, lr=0.1, batch_size=64)
+
+    def scores(trainer: str, seed: int = 0) -> SeedScores:
+        given = recipe.model_copy(update={"trainer": f"{tmp_path / 'loops.py'}:{trainer}"})
+        return train_seeds(arch, digits.train, given, val=digits.val, test=digits.test, num_seeds=2, seed=seed)
+
+    first = scores("train")
+    assert min(first.val_accuracies) > 0.5
+    assert max(first.loss_curve) == 40
+    assert scores("train").test == first.test
+    assert scores("train", seed=1).test != first.test
+    assert not math.isfinite(list(scores("diverges").loss_curve.values())[-1])
+    with pytest.raises(SettingsError, match=r"loops.py:forgets returned NoneType; return the training loss of every"):
+        scores("forgets")
+    with pytest.raises(SpaceError, match=r"trainer .*loops.py:missing' cannot be imported"):
+        scores("missing")
+
+
+def test_a_net_without_parameters_is_refused(digits: ImageData) -> None:
+    with pytest.raises(ArchError, match="the net has no parameters to train; correct its builder"):
+        make_update([nn.Flatten()], RecipeSettings(), torch.tensor(0.1))

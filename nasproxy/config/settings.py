@@ -128,6 +128,13 @@ def _split_numbers(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else split_names(value)
 
 
+def _absolute_function(value: Any) -> Any:
+    module, colon, function = str(value).rpartition(":")
+    if value is None or not module.endswith(".py"):
+        return value
+    return f"{Path(module).expanduser().absolute()}{colon}{function}"
+
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -294,6 +301,9 @@ class RecipeSettings(Settings):
     then), or auto (one of all), idc (flip+color+crop_scale_rotate), both without flip for digits, or none."""
     cutmix: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability that a batch is mixed by cutmix after augmentation."""
+    trainer: Annotated[str | None, BeforeValidator(_absolute_function), Metavar("FILE.py:FUNCTION")] = None
+    """file.py:function that trains a net instead of our loop: (net, images, recipe, seed) -> the training loss of every
+    update. It trains in place, as long as it likes; what it is worth is measured as ever. Default: our loop."""
     precision: Precision | Literal["auto"] = "float32"
     """Arithmetic of convolutions and matrix products in training; auto: a search trains its largest architectures for a
     moment and takes bfloat16 where that is 1.2 times as fast. Evaluation is float32 (on a GPU, as torch has it,
@@ -506,6 +516,7 @@ class SearchConfig(CommandConfig):
         "storage": "search.storage",
         "epochs": "recipe.epochs",
         "steps": "recipe.steps",
+        "trainer": "recipe.trainer",
         **_IMAGE_FLAGS,
         **_MACHINE_FLAGS,
     }

@@ -330,6 +330,8 @@ def _check_asha(proxy: Proxy, settings: SearchSettings) -> None:
     """
     if not isinstance(proxy.scored_by, RecipeSettings):
         raise SettingsError(f"--strategy asha: proxy {proxy.name!r} trains nothing that could be stopped; use another")
+    if proxy.scored_by.trainer is not None:
+        raise SettingsError("--strategy asha halts our own loop; leave --trainer out")
     if settings.seeds != 1 or settings.screen is not None or settings.keep_nets:
         raise SettingsError(
             "--strategy asha trains one net an architecture and keeps none: give --seeds 1, and neither --screen nor "

@@ -35,6 +35,7 @@ FLAGS = {
         "--screen",
         "--max-params",
         "--max-flops",
+        "--trainer",
         "--max-latency",
         "--recipe",
         "--seed",
