@@ -15,9 +15,7 @@ on what is suggested alone. The function is run to learn which factors an archit
 it can be, for images of 3x32x32 and 10 classes; so which factors there are must not depend on the images.
 """
 
-import inspect
-import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -29,140 +27,12 @@ from nasproxy.errors import ArchError, SpaceError
 from nasproxy.factors import FactorValue, FloatRange, IntRange, Values
 from nasproxy.seeding import derive_seed
 from nasproxy.space import SEEN_PER_DRAW, TRIES_PER_DRAW, Arch, SearchSpace, load_builder
+from nasproxy.suggesting import Asked, Drawn, NoIdError, Read, TrialLike, takes_trial
 
 DRAWS_TO_LEARN = 300
 """Architectures that are drawn to learn which factors there are."""
 IMAGE_SHAPE, NUM_CLASSES = (3, 32, 32), 10
 """Of the nets that are built for that."""
-
-
-class TrialLike:
-    """What a function of a trial is given: it says what is suggested, and remembers it."""
-
-    def __init__(self) -> None:
-        self.chosen: dict[str, FactorValue] = {}
-        self.values: dict[str, Values] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[FactorValue]) -> FactorValue:
-        """One of these values."""
-        return self._suggest(name, tuple(choices))
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number from `low` to `high`."""
-        return int(self._suggest(name, IntRange(low, high, step, log)))
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        """A number from `low` to `high`."""
-        return float(self._suggest(name, FloatRange(float(low), float(high), step and float(step), log)))
-
-    def _suggest(self, name: str, values: Values) -> FactorValue:
-        if name not in self.chosen:
-            self.values[name] = values
-            self.chosen[name] = self._choose(name, values)
-        return self.chosen[name]
-
-    def _choose(self, name: str, values: Values) -> FactorValue:
-        raise NotImplementedError
-
-
-class _Given(TrialLike):
-    """Says what the factors of an architecture are."""
-
-    def __init__(self, factors: Mapping[str, FactorValue]) -> None:
-        super().__init__()
-        self._factors = factors
-
-    def _choose(self, name: str, values: Values) -> FactorValue:  # noqa: ARG002
-        if name not in self._factors:
-            raise ArchError(f"the builder asks for {name!r}, which the architecture does not have")
-        return self._factors[name]
-
-
-class _Drawn(TrialLike):
-    """Says what a random generator draws, each value alike; of a range of floats each number, or each power."""
-
-    def __init__(self, random: Random) -> None:
-        super().__init__()
-        self._random = random
-
-    def _choose(self, name: str, values: Values) -> FactorValue:  # noqa: ARG002
-        if isinstance(values, FloatRange):
-            return values.at(self._random.random())
-        return values[self._random.randrange(len(values))]
-
-
-class _Read(TrialLike):
-    """Says what an id does."""
-
-    def __init__(self, arch_id: str) -> None:
-        super().__init__()
-        self.rest = arch_id
-
-    def _choose(self, name: str, values: Values) -> FactorValue:
-        mark = f"{'-' if len(self.chosen) else ''}{name}="
-        rest = self.rest.removeprefix(mark)
-        if isinstance(values, IntRange | FloatRange):
-            number = re.match(r"-?[0-9.]+(?:e[+-]?[0-9]+)?", rest)
-            texts: dict[str, FactorValue] = {}
-            if number:
-                kind = int if isinstance(values, IntRange) else float
-                try:
-                    texts = {number[0]: kind(number[0])}
-                except ValueError:
-                    texts = {}
-        else:
-            texts = {str(value): value for value in sorted(values, key=lambda value: len(str(value)), reverse=True)}
-        for text, value in texts.items():
-            if rest.startswith(text) and rest[len(text) : len(text) + 1] in ("", "-") and value in values:
-                self.rest = rest[len(text) :]
-                return value
-        raise _NoIdError(name)
-
-
-class _NoIdError(Exception):
-    """The text is no id."""
-
-
-class _Asked(TrialLike):
-    """Says what another trial, of Optuna's, suggests."""
-
-    def __init__(self, trial: Any) -> None:
-        super().__init__()
-        self._trial = trial
-
-    def _choose(self, name: str, values: Values) -> FactorValue:
-        chosen: FactorValue
-        if isinstance(values, IntRange):
-            chosen = self._trial.suggest_int(name, values.low, values[-1], step=values.step, log=values.log)
-        elif isinstance(values, FloatRange):
-            chosen = self._trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
-        else:
-            chosen = self._trial.suggest_categorical(name, list(values))
-        return chosen
-
-
-def takes_trial(function: Callable[..., Any]) -> bool:
-    """Whether a builder is a function of a trial: its first parameter is called so."""
-    try:
-        return next(iter(inspect.signature(function).parameters), "") == "trial"
-    except (TypeError, ValueError):
-        return False
-
-
-def build_from_factors(
-    function: Callable[..., Any],
-    factors: Mapping[str, FactorValue],
-    image_shape: tuple[int, int, int],
-    num_classes: int,
-) -> Any:
-    """The net that a function of a trial returns for these factors.
-
-    Raises:
-        ArchError: it asks for a factor that is not among them.
-    """
-    return function(_Given(factors), image_shape, num_classes)
 
 
 @dataclass(frozen=True)
@@ -212,7 +82,7 @@ class FunctionSpace(SearchSpace):
 
     def suggest(self, trial: Any) -> Arch:
         """The architecture of what an Optuna trial suggests."""
-        asked = _Asked(trial)
+        asked = Asked(trial)
         self._run(asked)
         return self.arch(asked.chosen)
 
@@ -224,7 +94,7 @@ class FunctionSpace(SearchSpace):
         for _ in range(tries or TRIES_PER_DRAW * count):
             if len(drawn) == count or len(seen) > SEEN_PER_DRAW * (count + 10):
                 break
-            trial = _Drawn(random)
+            trial = Drawn(random)
             if not self._run(trial):
                 continue
             arch = self.arch(trial.chosen)
@@ -245,10 +115,10 @@ class FunctionSpace(SearchSpace):
         return self.draw(1, 0)[0][0].id
 
     def _read(self, own_id: str) -> dict[str, FactorValue] | None:
-        reader = _Read(own_id)
+        reader = Read(own_id)
         try:
             self._run(reader)
-        except _NoIdError:
+        except NoIdError:
             return None
         return reader.chosen if not reader.rest and self.arch(reader.chosen).id == own_id else None
 
@@ -256,7 +126,7 @@ class FunctionSpace(SearchSpace):
         known: dict[str, Values] = {}
         random = Random(derive_seed(0, "learn", self.name))
         for _ in range(DRAWS_TO_LEARN):
-            trial = _Drawn(random)
+            trial = Drawn(random)
             self._run(trial)
             for name, values in trial.values.items():
                 if known.setdefault(name, values) != values:
@@ -280,7 +150,7 @@ class FunctionSpace(SearchSpace):
                 function(trial, IMAGE_SHAPE, NUM_CLASSES)
         except ArchError:
             return False
-        except _NoIdError:
+        except NoIdError:
             raise
         except Exception:  # maybe only on the meta device
             try:

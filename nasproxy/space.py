@@ -53,6 +53,7 @@ from typing import TYPE_CHECKING, Any
 from nasproxy.errors import ArchError, SettingsError, SpaceError, unknown_name
 from nasproxy.factors import Condition, FactorValue, Grid, IdFormat, IntRange, Values
 from nasproxy.seeding import derive_seed
+from nasproxy.suggesting import build_from_factors, takes_trial
 
 if TYPE_CHECKING:
     from torch import nn
@@ -403,8 +404,6 @@ def load_builder(path: str, *, as_it_is: bool = False) -> Builder:
     builder: Builder = load_function("builder", path)
     if as_it_is:
         return builder
-    from nasproxy.definebyrun import build_from_factors, takes_trial  # it needs this module
-
     if takes_trial(builder):
         return lambda arch, image_shape, num_classes: build_from_factors(
             builder, arch.factors, image_shape, num_classes

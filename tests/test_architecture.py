@@ -15,7 +15,7 @@ PACKAGE = Path(nasproxy.__file__).parent
 
 LAYERS = [
     {"errors", "factors", "seeding", "files", "talk"},
-    {"config", "definebyrun", "space", "spacefile", "rundir", "tensorfile"},
+    {"config", "definebyrun", "space", "spacefile", "suggesting", "rundir", "tensorfile"},
     {
         "images",
         "augment",

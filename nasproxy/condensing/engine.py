@@ -116,12 +116,16 @@ def default_engine(device: torch.device, *, splittable: bool) -> Engine:
 
 
 def choose_engine(
-    default: Engine, time_step: TimeStep, num_steps: int, device: torch.device
+    default: Engine,
+    time_step: TimeStep,
+    num_steps: int,
+    device: torch.device,
+    seconds_left: Callable[[], float] = lambda: math.inf,
 ) -> tuple[Engine, dict[str, float]]:
     """The fastest engine for `num_steps` steps, and the seconds per step of every engine tried.
 
-    First both precisions; then, where it pays, compiled; then other chunks. An engine that does not run here (there is
-    no C++ compiler) takes infinitely long.
+    First both precisions; then, where it pays in the time that is left, compiled; then other chunks. An engine that
+    does not run here (there is no C++ compiler) takes infinitely long.
     """
     if num_steps == 0:
         return default, {}
@@ -129,7 +133,7 @@ def choose_engine(
 
     def try_all(engines: Iterable[Engine], worth_seconds: float) -> None:
         nonlocal best
-        if num_steps * seconds[best.name] < worth_seconds:
+        if min(num_steps * seconds[best.name], seconds_left()) < worth_seconds:
             return
         for engine in engines:
             if engine.name not in seconds:

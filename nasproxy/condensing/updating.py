@@ -245,10 +245,15 @@ class _Progress:
             seconds: dict[str, float] = {}
         else:
             default = default_engine(task.device, splittable=objective.splittable)
-            engine, seconds = choose_engine(default, self._time_step, _known(task.settings.steps), task.device)
+            engine, seconds = choose_engine(
+                default, self._time_step, _known(task.settings.steps), task.device, self._seconds_left
+            )
         objective.use(engine)
         task.on_engine(engine.name, seconds)
         return engine.name
+
+    def _seconds_left(self) -> float:
+        return math.inf if self._task.ends is None else self._task.ends - time.monotonic()
 
     def _time_step(self, engine: Engine) -> float:
         self._objective.use(engine)

@@ -30,8 +30,8 @@ from tests.records import (
 def test_table_has_the_documented_columns_best_first_and_failed_last(proxy: Trials) -> None:
     frame = trials_frame(proxy)
     assert list(frame.columns) == [
-        "rank", "arch_id", "width", "norm", "num_params", "flops", "state", "score", "score_std", "val_accuracy",
-        "val_accuracy_std", "test_accuracy", "test_accuracy_std", "num_seeds", "train_seconds", "reason",
+        "rank", "arch_id", "width", "norm", "num_params", "flops", "front", "state", "score", "score_std",
+        "val_accuracy", "val_accuracy_std", "test_accuracy", "test_accuracy_std", "num_seeds", "train_seconds", "reason",
         "val_accuracy_1", "val_accuracy_2", "test_accuracy_1", "test_accuracy_2",
     ]  # fmt: skip
     assert frame["arch_id"].tolist() == ["a", "b", "c", "d", "e", "f"]
