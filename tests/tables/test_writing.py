@@ -31,8 +31,8 @@ def test_table_has_the_documented_columns_best_first_and_failed_last(proxy: Tria
     frame = trials_frame(proxy)
     assert list(frame.columns) == [
         "rank", "arch_id", "width", "norm", "num_params", "flops", "front", "state", "score", "score_std",
-        "val_accuracy", "val_accuracy_std", "test_accuracy", "test_accuracy_std", "num_seeds", "train_seconds", "reason",
-        "val_accuracy_1", "val_accuracy_2", "test_accuracy_1", "test_accuracy_2",
+        "val_accuracy", "val_accuracy_std", "test_accuracy", "test_accuracy_std", "num_seeds", "train_seconds",
+        "reason", "val_accuracy_1", "val_accuracy_2", "test_accuracy_1", "test_accuracy_2",
     ]  # fmt: skip
     assert frame["arch_id"].tolist() == ["a", "b", "c", "d", "e", "f"]
     assert frame["rank"].tolist() == [1, 2, 3, 4, 5, pd.NA]
