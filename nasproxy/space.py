@@ -357,14 +357,14 @@ class SearchSpace:
 
     @cached_property
     def _hash(self) -> str:
-        source, function = _source_of(self.builder)
+        source, function = source_of(self.builder)
         if self.is_listed:
             content: Any = [[arch.id, arch.factors] for arch in self._content.archs]
         else:
             rules = [dict(rule) for rule in self.exclude]
             conditions = [[condition.factors, dict(condition.holds)] for condition in self.conditions]
             values = {name: repr(values) for name, values in self.factors.items()}
-            content = [values, rules, conditions, self.arch_id, self.canonical and _source_of(self.canonical)]
+            content = [values, rules, conditions, self.arch_id, self.canonical and source_of(self.canonical)]
         return blake2b(json.dumps([function, source, content]).encode(), digest_size=16).hexdigest()
 
 
@@ -421,7 +421,7 @@ def load_costs(path: str) -> CountCosts:
     return count
 
 
-def _source_of(path: str) -> tuple[str, str]:
+def source_of(path: str) -> tuple[str, str]:
     """What an import path says, wherever its file lies: the file's content, or the module; and the function."""
     module, _, function = path.rpartition(":")
     return Path(module).read_text(encoding="utf-8") if module.endswith(".py") else module, function

@@ -286,22 +286,30 @@ def make_net(arch: Arch, images: ImageSet, seed: int) -> nn.Module:
     return net.to(images.device)
 
 
-def make_candidate(arch: Arch, images: ImageSet, seed: int) -> nn.Module:
+def make_candidate(arch: Arch, images: ImageSet, seed: int, *, while_training: bool = True) -> nn.Module:
     """The net of `make_net` as a search trains or scores it: fast on its device, and refused if it returns no logits.
+
+    Args:
+        arch: the architecture.
+        images: what it is for.
+        seed: of its initialisation.
+        while_training: whether it must return logits in training mode as well: our own loop reads them.
 
     Raises:
         ArchError: the architecture does not fit the images; or, when the net is called, see `refuse_other_outputs`.
     """
     net = make_net(arch, images, seed)
-    refuse_other_outputs(net, arch.id, images.num_classes)
+    refuse_other_outputs(net, arch.id, images.num_classes, while_training=while_training)
     lay_out(net, images.device)
     return net
 
 
-def refuse_other_outputs(net: nn.Module, arch_id: str, num_classes: int) -> None:
+def refuse_other_outputs(net: nn.Module, arch_id: str, num_classes: int, *, while_training: bool = True) -> None:
     """Makes a net raise `ArchError` as soon as it returns anything but logits (N, K) for images (N, C, H, W)."""
 
     def check(_: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+        if net.training and not while_training:
+            return
         num_images = len(inputs[0])
         if isinstance(output, Tensor) and output.shape == (num_images, num_classes):
             return
@@ -395,10 +403,14 @@ def train_seeds(
     by_test: list[Measure] = []
     fits: list[Fit] = []
     seconds = 0.0
-    size = _count_parallel_nets(arch, images, recipe, num_seeds - first_seed)
+    is_ours = recipe.trainer is None
+    size = _count_parallel_nets(arch, images, recipe, num_seeds - first_seed) if is_ours else 1
     for first in range(first_seed, num_seeds, size):
         repeats = range(first, min(first + size, num_seeds))
-        nets = [make_candidate(arch, images, derive_seed(seed, arch.id, repeat, "init")) for repeat in repeats]
+        nets = [
+            make_candidate(arch, images, derive_seed(seed, arch.id, repeat, "init"), while_training=is_ours)
+            for repeat in repeats
+        ]
         generators = [make_generator(seed, arch.id, repeat, "train") for repeat in repeats]
         checkpoint = None
         if keep is not None:

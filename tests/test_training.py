@@ -16,6 +16,7 @@ from nasproxy.config import Precision, RecipeSettings
 from nasproxy.errors import ArchError, SettingsError, SpaceError
 from nasproxy.images import ImageData, ImageSet, make_generator
 from nasproxy.nets.convnet import parse_arch
+from nasproxy.space import Arch
 from nasproxy.training import (
     LOOK_EVERY,
     Fit,
@@ -409,6 +410,21 @@ def test_a_loop_of_ones_own_trains_what_is_measured_and_recorded_as_ever(tmp_pat
     assert scores("train").test == first.test
     assert scores("train", seed=1).test != first.test
     assert not math.isfinite(list(scores("diverges").loss_curve.values())[-1])
+    (tmp_path / "two.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.body = nn.Linear(256, 10)\n"
+        "    def forward(self, x):\n        y = self.body(x.flatten(1))\n"
+        "        return (y, y) if self.training else y\n"
+        "def build(arch, shape, num_classes):\n    return Net()\n"
+        "def train(net, images, recipe, seed):\n"
+        "    main, extra = net(images.normalized(slice(8)))\n    return [(main - extra).sum()]\n"
+    )
+    two = Arch("two", {}, f"{tmp_path / 'two.py'}:build")
+    given = recipe.model_copy(update={"trainer": f"{tmp_path / 'two.py'}:train"})
+    assert len(train_seeds(two, digits.train, given, val=None, test=digits.test, num_seeds=2, seed=0).test) == 2
+    with pytest.raises(ArchError, match="returns a tuple of 2"):
+        train_seeds(two, digits.train, recipe, val=None, test=digits.test, num_seeds=1, seed=0)
     with pytest.raises(SettingsError, match=r"loops.py:forgets returned NoneType; return the training loss of every"):
         scores("forgets")
     with pytest.raises(SpaceError, match=r"trainer .*loops.py:missing' cannot be imported"):

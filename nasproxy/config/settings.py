@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -450,6 +450,16 @@ class MachineSettings(Settings):
     """Address of a running Ray cluster. Default: Ray on this machine."""
 
 
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def refuse_auto(settings: AnySettings, *recipes: RecipeSettings) -> AnySettings:
+    """Refuses an arithmetic that is left open where several trainings are compared."""
+    if any(recipe.precision == "auto" for recipe in recipes):
+        raise ValueError("precision=auto: what is compared trains in one arithmetic; give float32 or bfloat16")
+    return settings
+
+
 class CommandConfig(Settings):
     """Base of the settings of one command."""
 
@@ -550,6 +560,10 @@ class EvaluateConfig(CommandConfig):
     recipe: RecipeSettings = EVALUATION_RECIPES["dm"]
     machine: MachineSettings = MachineSettings()
 
+    @model_validator(mode="after")
+    def _has_one_precision(self) -> Self:
+        return refuse_auto(self, self.recipe)
+
 
 class CompareSettings(Settings):
     """Proxies and the truth that they are compared with."""
@@ -624,6 +638,10 @@ class CompareConfig(CommandConfig):
     truth_recipe: RecipeSettings = RECIPES["whole"]
     """How a net is trained as the truth."""
     machine: MachineSettings = MachineSettings()
+
+    @model_validator(mode="after")
+    def _has_one_precision(self) -> Self:
+        return refuse_auto(self, self.recipe, self.truth_recipe)
 
     @model_validator(mode="after")
     def _names_methods_as_proxies(self) -> Self:

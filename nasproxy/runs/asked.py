@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +32,14 @@ class Asked:
             asked = run.read_config()[run.command].get("sample")  # none where it was drawn for a budget
             sample = Sample(read_numbers(run.sample_path, "weight"), parse_sample(asked)[1] if asked else None)
         return cls(tuple(read_lines(run.archs_path)), sample)
+
+    def narrowed_to(self, arch_ids: Sequence[str]) -> "Asked":
+        """The same of fewer architectures; those of a sample then stand for the others as well."""
+        sample = self.sample
+        if sample is not None and arch_ids:
+            share = sum(sample.weights.values()) / sum(sample.weights[arch_id] for arch_id in arch_ids)
+            sample = Sample({arch_id: share * sample.weights[arch_id] for arch_id in arch_ids}, sample.by)
+        return Asked(tuple(arch_ids), sample)
 
     def keep_in(self, run: RunDir) -> None:
         """Writes it down."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import torch
 
-from nasproxy.config import SearchSettings, parse_sample
+from nasproxy.config import RecipeSettings, SearchSettings, parse_sample
 from nasproxy.device import find_device
 from nasproxy.errors import SettingsError
 from nasproxy.formatting import format_duration
@@ -183,6 +183,9 @@ def fit_search(plan: Plan, budget: float, *, is_endless: bool = False) -> Fit:
     Raises:
         SettingsError: not even one; says what would do. Or see `Pace.measure`.
     """
+    recipe = plan.proxy.scored_by
+    if isinstance(recipe, RecipeSettings) and recipe.trainer is not None:
+        raise SettingsError(f"how long {recipe.trainer} trains is its own affair: give --sample instead of --budget")
     pace = Pace.measure(plan)
     pace = replace(pace, num_archs=MANY) if is_endless else pace
     usable = budget * (1 - RESERVE) - START_SECONDS

@@ -28,7 +28,7 @@ from nasproxy.runs.condensing import run_condense
 from nasproxy.runs.loading import Task, load_proxy, load_trials
 from nasproxy.runs.place import Place
 from nasproxy.runs.references import names_table
-from nasproxy.runs.searching import SearchInput, run_search
+from nasproxy.runs.searching import SearchInput, hash_trainer, run_search
 from nasproxy.scoring import SCORES
 from nasproxy.searching.cluster import RaySession
 from nasproxy.searching.costing import SpaceCosts, measure_space
@@ -376,9 +376,11 @@ class Searching:
     def _parents(self, proxy: str) -> dict[str, str]:
         parents = self.experiment.parents | {"space": self.experiment.space_hash}
         if isinstance(found := self.experiment.find_proxy(proxy), ProxySet):
-            parents["proxy_set"] = found.content_hash
+            parents |= {"proxy_set": found.content_hash} | hash_trainer(self.recipe)
         elif isinstance(found, Trials):
             parents["table"] = found.content_hash
+        elif proxy not in SCORES:
+            parents |= hash_trainer(self.recipe)
         return parents
 
 

@@ -6,8 +6,9 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 
-from nasproxy.config import CompareSettings, SearchConfig, SearchSettings
+from nasproxy.config import CompareSettings, RecipeSettings, SearchConfig, SearchSettings
 from nasproxy.errors import NasproxyError, StudyNotFoundError, UsageError
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
@@ -24,7 +25,7 @@ from nasproxy.searching.precision import settle_precision
 from nasproxy.searching.sample import COSTS, Quantity, draw_from_large, draw_sample
 from nasproxy.searching.schedule import LEARNING
 from nasproxy.searching.search import run_plan
-from nasproxy.space import SearchSpace
+from nasproxy.space import SearchSpace, source_of
 from nasproxy.spacefile import load_space
 from nasproxy.store import TrialStore, create_store, open_store, sqlite_url
 from nasproxy.training import NetFolder
@@ -112,7 +113,8 @@ def run_search(
         fit = fit_search(plan, started + budget - time.monotonic(), is_endless=is_endless)
         place.listener.say(fit.describe(None if is_endless else plan.num_trials))
         if is_endless and settings.strategy not in LEARNING:
-            settings = config.search.model_copy(update={"sample": str(fit.num_archs), "strategy": "random"})
+            in_order = {"strategy": "random"} if settings.strategy == "grid" else {}
+            settings = config.search.model_copy(update={"sample": str(fit.num_archs)} | in_order)
             asked = choose_archs(settings, space, data, place, costs=costs, limits=limits)
         else:
             settings, asked = fit.cut(plan, asked)
@@ -133,6 +135,7 @@ def run_search(
         parents["proxy_set"] = proxy.content_hash
     elif isinstance(proxy, Trials):
         parents["table"] = proxy.content_hash
+    parents |= hash_trainer(plan.proxy.scored_by)
     default_name = f"{data.name}-{space.name}-{plan.proxy.name.replace(':', '-')}"
     run = place.begin_run(config, parents, default_name, name=name, resume=resume)
     store = None if resume is None else _open_store(run, plan, settings.storage, is_new=False)
@@ -170,7 +173,7 @@ def run_search(
                 listener=place.listener,
             )
             if begin_until is not None and len(trials) < plan.num_trials:  # it is no search of all that was asked for
-                replace(asked, arch_ids=tuple(trial.arch_id for trial in trials)).keep_in(run)
+                asked.narrowed_to([trial.arch_id for trial in trials]).keep_in(run)
             trials = replace(trials, info=replace(trials.info, name=run.name), run=run)
             write_trials(run, trials)
             if settings.keep_nets:
@@ -183,6 +186,14 @@ def run_search(
             shutil.rmtree(run.path)
         raise
     return trials
+
+
+def hash_trainer(scored_by: object) -> dict[str, str]:
+    """'trainer' -> hash of the file of a training loop of one's own, as a parent of a run; empty: there is none."""
+    if not isinstance(scored_by, RecipeSettings) or scored_by.trainer is None:
+        return {}
+    source = "\0".join(source_of(scored_by.trainer))
+    return {"trainer": blake2b(source.encode(), digest_size=16).hexdigest()}
 
 
 def _was_refused(error: NasproxyError, store: TrialStore) -> bool:

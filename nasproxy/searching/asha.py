@@ -8,6 +8,7 @@ the synchronous form.
 Unlike a rung of a screen, one here is a moment of the one training: the rate has not dropped yet.
 """
 
+import math
 import queue
 import threading
 from collections.abc import Sequence
@@ -92,12 +93,15 @@ class HaltedTraining:
         torch.set_num_threads(self._scorer.job.num_threads)  # a thread has its own
         try:
             trial, trace = self._scorer.score(self._assignment, Halt(frozenset(self._rungs), self._wait))
-            trial = replace(trial, rungs=(*self._measured, *trial.rungs), round=len(self._measured))
+            rungs = (*self._measured, *trial.rungs)
+            trial = replace(trial, rungs=rungs, round=len(self._measured) if trial.is_ranked else 0)
             self._found.put((None, (trial, trace)))
         except BaseException as error:  # it is raised where somebody listens
             self._found.put((None, error))
 
     def _wait(self, step: int, val: Measure, test: Measure) -> bool:
+        if not math.isfinite(val.loss):
+            return False  # it has diverged, and its losses say so
         rung = Rung((val.accuracy,), (test.accuracy,), step, (val.loss,), (test.loss,))
         self._measured.append(rung)
         place = f"update {step} of its training (rung {len(self._measured)})"

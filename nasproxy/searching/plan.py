@@ -26,7 +26,7 @@ from nasproxy.searching.sample import Sample, draw_from_large, draw_sample, draw
 from nasproxy.searching.schedule import LEARNING, STRATEGIES
 from nasproxy.searching.scorer import Assignment, Job, Measurement
 from nasproxy.searching.screen import Screen, parse_screen
-from nasproxy.space import Arch, SearchSpace
+from nasproxy.space import Arch, SearchSpace, load_function
 from nasproxy.talk import SILENCE, Listener
 from nasproxy.training import NetFolder, count_steps
 from nasproxy.trials import DataInfo, SearchInfo, Trial, Trials
@@ -232,6 +232,8 @@ def plan_search(
     if settings.keep_nets and not isinstance(chosen.scored_by, RecipeSettings):
         raise SettingsError(f"keep_nets: proxy {chosen.name!r} trains no nets; leave it out")
     screen = None if settings.screen is None else _plan_screen(settings.screen, chosen, config)
+    if isinstance(chosen.scored_by, RecipeSettings) and chosen.scored_by.trainer is not None:
+        load_function("trainer", chosen.scored_by.trainer)  # workers would find out one by one
     if settings.strategy == ASHA:
         _check_asha(chosen, settings)
     limits, known = limits_of(config, latency), costs or SpaceCosts()

@@ -1,5 +1,6 @@
 """Which arithmetic a search trains in, where that is left to a trial on its largest architectures."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 
@@ -47,15 +48,25 @@ def choose_precision(
     """
     if images.device.type == "cuda" and not torch.cuda.is_bf16_supported():
         return "float32", None
-    largest = sorted(archs, key=lambda arch: (-size_of(arch), arch.id))[:NUM_TRIED]
+    by_size = sorted(archs, key=lambda arch: (math.isinf(size_of(arch)), -size_of(arch), arch.id))
     part = images.subset(torch.arange(min(recipe.batch_size, len(images)), device=images.device))
 
     def time_here(arch: Arch, given: RecipeSettings) -> float:
         return train_seeds(arch, part, given, val=None, test=part, num_seeds=1, seed=0).train_seconds
 
     time_one = time_training or time_here
+    ratios: list[float] = []
     with computing_with(num_threads):
-        ratios = [_ratio(arch, recipe, time_one) for arch in largest]
+        for arch in by_size:
+            if len(ratios) == NUM_TRIED:
+                break
+            try:
+                ratios.append(_ratio(arch, recipe, time_one))
+            except Exception:  # a user's builder, or too large a net: if it is broken, its trial will say so
+                if images.device.type == "cuda":
+                    torch.cuda.empty_cache()
+    if not ratios:
+        return "float32", None
     ratio = statistics.median(ratios)
     return ("bfloat16" if ratio >= WORTH else "float32"), ratio
 
@@ -72,7 +83,7 @@ def _ratio(arch: Arch, recipe: RecipeSettings, time_one: Callable[[Arch, RecipeS
 def settle_precision(plan: Plan, listener: Listener) -> SearchConfig:
     """The settings of a search, with its arithmetic decided where that was left open: one for all its architectures."""
     config, recipe = plan.config, plan.proxy.scored_by
-    if not isinstance(recipe, RecipeSettings) or recipe.precision != "auto":
+    if not isinstance(recipe, RecipeSettings) or recipe.precision != "auto" or recipe.trainer is not None:
         return config
     archs = plan.archs or plan.space.draw(NUM_EXAMPLES, 0, plan.admits)[0]
     assert plan.proxy.images is not None
@@ -80,6 +91,6 @@ def settle_precision(plan: Plan, listener: Listener) -> SearchConfig:
     precision, ratio = choose_precision(
         archs, plan.size_of, images, recipe, num_threads=plan.workforce.threads_per_worker
     )
-    found = "this device has no bfloat16" if ratio is None else f"bfloat16 is {ratio:.2f} times as fast"
+    found = "bfloat16 cannot be tried" if ratio is None else f"bfloat16 is {ratio:.2f} times as fast"
     listener.say(f"precision={precision}: {found} on the largest architectures")
     return config.model_copy(update={"recipe": config.recipe.model_copy(update={"precision": precision})})

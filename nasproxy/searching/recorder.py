@@ -67,7 +67,7 @@ class Recorder(NotSaved, tune.Callback):
         self.finish(_outcome_of(trial), trial.last_result.get(TRACEBACK))
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        self.finish(_outcome_of(trial), None)
+        self.finish(_outcome_of(trial, is_lost=True), None)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -136,10 +136,13 @@ class Recorder(NotSaved, tune.Callback):
                 self.log.write(f"storage refused a result, tried again later: {_first_line(error)}\n")
 
 
-def _outcome_of(trial: Any) -> Trial:
-    """How a trial of Tune's ended: with a result, whatever happened afterwards, or with the loss of its process."""
+def _outcome_of(trial: Any, *, is_lost: bool = False) -> Trial:
+    """How a trial of Tune's ended: with a result, whatever happened afterwards, or with the loss of its process.
+
+    A result of a training that was half way, by ASHA, is no end where the process was lost.
+    """
     record: Trial | None = (trial.last_result or {}).get(RECORD)
-    if record is not None:
+    if record is not None and not (is_lost and record.state is State.PRUNED):
         return record
     assignment: Assignment = trial.config[ASSIGNMENT]
     error = _last_error(trial)

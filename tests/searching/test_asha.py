@@ -1,6 +1,7 @@
 """Asynchronous halving: what is stopped is stopped for real, and what is not is what it would be alone."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from nasproxy.errors import SettingsError
 from nasproxy.images import ImageData
 from nasproxy.searching.asha import HaltedTraining, find_rungs
 from nasproxy.searching.plan import config_from_overrides, plan_search
-from nasproxy.searching.scorer import ArchScorer
+from nasproxy.searching.recorder import _outcome_of
+from nasproxy.searching.scorer import ArchScorer, Assignment
+from nasproxy.searching.worker import ASSIGNMENT, RECORD
 from nasproxy.space import SearchSpace
-from nasproxy.trials import State
+from nasproxy.trials import Rung, State
 
 GIVEN: dict[str, Any] = {"seeds": 1, "steps": 32, "strategy": "asha", "threads_per_worker": 1}
 
@@ -55,6 +58,25 @@ def test_a_training_that_halts_is_the_one_that_does_not(mini_space: SearchSpace,
     assert stopped.next()[0].rungs == first.rungs
     stopped.stop()
     assert not stopped._thread.is_alive()
+
+
+def test_a_net_that_diverges_is_not_stopped_but_diverged(mini_space: SearchSpace, digits: ImageData) -> None:
+    given = {**GIVEN, "lr": 1e30}
+    plan = plan_search(mini_space, "early-stop", digits, config_from_overrides("early-stop", given))
+    scorer, arch = ArchScorer.on(digits.train.device, plan.make_job()), mini_space.find("w32-d2-none-relu-avg")
+    trial, _, is_over = HaltedTraining(scorer, plan.assign(arch, 0), plan.rungs).next()
+    assert (trial.state, is_over) == (State.DIVERGED, True)
+
+
+def test_a_worker_that_is_lost_half_way_is_no_stop(mini_space: SearchSpace) -> None:
+    arch = mini_space.archs()[0]
+    half_way = Assignment(arch, None, 0, 1.0).record(State.PRUNED, rungs=(Rung((0.5,), (0.5,), 8),))
+    ended = SimpleNamespace(
+        last_result={RECORD: half_way}, config={ASSIGNMENT: Assignment(arch, None, 0, 1.0)}, num_failures=3,
+        pickled_error_file=None, error_file=None,
+    )  # fmt: skip
+    assert _outcome_of(ended).state is State.PRUNED
+    assert _outcome_of(ended, is_lost=True).state is State.LOST
 
 
 def test_a_net_that_fails_ends_its_training(mini_space: SearchSpace, digits: ImageData, tmp_path: Path) -> None:

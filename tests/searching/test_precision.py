@@ -58,3 +58,29 @@ def test_the_choice_is_recorded_and_a_resumed_search_keeps_it(tmp_path: Path, di
 
 def test_what_trains_nothing_has_no_arithmetic_to_choose(digits: ImageData, mini_space: SearchSpace) -> None:
     assert len(nap.search(mini_space, "early-stop", digits, precision="float32", steps=1, seeds=1, num_archs=1)) == 1
+
+
+def test_what_does_not_train_is_passed_over(mini_space: SearchSpace, digits: ImageData) -> None:
+    tried: list[str] = []
+
+    def time_training(arch: Arch, recipe: RecipeSettings) -> float:
+        tried.append(arch.id)
+        if arch.factors["depth"] == 3:
+            raise RuntimeError("out of memory")
+        return 2.0 if recipe.precision == "float32" else 1.0
+
+    def size_of(arch: Arch) -> float:
+        return float(arch.factors["depth"])
+
+    found, ratio = choose_precision(
+        mini_space.archs(), size_of, digits.train, RecipeSettings(), num_threads=1, time_training=time_training
+    )
+    assert (found, ratio) == ("bfloat16", 2.0)
+    assert len(set(tried)) == 8 + 3
+
+
+def test_a_comparison_trains_in_one_arithmetic(tmp_path: Path) -> None:
+    with pytest.raises(nap.SettingsError, match=r"precision=auto: what is compared trains in one arithmetic"):
+        nap.Runs(tmp_path).compare(
+            "digits", ["random", "params"], "convnet-mini", settings={"recipe": {"precision": "auto"}}
+        )
