@@ -176,7 +176,7 @@ def train_by(recipe: RecipeSettings, net: nn.Module, images: ImageSet, seed: int
     assert recipe.trainer is not None
     losses = load_function("trainer", recipe.trainer)(net.train(), images, recipe, seed)
     try:
-        found = torch.as_tensor(losses, dtype=torch.float32, device="cpu").detach()
+        found = torch.tensor([float(loss.detach() if isinstance(loss, Tensor) else loss) for loss in losses])
     except (TypeError, ValueError, RuntimeError):
         found = torch.empty(0)
     if found.ndim != 1 or not len(found):
