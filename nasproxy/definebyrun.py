@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 from nasproxy.errors import ArchError, SpaceError
 from nasproxy.factors import FactorValue, FloatRange, IntRange, Values
 from nasproxy.seeding import derive_seed
-from nasproxy.space import SEEN_PER_DRAW, TRIES_PER_DRAW, Arch, SearchSpace, load_builder
+from nasproxy.space import SEEN_PER_DRAW, TRIES_PER_DRAW, Arch, SearchSpace, load_builder, source_of
 from nasproxy.suggesting import Asked, Drawn, NoIdError, Read, TrialLike, takes_trial
 
 DRAWS_TO_LEARN = 300
@@ -106,8 +106,7 @@ class FunctionSpace(SearchSpace):
 
     @cached_property
     def _hash(self) -> str:
-        module, _, function = self.builder.rpartition(":")
-        source = Path(module).read_text(encoding="utf-8")
+        source, function = source_of(self.builder)
         return blake2b(f"{function}\0{source}".encode(), digest_size=16).hexdigest()
 
     @property

@@ -179,7 +179,7 @@ def train_by(recipe: RecipeSettings, net: nn.Module, images: ImageSet, seed: int
         found = torch.tensor([float(loss.detach() if isinstance(loss, Tensor) else loss) for loss in losses])
     except (TypeError, ValueError, RuntimeError):
         found = torch.empty(0)
-    if found.ndim != 1 or not len(found):
+    if not len(found):
         raise SettingsError(
             f"trainer {recipe.trainer} returned {type(losses).__name__}; return the training loss of every update, "
             "a list of one number or more"

@@ -20,6 +20,8 @@ from typing import Any, Self
 from nasproxy.factors import FactorValue, sort_values
 from nasproxy.rundir import RunDir
 
+COST_FIELDS = {"params": "num_params", "flops": "flops", "latency": "latency"}
+"""Name of a cost -> field of a trial."""
 Factors = Mapping[str, Sequence[FactorValue]]
 """All values of every factor."""
 

@@ -34,8 +34,6 @@ OVERRUN = 1.1
 """Of the time that the first rung of a screen was planned for: architectures not begun by then are left out."""
 MANY = 10**6
 """Architectures that can begin where nobody says how many, of a space that is too large to list."""
-NUM_EXAMPLES = 30
-"""Architectures that are looked at where any of a large space may be proposed."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,7 @@ class Pace:
         Raises:
             SettingsError: an architecture whose FLOPs cannot be counted.
         """
-        archs = plan.archs or plan.space.draw(NUM_EXAMPLES, 0, plan.admits)[0]
-        sizes = {arch: plan.size_of(arch) for arch in archs}
+        sizes = {arch: plan.size_of(arch) for arch in plan.examples}
         if any(map(math.isinf, sizes.values())):
             raise SettingsError(
                 f"FLOPs of {plan.space.name} cannot be counted, so no budget can be planned; search without one"

@@ -14,13 +14,13 @@ from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.rundir import RunDir
 from nasproxy.runs.asked import Asked, read_numbers, write_numbers
-from nasproxy.runs.budgets import MANY, NUM_EXAMPLES, fit_search
+from nasproxy.runs.budgets import MANY, fit_search
 from nasproxy.runs.handing_out import write_model
 from nasproxy.runs.loading import Task, describe_few, describe_strangers, load_proxy, load_quantity, read_arch_ids
 from nasproxy.runs.place import Place
 from nasproxy.runs.writing import write_trials
 from nasproxy.searching.costing import Limits, SpaceCosts, measure_quantity
-from nasproxy.searching.plan import Plan, limits_of, plan_search
+from nasproxy.searching.plan import NUM_EXAMPLES, Plan, limits_of, plan_search
 from nasproxy.searching.precision import settle_precision
 from nasproxy.searching.sample import COSTS, Quantity, draw_from_large, draw_sample
 from nasproxy.searching.schedule import LEARNING

@@ -19,12 +19,11 @@ from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.searching.costing import SpaceCosts
 from nasproxy.searching.plan import config_from_overrides, limits_of, plan_search
-from nasproxy.searching.proposing import COST_FIELDS
 from nasproxy.searching.sample import draw_some
 from nasproxy.searching.schedule import LEARNING, Signal, make_schedule
 from nasproxy.searching.scorer import ArchScorer, look_up, numbers_of
 from nasproxy.space import Arch, SearchSpace
-from nasproxy.trials import Rung, State, Trial, Trials
+from nasproxy.trials import COST_FIELDS, Rung, State, Trial, Trials
 
 
 class Evaluator:

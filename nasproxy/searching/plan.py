@@ -31,6 +31,9 @@ from nasproxy.talk import SILENCE, Listener
 from nasproxy.training import NetFolder, count_steps
 from nasproxy.trials import DataInfo, SearchInfo, Trial, Trials
 
+NUM_EXAMPLES = 30
+"""Architectures that are looked at where any of a large space may be proposed."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -57,6 +60,11 @@ class Plan:
     def is_open(self) -> bool:
         """Whether any architecture of a space that is not listed may be proposed."""
         return not self.archs
+
+    @property
+    def examples(self) -> Sequence[Arch]:
+        """Its architectures; some that are drawn, where any may be proposed."""
+        return self.archs or self.space.draw(NUM_EXAMPLES, 0, self.admits)[0]
 
     def admits(self, arch: Arch) -> bool:
         """Whether an architecture fits the images and the limits; counts what it costs."""

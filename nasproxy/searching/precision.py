@@ -18,8 +18,6 @@ NUM_TRIED = 3
 """Architectures: the largest by FLOPs."""
 ROUNDS, STEPS = 3, 3
 """Trainings of each in each precision, in turn, and updates of each; the fastest counts."""
-NUM_EXAMPLES = 30
-"""Architectures that the largest are taken from where any of a large space may be proposed."""
 WORTH = 1.2
 """Times as fast that bfloat16 must be, at the median of these architectures."""
 
@@ -85,11 +83,10 @@ def settle_precision(plan: Plan, listener: Listener) -> SearchConfig:
     config, recipe = plan.config, plan.proxy.scored_by
     if not isinstance(recipe, RecipeSettings) or recipe.precision != "auto" or recipe.trainer is not None:
         return config
-    archs = plan.archs or plan.space.draw(NUM_EXAMPLES, 0, plan.admits)[0]
     assert plan.proxy.images is not None
     images = plan.proxy.images.to(plan.limits.device)
     precision, ratio = choose_precision(
-        archs, plan.size_of, images, recipe, num_threads=plan.workforce.threads_per_worker
+        plan.examples, plan.size_of, images, recipe, num_threads=plan.workforce.threads_per_worker
     )
     found = "bfloat16 cannot be tried" if ratio is None else f"bfloat16 is {ratio:.2f} times as fast"
     listener.say(f"precision={precision}: {found} on the largest architectures")

@@ -17,14 +17,12 @@ from nasproxy.factors import FactorValue, FloatRange, IntRange, Ordered, Values
 from nasproxy.seeding import derive_seed
 from nasproxy.space import Arch, SearchSpace
 from nasproxy.store import make_distribution
-from nasproxy.trials import Trial
+from nasproxy.trials import COST_FIELDS, Trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 Candidates = Sequence[Arch] | Callable[[Arch], bool]
 """What may be proposed; of a space that is not listed, whether an architecture may be."""
-COST_FIELDS = {"params": "num_params", "flops": "flops", "latency": "latency"}
-"""Name of a cost -> field of a trial."""
 ASKED_PER_ARCH = 20
 """Proposals of a sampler that are looked at for each architecture: most may have been tried, or be no part of the
 space."""

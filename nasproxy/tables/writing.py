@@ -23,7 +23,7 @@ from nasproxy.files import write_atomically
 from nasproxy.ranking import pareto_front
 from nasproxy.replaying import Replays
 from nasproxy.screened import to_the_end
-from nasproxy.trials import ProxyKind, SearchInfo, Signal, State, Trial, Trials
+from nasproxy.trials import COST_FIELDS, ProxyKind, SearchInfo, Signal, State, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
 Frame = pd.DataFrame
@@ -81,7 +81,7 @@ def trials_frame(trials: Trials, truth: Trials | None = None) -> pd.DataFrame:
 def fronts_of(trials: Sequence[Trial]) -> list[str | None]:
     """Of each trial the costs that it is on the Pareto front of the score against, e.g. 'params flops'; None: none."""
     on: dict[int, list[str]] = {}
-    for name, cost in {"params": "num_params", "flops": "flops", "latency": "latency"}.items():
+    for name, cost in COST_FIELDS.items():
         known = [
             place
             for place, trial in enumerate(trials)
