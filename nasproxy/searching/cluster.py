@@ -178,37 +178,45 @@ def ray_output_to(path: Path | None) -> Iterator[TextIO]:
 class Interrupts:
     """Whether Ctrl-C or a termination request has come, also where Ray swallowed the exception that it raised."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, frees_workers: bool = False) -> None:
         self.has_come = False
+        self.frees_workers = frees_workers
+        """Whether Tune is to end its workers first: they would keep the cores of a Ray that lives on."""
 
     def check(self) -> None:
         """Raises it again.
 
         Raises:
             KeyboardInterrupt: one has come.
+            InterruptedError: one has come, where Tune is to end its workers: it does so for what is an `Exception`.
         """
         if self.has_come:
-            raise KeyboardInterrupt
+            raise InterruptedError if self.frees_workers else KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def noticing_interrupts() -> Iterator[Interrupts]:
+def noticing_interrupts(*, frees_workers: bool = False) -> Iterator[Interrupts]:
     """Keeps this process's own answers to Ctrl-C and to a termination request, and loses neither.
 
     Ray puts an answer of its own in place of the latter, which ends the process at once; and code of Ray that is called
     back (from C, from destructors) drops the exception that these raise.
 
+    Args:
+        frees_workers: the first request waits until it is asked for (`Interrupts.check`), at the next step of Tune;
+            the second one is answered at once.
+
     Raises:
         KeyboardInterrupt: on leaving, where it was swallowed inside.
     """
-    interrupts = Interrupts()
+    interrupts = Interrupts(frees_workers=frees_workers)
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def notice(number: int, frame: Any) -> None:
-        interrupts.has_come = True
-        before[signal.Signals(number)](number, frame)
+        is_first, interrupts.has_come = not interrupts.has_come, True
+        if not (is_first and frees_workers):
+            before[signal.Signals(number)](number, frame)
 
     for number, answer in before.items():
         if callable(answer):  # else it is ignored, or ends the process
@@ -216,12 +224,14 @@ def noticing_interrupts() -> Iterator[Interrupts]:
     try:
         yield interrupts
     except Exception:
-        interrupts.check()  # it is what broke the rest
+        if interrupts.has_come:  # it is what broke the rest
+            raise KeyboardInterrupt from None
         raise
     finally:
         for number, answer in before.items():
             signal.signal(number, answer)
-    interrupts.check()
+    if interrupts.has_come:
+        raise KeyboardInterrupt
 
 
 def _start_ray(workforce: Workforce) -> None:

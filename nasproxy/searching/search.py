@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search import Searcher
@@ -158,7 +159,11 @@ def _score_here(plan: Plan, recorder: Recorder) -> None:
 def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | None, folder: Path | None) -> None:
     folder = (folder or Path()).resolve()
     loggers = make_loggers(plan.config.search.loggers, folder, plan.space.name)
-    with noticing_interrupts() as interrupts, ray_output_to(log_path) as log, running_ray(plan.workforce) as resources:
+    with (
+        noticing_interrupts(frees_workers=ray.is_initialized()) as interrupts,
+        ray_output_to(log_path) as log,
+        running_ray(plan.workforce) as resources,
+    ):
         recorder.log = log
         with tempfile.TemporaryDirectory(prefix="nasproxy-tune-") as scratch:
             tune.Tuner(
