@@ -77,16 +77,12 @@ def _values_of(trial: Trial, signal: Signal) -> Rung | None:
     rung = trial.rungs[-1] if trial.rungs else None
     if rung is None:
         return None
-    if signal is Signal.TRAINING_LOSS:
-        losses = [_late_loss(trial)] if trial.loss_curve else []
+    if signal in (Signal.TRAINING_LOSS, Signal.TSE):
+        curve = [loss for _, loss in sorted(trial.loss_curve.items())]  # of as many updates each
+        late = curve[len(curve) // 2 :] if signal is Signal.TRAINING_LOSS else curve
+        losses = [statistics.fmean(late)] if late else []
         return _with_scores(rung, losses, losses) if losses else None
     return _with_scores(rung, rung.selection_losses, rung.evaluation_losses) if rung.evaluation_losses else None
-
-
-def _late_loss(trial: Trial) -> float:
-    """Mean over the second half of the points of the curve, which are as many updates each."""
-    losses = [loss for _, loss in sorted(trial.loss_curve.items())]
-    return statistics.fmean(losses[len(losses) // 2 :])
 
 
 def _with_scores(rung: Rung, selection_losses: Sequence[float], evaluation_losses: Sequence[float]) -> Rung:

@@ -93,6 +93,8 @@ class Signal(StrEnum):
     TRAINING_LOSS = "training-loss"
     """Mean training loss over the second half of the updates; negative. Ru et al., "Speedy Performance Estimation for
     Neural Architecture Search", NeurIPS 2021, section 3 (TSE-E), whose sum is over the last epochs."""
+    TSE = "tse"
+    """Mean training loss over all updates: how fast a net learns; negative. Ibid. (TSE), where it is the sum."""
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,13 @@ def test_the_training_loss_is_that_of_the_second_half() -> None:
     }
 
 
+def test_the_training_speed_is_the_loss_of_all_updates() -> None:
+    found = by_signal(make_trials(), Signal.TSE)
+    assert {trial.arch_id: trial.selection_scores for trial in found} == {
+        arch_id: (pytest.approx(-(9.0 + 9.0 + 1.5 * val) / 4),) for arch_id, (val, _) in LOSSES.items()
+    }
+
+
 def test_a_loss_that_is_not_finite_has_no_rank() -> None:
     trials = make_trials()
     rung = replace(trials[0].rungs[0], selection_losses=(math.nan,))

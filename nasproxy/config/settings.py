@@ -571,7 +571,7 @@ class CompareSettings(Settings):
     proxies: Names = ("dm", "random", "early-stop", "params", "flops", "synflow", "naswot")
     """Methods, proxies of 'nasproxy ls proxies', condense runs, .safetensors files, searches, or scores from elsewhere
     (table:NAME, FILE.csv:COLUMN), with commas. Nets that are trained are ranked by accuracy, or by a finer signal that
-    is named: dm:cross-entropy, dm:training-loss."""
+    is named: dm:cross-entropy, dm:training-loss, dm:tse."""
     space: str = "convnet720"
     """Search space: a name, see 'nasproxy ls spaces', or a .toml file."""
     archs: str = "all"

@@ -222,7 +222,11 @@ def _items(name: str, dataset: Any, columns: tuple[str, str]) -> Iterator[tuple[
             f"{name} is a {type(dataset).__name__} without a length; give a data set that can be indexed, or a list"
         )
     for number in range(len(dataset)):
-        item = dataset[number]
+        try:
+            item = dataset[number]
+        except Exception as error:  # it runs its owner's code
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise DataError(f"item {number} of {name} cannot be read: {reason}") from error
         if isinstance(item, Mapping):
             if lacking := [column for column in columns if column not in item]:
                 found = ", ".join(map(str, item))

@@ -52,8 +52,9 @@ def make_scheduler(rungs: Sequence[int], num_steps: int, settings: SearchSetting
 class HaltedTraining:
     """One architecture in training, in a thread of its own that waits at every rung to be told whether to go on."""
 
-    def __init__(self, scorer: ArchScorer, assignment: Assignment, rungs: Sequence[int]) -> None:
-        self._scorer, self._assignment, self._rungs = scorer, assignment, tuple(rungs)
+    def __init__(self, scorer: ArchScorer, assignment: Assignment, rungs: Sequence[int], judge: str = ASHA) -> None:
+        """Of one net, halted after each of these numbers of updates; `judge` is who may stop it, for the reason."""
+        self._scorer, self._assignment, self._rungs, self._judge = scorer, assignment, tuple(rungs), judge
         self._told: queue.Queue[bool] = queue.Queue()
         self._found: queue.Queue[tuple[int | None, Any]] = queue.Queue()
         self._measured: list[Rung] = []
@@ -106,7 +107,10 @@ class HaltedTraining:
         self._measured.append(rung)
         place = f"update {step} of its training (rung {len(self._measured)})"
         trial = self._assignment.record(
-            State.PRUNED, rungs=tuple(self._measured), train_seconds=None, reason=f"stopped by asha after {place}"
+            State.PRUNED,
+            rungs=tuple(self._measured),
+            train_seconds=None,
+            reason=f"stopped by {self._judge} after {place}",
         )
         self._found.put((step, replace(trial, round=len(self._measured) - 1)))
         return self._told.get()

@@ -2,8 +2,9 @@
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from statistics import mean
 from typing import Any
 
 import optuna
@@ -11,12 +12,13 @@ import ray
 import torch
 from ray import tune
 
-from nasproxy.config import SearchConfig, SearchSettings
+from nasproxy.config import RecipeSettings, SearchConfig, SearchSettings
 from nasproxy.device import find_device
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.factors import FactorValue
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
+from nasproxy.searching.asha import HaltedTraining
 from nasproxy.searching.costing import SpaceCosts
 from nasproxy.searching.plan import config_from_overrides, limits_of, plan_search
 from nasproxy.searching.sample import draw_some
@@ -37,11 +39,27 @@ class Evaluator:
         tune.Tuner(evaluator.as_trainable(), param_space={"width": tune.choice([32, 64]), ...}).fit()
     """
 
-    def __init__(self, space: SearchSpace, proxy: ProxySet | Trials | str, data: ImageData, **overrides: Any) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        proxy: ProxySet | Trials | str,
+        data: ImageData,
+        *,
+        rungs: Collection[int] = (),
+        **overrides: Any,
+    ) -> None:
         """Takes what `nap.search` takes, but which architectures.
 
+        Args:
+            space: the search space.
+            proxy: what scores its architectures.
+            data: the images.
+            rungs: updates after which an Optuna trial is told the validation accuracy, and its study's pruner may end
+                the training; only with one seed.
+            overrides: see `nap.search`.
+
         Raises:
-            SettingsError: a setting that says which, or one that is of no use here.
+            SettingsError: a setting that says which, or one that is of no use here, or rungs of what is not trained.
             NasproxyError: see `plan_search`.
         """
         self.space = space
@@ -52,6 +70,8 @@ class Evaluator:
             if getattr(config.search, name) != SearchSettings.model_fields[name].default:
                 raise SettingsError(f"{name}: an evaluator scores one architecture at a time, to the end; leave it out")
         self._plan = plan_search(space, proxy, data, config, [_find_one(space, proxy, config, data).id])
+        self._rungs = sorted(rungs)
+        self._check_rungs()
         self._scorer: ArchScorer | None = None
         self._lock = threading.Lock()
 
@@ -64,27 +84,24 @@ class Evaluator:
         """
         if isinstance(arch, Mapping):
             arch = self.space.arch(self.space.grid.keep_those_there(arch) if self.space.conditions else arch)
-        found = self.space.find(arch if isinstance(arch, str) else arch.id)
-        with self._lock:  # nets are initialised by torch's global random state
-            if found.id not in self.trials:
-                self.trials[found.id] = self._score(found)
-            return self.trials[found.id]
+        return self._score_once(self.space.find(arch if isinstance(arch, str) else arch.id))
 
     def __call__(self, trial: optuna.Trial) -> float:
         """The objective of an Optuna study, to be maximised.
 
         Raises:
-            optuna.TrialPruned: the factors are no architecture of the space, or it has no score; says why.
+            optuna.TrialPruned: the factors are no architecture of the space, it has no score, or the study's pruner
+                has ended its training; says why.
         """
         arch = self.space.standing_for(self.space.suggest(trial).id)
         if arch is None:
             raise optuna.TrialPruned("this combination of factors is not in the space")
-        scored = self.score(arch)
+        scored = self._score_once(arch, trial)
         known = {"num_params": scored.num_params, "flops": scored.flops, "evaluation_score": scored.evaluation_score}
         for name, value in {"arch_id": arch.id, "state": scored.state.value, **known}.items():
             if value is not None and not (isinstance(value, float) and math.isnan(value)):
                 trial.set_user_attr(name, value)
-        if not scored.is_ranked:
+        if not scored.is_ranked or scored.state is State.PRUNED:
             raise optuna.TrialPruned(scored.reason or scored.state.value)
         return scored.selection_score
 
@@ -111,7 +128,26 @@ class Evaluator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= {**state, "_lock": threading.Lock()}
 
-    def _score(self, arch: Arch) -> Trial:
+    def _check_rungs(self) -> None:
+        scored_by = self._plan.proxy.scored_by
+        if not self._rungs:
+            return
+        if not isinstance(scored_by, RecipeSettings) or scored_by.trainer is not None:
+            raise SettingsError(
+                f"rungs: proxy {self._plan.proxy.name!r} has no training of ours to halt; leave them out"
+            )
+        if self._plan.config.search.seeds != 1:
+            raise SettingsError("rungs: one training is halted at a time; give seeds=1")
+        if self._rungs[0] < 1:
+            raise SettingsError(f"rungs: {self._rungs[0]} is no number of updates; give whole numbers above 0")
+
+    def _score_once(self, arch: Arch, asker: optuna.Trial | None = None) -> Trial:
+        with self._lock:  # nets are initialised by torch's global random state
+            if arch.id not in self.trials or self.trials[arch.id].state is State.PRUNED:
+                self.trials[arch.id] = self._score(arch, asker)
+            return self.trials[arch.id]
+
+    def _score(self, arch: Arch, asker: optuna.Trial | None) -> Trial:
         plan, table = self._plan, self._plan.proxy.scored_by
         plan.costs.count(arch, plan.data)
         reason = plan.costs.left_out.get(arch.id)
@@ -127,7 +163,21 @@ class Evaluator:
         if self._scorer is None:
             self.use(find_device(plan.config.machine.device))
         assert self._scorer is not None
-        return self._scorer.score(assignment)[0]
+        if not self._rungs or asker is None:
+            return self._scorer.score(assignment)[0]
+        return _train_while_wanted(HaltedTraining(self._scorer, assignment, self._rungs, "the study's pruner"), asker)
+
+
+def _train_while_wanted(training: HaltedTraining, asker: optuna.Trial) -> Trial:
+    while True:
+        trial, _, is_over = training.next()
+        if is_over:
+            return trial
+        rung = trial.rungs[-1]
+        asker.report(mean(rung.selection_scores), rung.num_steps or 0)
+        if asker.should_prune():
+            training.stop()
+            return trial
 
 
 _OF_NO_USE = ("archs", "sample", "screen", "num_archs", "strategy", "keep_nets", "storage", "loggers", "against")

@@ -60,6 +60,14 @@ def test_labels_are_texts_or_any_numbers_and_classes_have_names() -> None:
     assert ImageData.from_arrays(GREY, LABELS, classes=("w", "x", "y", "z")).classes == ("w", "x", "y", "z")
 
 
+class Unreadable(Dataset[Any]):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, number: int) -> Any:
+        raise OSError("no such disk")
+
+
 SQUARE = np.zeros((8, 3, 8, 3), dtype=np.uint8)
 
 
@@ -80,6 +88,7 @@ SQUARE = np.zeros((8, 3, 8, 3), dtype=np.uint8)
         (lambda: ImageData.from_arrays(SQUARE, LABELS[:8]), "give layout='chw' or 'hwc'"),
         (lambda: ImageData.from_arrays(COLOUR[:, :2], LABELS), "have no 1 or 3 channels"),
         (lambda: ImageData.from_arrays(COLOUR, LABELS, layout="hwc"), "layout='hwc': train images are of shape"),
+        (lambda: ImageData.from_datasets(Unreadable()), "item 0 of train cannot be read: OSError: no such disk"),
         (lambda: ImageData.from_datasets(["x"]), "item 0 of train is a str, no pair of image and label"),
         (lambda: ImageData.from_datasets([("x", 1)]), "item 0 of train is a str, no image; give Pillow images"),
         (lambda: ImageData.from_datasets([(GREY[0], 0.5)]), "item 0 of train has the label 0.5; give a whole number"),

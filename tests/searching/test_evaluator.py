@@ -36,7 +36,8 @@ def test_an_evaluator_scores_as_a_search_does(mini_space: SearchSpace, digits: I
     assert list(evaluator.trials) == ids
     with pytest.raises(SettingsError, match=r"unknown architecture of space convnet-mini 'w32'"):
         evaluator.score("w32")
-    for setting, value in {"screen": "top", "sample": "5", "keep_nets": True, "loggers": "csv"}.items():
+    given: dict[str, Any] = {"screen": "top", "sample": "5", "keep_nets": True, "loggers": "csv"}
+    for setting, value in given.items():
         with pytest.raises(SettingsError, match=rf"{setting}: an evaluator scores one architecture at a time"):
             nap.Evaluator(mini_space, "early-stop", digits, **{setting: value})
 
@@ -87,6 +88,35 @@ def test_what_is_no_architecture_or_fails_is_pruned_with_its_reason(tmp_path: Pa
     states = [trial.state.name for trial in study.trials]
     assert states == ["PRUNED", "COMPLETE", "PRUNED"]
     assert evaluator.trials["a=1"].reason == "one is too few"
+
+
+def test_a_studys_pruner_ends_trainings_at_rungs(mini_space: SearchSpace, digits: ImageData) -> None:
+    evaluator = nap.Evaluator(mini_space, "early-stop", digits, rungs=(16, 4), seeds=1, steps=32)
+    whole = nap.Evaluator(mini_space, "early-stop", digits, seeds=1, steps=32)
+    good, bad = "w32-d2-instance-relu-avg", "w32-d1-none-sigmoid-max"
+    assert whole.score(good).selection_score > whole.score(bad).selection_score
+    study = optuna.create_study(
+        direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=5)
+    )
+    for arch_id in (good, bad):
+        study.enqueue_trial(dict(mini_space.find(arch_id).factors))
+    study.optimize(evaluator, n_trials=2)
+    first, second = study.trials
+    assert (first.state.name, list(first.intermediate_values)) == ("COMPLETE", [4, 16])
+    assert first.value == whole.score(good).selection_score
+    assert (second.state.name, list(second.intermediate_values)) == ("PRUNED", [4, 16])
+    found = evaluator.trials[bad]
+    assert found.reason == "stopped by the study's pruner after update 16 of its training (rung 2)"
+    assert second.user_attrs["state"] == "pruned"
+    assert evaluator.score(bad).selection_scores == whole.score(bad).selection_scores  # asked for, it is trained
+    refused: dict[str, tuple[str, dict[str, Any]]] = {
+        "proxy 'naswot' has no training of ours to halt": ("naswot", {}),
+        "give seeds=1": ("early-stop", {"seeds": 2}),
+        "0 is no number of updates": ("early-stop", {"seeds": 1, "rungs": [0]}),
+    }
+    for problem, (name, settings) in refused.items():
+        with pytest.raises(SettingsError, match=problem):
+            nap.Evaluator(mini_space, name, digits, **{"rungs": [4], **settings})
 
 
 def test_an_evaluator_is_a_ray_trainable(mini_space: SearchSpace, digits: ImageData, proxy: nap.ProxySet) -> None:
