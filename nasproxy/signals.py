@@ -77,12 +77,19 @@ def _values_of(trial: Trial, signal: Signal) -> Rung | None:
     rung = trial.rungs[-1] if trial.rungs else None
     if rung is None:
         return None
-    if signal in (Signal.TRAINING_LOSS, Signal.TSE):
+    selection, evaluation = losses_of(rung, signal)
+    if not evaluation and signal is not Signal.CROSS_ENTROPY and trial.loss_curve:  # an earlier version kept no others
         curve = [loss for _, loss in sorted(trial.loss_curve.items())]  # of as many updates each
-        late = curve[len(curve) // 2 :] if signal is Signal.TRAINING_LOSS else curve
-        losses = [statistics.fmean(late)] if late else []
-        return _with_scores(rung, losses, losses) if losses else None
-    return _with_scores(rung, rung.selection_losses, rung.evaluation_losses) if rung.evaluation_losses else None
+        selection = evaluation = (statistics.fmean(curve[len(curve) // 2 :] if signal is not Signal.TSE else curve),)
+    return _with_scores(rung, selection, evaluation) if evaluation else None
+
+
+def losses_of(rung: Rung, signal: Signal) -> tuple[Sequence[float], Sequence[float]]:
+    """The losses behind a signal that is no accuracy, to select and to judge by: (S,) each, or empty."""
+    if signal is Signal.CROSS_ENTROPY:
+        return rung.selection_losses, rung.evaluation_losses
+    losses = rung.training_losses if signal is Signal.TSE else rung.late_training_losses
+    return losses, losses
 
 
 def _with_scores(rung: Rung, selection_losses: Sequence[float], evaluation_losses: Sequence[float]) -> Rung:

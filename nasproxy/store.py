@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nasproxy.config import without_password
 from nasproxy.errors import InputError, RunError, SettingsError, StudyNotFoundError
 from nasproxy.factors import FactorValue, FloatRange, IntRange
-from nasproxy.trials import Factors, Rung, SearchInfo, State, Trial, Trials
+from nasproxy.trials import PER_SEED, Factors, Rung, SearchInfo, State, Trial, Trials
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -333,7 +333,7 @@ def _from_optuna(frozen: FrozenTrial) -> Trial:
 
 
 def _to_json(rung: Rung) -> dict[str, Any]:
-    scores = {name: [_finite_or_text(score) for score in getattr(rung, name)] for name in _SCORES}
+    scores = {name: [_finite_or_text(score) for score in getattr(rung, name)] for name in PER_SEED}
     values = asdict(rung) | scores
     return values if rung.metric else {name: value for name, value in values.items() if name != "metric"}
 
@@ -344,9 +344,5 @@ def _finite_or_text(value: float) -> float | str:
 
 
 def _from_json(values: Mapping[str, Any]) -> Rung:
-    scores = {name: tuple(map(float, values.get(name, ()))) for name in _SCORES}  # older studies have no losses
+    scores = {name: tuple(map(float, values.get(name, ()))) for name in PER_SEED}  # older studies have no losses
     return Rung(**{**values, **scores})
-
-
-_SCORES = ("selection_scores", "evaluation_scores", "selection_losses", "evaluation_losses")
-"""Fields of a rung that hold one number per seed."""

@@ -74,6 +74,10 @@ class SeedScores:
     """Training time of all S nets, without evaluation."""
     loss_curve: Mapping[int, float]
     """See `mean_losses`: not finite in the end where a net diverged."""
+    training_losses: tuple[float, ...]
+    """(S,) mean training loss over all updates."""
+    late_training_losses: tuple[float, ...]
+    """(S,) mean training loss over the second half of the updates."""
 
     @property
     def val_accuracies(self) -> tuple[float, ...]:
@@ -448,7 +452,14 @@ def train_seeds(
             if keep is not None:
                 write_net(net, keep.weights_path(arch.id, repeat))
             on_seed(len(by_test))
-    return SeedScores(tuple(by_val), tuple(by_test), seconds, mean_losses(fits))
+    return SeedScores(
+        tuple(by_val),
+        tuple(by_test),
+        seconds,
+        mean_losses(fits),
+        tuple(float(fit.losses.mean()) for fit in fits),
+        tuple(float(fit.losses[fit.steps // 2 :].mean()) for fit in fits),
+    )
 
 
 def _ask(halt: Halt, net: nn.Module, val: ImageSet | None, test: ImageSet, step: int) -> bool:

@@ -136,6 +136,10 @@ class Rung:
     """(S,) mean cross-entropy on the validation images; empty where no net was trained here."""
     evaluation_losses: tuple[float, ...] = ()
     """(S,) mean cross-entropy on the test images; empty where no net was trained here."""
+    training_losses: tuple[float, ...] = ()
+    """(S,) mean training loss over all updates; empty where no net was trained here."""
+    late_training_losses: tuple[float, ...] = ()
+    """(S,) mean training loss over the second half of the updates; empty where no net was trained here."""
     metric: str = ""
     """Name of the training-free score, in a rung of a screen that trains nothing; empty: what `SearchInfo` says."""
 
@@ -143,6 +147,17 @@ class Rung:
     def num_seeds(self) -> int:
         """S."""
         return len(self.evaluation_scores)
+
+
+PER_SEED = (
+    "selection_scores",
+    "evaluation_scores",
+    "selection_losses",
+    "evaluation_losses",
+    "training_losses",
+    "late_training_losses",
+)
+"""Fields of a rung that hold one number per seed."""
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,13 @@ def test_the_training_loss_is_that_of_the_second_half() -> None:
 
 def test_the_training_speed_is_the_loss_of_all_updates() -> None:
     found = by_signal(make_trials(), Signal.TSE)
-    assert {trial.arch_id: trial.selection_scores for trial in found} == {
-        arch_id: (pytest.approx(-(9.0 + 9.0 + 1.5 * val) / 4),) for arch_id, (val, _) in LOSSES.items()
-    }
+    assert {trial.arch_id: trial.selection_score for trial in found} == pytest.approx(
+        {arch_id: -(9.0 + 9.0 + 1.5 * val) / 4 for arch_id, (val, _) in LOSSES.items()}
+    )
+    rung = replace(make_trials()[0].rungs[0], training_losses=(2.0,), late_training_losses=(1.0,))
+    kept = replace(make_trials(), items=(replace(make_trials()[0], rungs=(rung,)),))
+    assert by_signal(kept, Signal.TSE)[0].selection_scores == (-2.0,)
+    assert by_signal(kept, Signal.TRAINING_LOSS)[0].evaluation_scores == (-1.0,)
 
 
 def test_a_loss_that_is_not_finite_has_no_rank() -> None:

@@ -390,7 +390,8 @@ class SearchSettings(Settings):
     """Cut architectures in rungs, cheap ones first, then the search's own recipe and seeds: naswot:20%,steps=40:25%
     scores all, trains the best 20% for 40 updates, and the best 25% of those to the end. A rung is a training-free
     score, az-nas, or some of steps=40 (or 10%), epochs=5, seeds=2, joined by '+'; with a share or a number that go on.
-    By name: top, halving or funnel. Default: none is cut."""
+    With +tse (or another signal) it ranks by that, and by the mean of ranks with scores that are named beside it:
+    steps=100+tse+synflow:20%. By name: see 'nasproxy ls screens'. Default: none is cut."""
     first_rung: Share = 0.0625
     """Of 'asha': part of all updates after which a training may be stopped for the first time."""
     reduction_factor: Annotated[int, Field(ge=2)] = 4

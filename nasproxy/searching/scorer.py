@@ -17,7 +17,7 @@ from nasproxy.images import ImageSet
 from nasproxy.scoring import SCORES, Costs, score_nets
 from nasproxy.space import Arch
 from nasproxy.training import Halt, NetFolder, SeedScores, train_seeds
-from nasproxy.trials import Rung, State, Trial, Trials, is_chance, sum_seconds
+from nasproxy.trials import PER_SEED, Rung, State, Trial, Trials, is_chance, sum_seconds
 
 
 @dataclass(frozen=True)
@@ -231,13 +231,14 @@ def _to_rung(scores: SeedScores) -> Rung:
         num_steps=max(scores.loss_curve, default=None),
         selection_losses=tuple(measure.loss for measure in scores.val),
         evaluation_losses=tuple(measure.loss for measure in scores.test),
+        training_losses=scores.training_losses,
+        late_training_losses=scores.late_training_losses,
     )
 
 
 def _join(first: Rung, second: Rung) -> Rung:
     """What was measured of some seeds and of others."""
-    names = ("selection_scores", "evaluation_scores", "selection_losses", "evaluation_losses")
-    return replace(first, **{name: getattr(first, name) + getattr(second, name) for name in names})
+    return replace(first, **{name: getattr(first, name) + getattr(second, name) for name in PER_SEED})
 
 
 def _join_curves(

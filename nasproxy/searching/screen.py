@@ -7,23 +7,27 @@ each are successive halving (Jamieson & Talwalkar, "Non-stochastic Best Arm Iden
    short has not dropped yet, and its accuracies say less. A rung of the same updates and more seeds keeps the nets
    there are.
 2. A rung ends before the next begins: the trials are the same for any number of workers, and after a resume.
+3. A rung may rank by several things at once, by the mean of their ranks: what it measures itself, and training-free
+   scores of rungs before it.
 
 Notation: K rungs, S nets (seeds of an architecture).
 """
 
-import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from math import isfinite, nan
+from sys import float_info
 
 from nasproxy.config import RecipeSettings, parse_share
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.proxies import COMPOSITES
 from nasproxy.ranking import average_ranks, count_of
 from nasproxy.scoring import SCORES
+from nasproxy.signals import losses_of
 from nasproxy.training import count_steps
-from nasproxy.trials import State, Trial
+from nasproxy.trials import Signal, State, Trial
 
 SCREENS = {
     "top": "steps=10%:10%",
@@ -32,6 +36,8 @@ SCREENS = {
 }
 """Screens by name."""
 _KEYS = ("steps", "epochs", "seeds")
+_SIGNALS = frozenset(signal.value for signal in Signal)
+_NAMES = (*SCORES, *COMPOSITES, *(signal.value for signal in Signal))
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,18 @@ class Stage:
     num_seeds: int
     keep: float | int | None = None
     """A fraction (rounded up) or a number of those with a score; None: all, it is the last one."""
+    ranked_by: tuple[str, ...] = (Signal.ACCURACY,)
+    """Scores and composites, of this rung or one before it, and signals of the nets trained here."""
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Training-free scores that are measured in it."""
+        return self.scored_by if isinstance(self.scored_by, tuple) else ()
 
     @property
     def num_rungs(self) -> int:
         """Rungs that it adds to a trial."""
-        return len(self.scored_by) if isinstance(self.scored_by, tuple) else 1
+        return len(self.scores) or 1
 
     def work(self, num_images: int) -> int:
         """Updates of all nets of an architecture; a training-free score counts as one."""
@@ -62,22 +75,6 @@ class Stage:
         if self.keep is None:
             return num_archs
         return count_of(self.keep, num_archs) if isinstance(self.keep, float) else min(self.keep, num_archs)
-
-    def sort(self, trials: Sequence[Trial], first: int) -> list[Trial]:
-        """Best first, equal ones by id.
-
-        Args:
-            trials: that have been measured in this rung.
-            first: place of what that gave among a trial's rungs.
-        """
-        places = range(first, first + self.num_rungs)
-        scores = [[statistics.fmean(trial.rungs[place].selection_scores) for trial in trials] for place in places]
-        values = scores[0]
-        if len(scores) > 1 and trials:
-            is_log = COMPOSITES[_name_of(self.text)].how == "log-average"
-            values = average_ranks(scores, is_log=is_log).tolist()
-        best_first = sorted(zip(values, trials, strict=True), key=lambda pair: (-pair[0], pair[1].arch_id))
-        return [trial for _, trial in best_first]
 
 
 @dataclass(frozen=True)
@@ -113,8 +110,7 @@ class Screen:
             number: of the rung, the first one is 0.
             trials: all of the search.
         """
-        stage, first = self.stages[number], self.first_rung(number)
-        order = stage.sort([trial for trial in trials if _is_measured(trial, first, stage.num_rungs)], first)
+        stage, order = self.stages[number], self.sort(number, trials)
         count, kept, pruned = stage.count_kept(len(order)), [], []
         for place, trial in enumerate(order, start=1):
             if place > count and trial.state is State.WAITING and trial.round == number:
@@ -123,6 +119,50 @@ class Screen:
             elif trial.state is not State.PRUNED:
                 kept.append(trial)
         return kept, pruned
+
+    def sort(self, number: int, trials: Sequence[Trial]) -> list[Trial]:
+        """Those that have all that a rung ranks by, best first, equal ones by id.
+
+        Args:
+            number: of the rung, the first one is 0.
+            trials: all of the search.
+        """
+        last = self.first_rung(number + 1)
+        measured = [trial for trial in trials if len(trial.rungs) >= last]
+        columns = [self._values(number, name, measured) for name in self.stages[number].ranked_by] if measured else []
+        pairs = zip(measured, zip(*columns, strict=True), strict=True)
+        rows = [(trial, values) for trial, values in pairs if all(map(isfinite, values))]
+        if not rows:
+            return []
+        found = [trial for trial, _ in rows]
+        values = _mean_ranks(list(zip(*(values for _, values in rows), strict=True)))
+        best_first = sorted(zip(values, found, strict=True), key=lambda pair: (-pair[0], pair[1].arch_id))
+        return [trial for _, trial in best_first]
+
+    def _values(self, number: int, name: str, trials: Sequence[Trial]) -> list[float]:
+        """What a rung ranks these by, higher is better: a signal of its own nets, or a score that is there by then."""
+        if name in _SIGNALS:
+            rungs = [trial.rungs[self.first_rung(number)] for trial in trials]
+            if name == Signal.ACCURACY:
+                return [statistics.fmean(rung.selection_scores) for rung in rungs]
+            losses = [statistics.fmean(losses_of(rung, Signal(name))[0]) for rung in rungs]
+            return [-loss if isfinite(loss) else -float_info.max for loss in losses]  # diverged: last
+        composite = COMPOSITES.get(name)
+        places = [self._place_of(number, part) for part in (composite.parts if composite else (name,))]
+        scores = [[statistics.fmean(trial.rungs[place].selection_scores) for trial in trials] for place in places]
+        if composite is None:
+            return scores[0]
+        is_finite = [all(map(isfinite, column)) for column in zip(*scores, strict=True)]
+        whole = [[score for score, keep in zip(row, is_finite, strict=True) if keep] for row in scores]
+        joined = iter(average_ranks(whole, is_log=composite.how == "log-average").tolist() if any(is_finite) else [])
+        return [next(joined) if keep else nan for keep in is_finite]
+
+    def _place_of(self, number: int, score: str) -> int:
+        """Place among a trial's rungs of a training-free score."""
+        for earlier, stage in enumerate(self.stages[: number + 1]):
+            if isinstance(stage.scored_by, tuple) and score in stage.scored_by:
+                return self.first_rung(earlier) + stage.scored_by.index(score)
+        raise AssertionError(score)  # `parse_screen` has looked
 
     def describe(self, num_archs: int) -> str:
         """For people: '36 by naswot, 8 by steps=40, 2 by steps=400+seeds=5'."""
@@ -136,9 +176,11 @@ def parse_screen(text: str, recipe: RecipeSettings, num_seeds: int, num_images: 
     """The rungs of a screen, the search's own recipe and seeds last.
 
     Args:
-        text: a name of `SCREENS`, or rungs with commas, each `WHAT:SHARE` or `WHAT:COUNT`. WHAT is a training-free
-            score, a composite of such, or some of steps=40, steps=10% (of the search's own), epochs=5 and seeds=2,
-            joined by '+'; what is not said is as in the search, but 1 seed. One without a share is the last rung.
+        text: a name of `SCREENS`, or rungs with commas, each `WHAT:SHARE` or `WHAT:COUNT`. WHAT are training-free
+            scores and composites of such, or how nets are trained: some of steps=40, steps=10% (of the search's own),
+            epochs=5 and seeds=2; what is not said is as in the search, but 1 seed. Beside these may stand what the
+            rung ranks by, if not by accuracy: signals of its nets, and scores; all is joined by '+', and several are
+            ranked by the mean of their ranks. One without a share is the last rung.
         recipe: of the search.
         num_seeds: of the search.
         num_images: that nets are trained on.
@@ -149,7 +191,9 @@ def parse_screen(text: str, recipe: RecipeSettings, num_seeds: int, num_images: 
     items = SCREENS.get(text, text).split(",")
     if len(items) == 1 and ":" not in items[0]:
         raise unknown_name("screen", items[0], SCREENS)
-    stages = [_parse_stage(item.strip(), recipe, num_images) for item in items]
+    stages: list[Stage] = []
+    for item in items:
+        stages += _parse_stage(item.strip(), recipe, num_images, {name for stage in stages for name in stage.scores})
     if stages[-1].keep is not None:
         stages.append(Stage("", recipe, num_seeds))
     for stage in stages[:-1]:
@@ -158,8 +202,12 @@ def parse_screen(text: str, recipe: RecipeSettings, num_seeds: int, num_images: 
     last = stages[-1]
     if not isinstance(last.scored_by, RecipeSettings):
         raise SettingsError(f"rung {last.text!r} is the last one and trains nothing; write {last.text}:25%")
-    for before, after in pairwise(stages):
-        if isinstance(before.scored_by, RecipeSettings) and before.work(num_images) >= after.work(num_images):
+    if last.ranked_by != (Signal.ACCURACY,):
+        raise SettingsError(
+            f"rung {last.text!r} is the last one, and ranks by accuracy; leave {'+'.join(last.ranked_by)} out"
+        )
+    for before, after in pairwise([stage for stage in stages if isinstance(stage.scored_by, RecipeSettings)]):
+        if before.work(num_images) >= after.work(num_images):
             raise SettingsError(
                 f"rung {before.text!r} has {before.work(num_images):,} updates an architecture, the next one "
                 f"{after.work(num_images):,}: each must be dearer than the one before it; give it fewer"
@@ -168,17 +216,36 @@ def parse_screen(text: str, recipe: RecipeSettings, num_seeds: int, num_images: 
     return Screen((*stages[:-1], replace(last, text=name)))
 
 
-def _parse_stage(text: str, recipe: RecipeSettings, num_images: int) -> Stage:
+def _parse_stage(text: str, recipe: RecipeSettings, num_images: int, known: Collection[str]) -> list[Stage]:
+    """A rung, and one before it that measures scores it ranks by which none has measured (`known`), if it trains."""
     what, colon, amount = text.partition(":")
     keep = _parse_amount(text, amount) if colon else None
-    if what in COMPOSITES:
-        return Stage(text, COMPOSITES[what].parts, 1, keep)
-    if what in SCORES:
-        return Stage(text, (what,), 1, keep)
-    if "=" not in what:
-        raise unknown_name("score to cut by (or steps=40, epochs=5, seeds=2)", what, [*SCORES, *COMPOSITES])
+    items = what.split("+")
+    names = tuple(dict.fromkeys(item for item in items if "=" not in item))
+    for name in names:
+        if name not in _NAMES:
+            raise unknown_name("score to cut by (or steps=40, epochs=5, seeds=2)", name, _NAMES)
+    fresh = {name: _parts_of(name) for name in names if name not in _SIGNALS and not set(_parts_of(name)) <= set(known)}
+    measured = tuple(dict.fromkeys(part for parts in fresh.values() for part in parts if part not in known))
+    if len(names) == len(items) and not _SIGNALS & set(names):
+        if not measured and keep is not None:
+            raise SettingsError(f"rung {text!r} measures nothing that no rung before it has; leave it out")
+        return [Stage(text, measured, 1, keep, names)]
+    settings = _parse_training(text, [item for item in items if "=" in item], recipe, num_images)
+    before = [Stage(f"{'+'.join(fresh)}:100%", measured, 1, 1.0, tuple(fresh))] if fresh else []
+    return [*before, Stage(text, settings[0], settings[1], keep, names or (Signal.ACCURACY,))]
+
+
+def _parts_of(name: str) -> tuple[str, ...]:
+    return COMPOSITES[name].parts if name in COMPOSITES else (name,)
+
+
+def _parse_training(
+    text: str, items: Sequence[str], recipe: RecipeSettings, num_images: int
+) -> tuple[RecipeSettings, int]:
+    """How nets of a rung are trained, and how many of an architecture."""
     given: dict[str, int] = {}
-    for item in what.split("+"):
+    for item in items:
         key, _, value = item.partition("=")
         if key in given:
             raise SettingsError(f"rung {text!r} has {key} twice; give it once")
@@ -195,7 +262,7 @@ def _parse_stage(text: str, recipe: RecipeSettings, num_images: int) -> Stage:
     length = {key: value for key, value in given.items() if key != "seeds"}
     if "epochs" in length:
         length = {"steps": count_steps(recipe.model_copy(update={"steps": None, **length}), num_images)}
-    return Stage(text, recipe.model_copy(update=length), given.get("seeds", 1), keep)
+    return recipe.model_copy(update=length), given.get("seeds", 1)
 
 
 def _parse_amount(text: str, amount: str) -> float | int:
@@ -211,7 +278,9 @@ def _name_of(text: str) -> str:
     return text.partition(":")[0]
 
 
-def _is_measured(trial: Trial, first: int, num_rungs: int) -> bool:
-    """Whether a trial has finite scores of these rungs."""
-    rungs = trial.rungs[first : first + num_rungs]
-    return len(rungs) == num_rungs and all(math.isfinite(score) for rung in rungs for score in rung.selection_scores)
+def _mean_ranks(columns: Sequence[Sequence[float]]) -> Sequence[float]:
+    """(P, A) -> (A,): the values themselves where there is one column."""
+    if len(columns) == 1:
+        return columns[0]
+    means: list[float] = average_ranks(columns).tolist()
+    return means

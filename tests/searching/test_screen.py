@@ -15,6 +15,7 @@ from nasproxy.condensing import condense
 from nasproxy.config import RecipeSettings
 from nasproxy.errors import InputError, SettingsError
 from nasproxy.images import ImageData
+from nasproxy.proxies import COMPOSITES
 from nasproxy.proxyset import ProxySet
 from nasproxy.ranking import average_ranks
 from nasproxy.screened import by_place, to_the_end
@@ -31,6 +32,7 @@ from nasproxy.trials import Rung, State, Trial, Trials
 from nasproxy.trials import Signal as RankedBy
 
 RECIPE = RecipeSettings(epochs=40, batch_size=25)
+LAST = "steps=160+seeds=5"
 QUICK: dict[str, Any] = {"seeds": 3, "epochs": 4, "workers": 1, "threads_per_worker": 1}
 
 
@@ -51,6 +53,35 @@ def test_rungs_say_how_nets_are_measured_and_how_many_go_on() -> None:
     assert [stage.work(100) for stage in screen.stages] == [1, 40, 160, 800]
     assert screen.count_archs(720) == [720, 144, 36, 3]
     assert screen.describe(720) == "720 by naswot, 144 by steps=40, 36 by epochs=20+seeds=2, 3 by steps=160+seeds=5"
+
+
+def test_a_rung_ranks_by_several_things_and_measures_what_is_not_there_yet() -> None:
+    screen = _screen("az-nas:30%,steps=40+tse+az-nas+synflow:5,naswot+synflow:2")
+    assert screen.texts == ("az-nas:30%", "synflow:100%", "steps=40+tse+az-nas+synflow:5", "naswot+synflow:2", LAST)
+    assert [stage.ranked_by for stage in screen.stages] == [
+        ("az-nas",), ("synflow",), ("tse", "az-nas", "synflow"), ("naswot", "synflow"), ("accuracy",),
+    ]  # fmt: skip
+    assert [stage.scores for stage in screen.stages] == [COMPOSITES["az-nas"].parts, ("synflow",), (), ("naswot",), ()]
+    assert screen.stages[2].scored_by == RECIPE.model_copy(update={"steps": 40})
+    assert screen.count_archs(720) == [720, 216, 216, 5, 2]
+    assert _screen("naswot+synflow:9").stages[0].scores == ("naswot", "synflow")
+    assert _screen("tse:9").stages[0].scored_by == RECIPE  # as long as the search itself
+
+
+def test_the_mean_of_ranks_is_of_those_that_have_all_of_it(mini_space: SearchSpace) -> None:
+    screen = _screen("naswot+synflow:50%,steps=40+tse+naswot:1")
+    archs = mini_space.archs()[:4]
+
+    def trial(number: int, naswot: float, synflow: float, *losses: float) -> Trial:
+        scored = tuple(Rung((value,), (value,)) for value in (naswot, synflow))
+        trained = tuple(Rung((0.9 - number / 10,), (0.5,), training_losses=(loss,)) for loss in losses)
+        return Trial(archs[number].id, archs[number].factors, State.WAITING, (*scored, *trained), round=len(trained))
+
+    first = [trial(0, 4.0, 1.0), trial(1, 3.0, 3.5), trial(2, 2.0, 3.0), trial(3, 9.0, math.inf)]
+    assert screen.sort(0, first) == [first[1], first[0], first[2]]  # ranks 3+1, 2+3, 1+2
+    losses = [2.0, 0.7, math.nan, 0.9]
+    second = [trial(number, 4.0 - number, 1.0, loss) for number, loss in enumerate(losses)]
+    assert screen.sort(1, [*second, first[3]]) == [second[1], second[0], second[3], second[2]]  # 4+2, 3+4, 2+1, 1+3
 
 
 def test_the_last_rung_is_the_search_itself_where_none_is_named() -> None:
@@ -81,6 +112,10 @@ def test_screens_by_name_cut_to_a_tenth_or_fewer(name: str) -> None:
         ("steps=40+epochs=2:5%", "has both steps and epochs; leave one of them out"),
         ("steps=80:5%,steps=40:5%", "rung 'steps=80:5%' has 80 updates an architecture, the next one 40: each must be"),
         ("steps=160+seeds=5:5%", "has 800 updates an architecture, the next one 800"),
+        ("steps=80:50%,synflow:50%,steps=40:5%", "rung 'steps=80:50%' has 80 updates an architecture, the next one 40"),
+        ("naswot:20%,az-nas:9,naswot+az-nas:5", "rung 'naswot+az-nas:5' measures nothing that no rung before it has"),
+        ("naswot:20%,steps=40+tsee:9", "'tsee': did you mean 'tse'?"),
+        ("naswot:20%,steps=40+tse", "rung 'steps=40+tse' is the last one, and ranks by accuracy; leave tse out"),
     ],
 )
 def test_what_is_written_otherwise_is_refused(text: str, problem: str) -> None:
