@@ -5,10 +5,12 @@ one byte per value, and the few images being decoded are held in memory.
 """
 
 import contextlib
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from hashlib import blake2b
 from io import BytesIO
 from itertools import islice
@@ -26,6 +28,10 @@ from nasproxy.images.raw import BrokenFile, FileSplit, ImageFile, Progress, RawD
 
 T = TypeVar("T")
 
+FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+"""Formats, by Pillow's names, that files are opened as where this Pillow has them, whatever they are called: pixels and
+nothing else. Pillow knows more, and for some starts a program that it feeds with the file (Ghostscript, for
+PostScript)."""
 LOOK_AHEAD = 256
 """Maximum number of files read or decoded ahead of their turn."""
 
@@ -133,6 +139,8 @@ def _hash_files(paths: Sequence[ImageFile], root: Path, progress: Progress) -> t
 
 
 def _hash_file(path: ImageFile) -> str | OSError:
+    if isinstance(path, Path) and not path.is_file():  # reading a pipe or a device might never end
+        return OSError(errno.EINVAL, "it is no regular file" if path.exists() else "No such file or directory")
     try:
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
@@ -146,7 +154,7 @@ def _decode(path: ImageFile, image_size: int | tuple[int, int] | None, channels:
     except OSError as error:  # it could be read a moment ago
         raise DataError(f"cannot read {path}: {error.strerror}; try again") from None
     try:
-        with Image.open(BytesIO(content)) as opened:
+        with Image.open(BytesIO(content), formats=_known_formats()) as opened:
             opened.load()
             picture = to_8_bits(ImageOps.exif_transpose(opened))
     except (
@@ -159,6 +167,12 @@ def _decode(path: ImageFile, image_size: int | tuple[int, int] | None, channels:
     ) as error:
         return _reason_of(error)
     return fit_picture(picture, image_size, channels)
+
+
+@cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def fit_picture(picture: Image.Image, image_size: int | tuple[int, int] | None, channels: int | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Image folders, of any format and size that Pillow reads.
+"""Image folders, of any size, and of the formats that `nasproxy.images.decoding.FORMATS` names.
 
     pets/
       train/CLASS/*     or CLASS/* directly in the folder, and nothing else
@@ -17,11 +17,9 @@ from pathlib import Path, PurePath
 from PIL import Image
 
 from nasproxy.errors import DataError, InputError
-from nasproxy.images.decoding import read_files
+from nasproxy.images.decoding import FORMATS, read_files
 from nasproxy.images.raw import VALIDATION_NAMES, BrokenFile, FileSplit, ImageFile, Progress, RawData
 
-_NO_PICTURES = {".bufr", ".grib", ".h5", ".hdf", ".mpg", ".mpeg"}
-"""Suffixes that Pillow registers but cannot decode."""
 MAX_NAMED = 5
 """Files that cannot be decoded and are named, at most."""
 _FOLDERS = {"val": VALIDATION_NAMES, "test": ("test",)}
@@ -116,19 +114,19 @@ def list_images(path: Path) -> list[Path]:
         raise InputError(f"folder {path} holds no images; name another one, or files")
     if not path.exists():
         raise InputError(f"there is no {path}; name image files, or folders of them")
+    if not path.is_file():
+        raise InputError(f"{path} is no regular file; name image files, or folders of them")
     return [path]
 
 
 def is_called_like_an_image(path: PurePath) -> bool:
-    """Whether its suffix is one of a format that Pillow decodes."""
+    """Whether its suffix is one of `FORMATS`."""
     return path.suffix.lower() in _suffixes()
 
 
 @cache
 def _suffixes() -> frozenset[str]:
-    return (
-        frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN) - _NO_PICTURES
-    )
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS)
 
 
 def _images_under(folder: Path) -> list[Path]:

@@ -86,7 +86,9 @@ def _read(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(path, dtype={"arch_id": str})
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the table {path}: {error}; give a CSV file") from None
-    if "arch_id" not in frame:
+    if "arch_id" in frame:  # what `write_table` keeps from being a formula
+        frame["arch_id"] = frame["arch_id"].str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
+    else:
         raise InputError(f"{path} has no column 'arch_id', only {', '.join(map(str, frame))}; name it so")
     if "state" in frame:  # a table of ours: of these there is no score, or one of another rung
         frame = frame[~frame["state"].isin([*UNFINISHED])]

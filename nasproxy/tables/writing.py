@@ -26,6 +26,8 @@ from nasproxy.screened import to_the_end
 from nasproxy.trials import COST_FIELDS, ProxyKind, SearchInfo, Signal, State, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
+FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
+"""What the first character of a formula may be in a spreadsheet."""
 Frame = pd.DataFrame
 """A table in memory."""
 
@@ -103,7 +105,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     """
     path = Path(path)
     writers = {
-        ".csv": lambda scratch: frame.to_csv(scratch, index=False),
+        ".csv": lambda scratch: _harmless(frame).to_csv(scratch, index=False),
         ".parquet": lambda scratch: _of_one_type(frame).to_parquet(scratch, index=False),
         ".json": lambda scratch: frame.to_json(scratch, orient="records", indent=1),
     }
@@ -125,8 +127,13 @@ def _of_one_type(frame: pd.DataFrame) -> pd.DataFrame:
 def csv_text(frame: pd.DataFrame) -> str:
     """The table as CSV."""
     text = io.StringIO()
-    frame.to_csv(text, index=False)
+    _harmless(frame).to_csv(text, index=False)
     return text.getvalue()
+
+
+def _harmless(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with texts that a spreadsheet would take for formulas as texts there too, by an apostrophe in front."""
+    return frame.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_MARKS) else value)
 
 
 def ranking_row(ranking: Ranking) -> dict[str, Any]:

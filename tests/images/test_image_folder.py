@@ -1,5 +1,6 @@
 """Image folders: layouts, file formats, sizes, the decoded cache, errors."""
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -411,6 +412,33 @@ def _break(folder: Path, *names: str) -> list[Path]:
     for path in paths:
         path.write_bytes(b"no picture")
     return paths
+
+
+@pytest.mark.parametrize("name", ["EPS", "XPM", "PSD", "HDF5"])
+def test_files_of_formats_that_are_more_than_pixels_are_not_opened(image_folder: Path, name: str) -> None:
+    """A PostScript file is a program, that Pillow would have Ghostscript run, whatever the file is called."""
+    content = {
+        "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n{} loop\n%%EOF\n",
+        "XPM": b'/* XPM */\nstatic char *a[] = {\n"1 1 1 1",\n"a c #000000",\n"a"};\n',
+        "PSD": b"8BPS\x00\x01" + bytes(6) + b"\x00\x03" + b"\x00\x00\x00\x08" * 2 + b"\x00\x08\x00\x03" + bytes(40),
+        "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(64),
+    }[name]
+    path = image_folder / "train" / "cat" / "0.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"cannot decode image {path}: it is no image; replace or remove the file"):
+        _load(image_folder)
+
+
+def test_pipes_and_devices_are_named_and_not_read(image_folder: Path) -> None:
+    os.mkfifo(image_folder / "train" / "cat" / "pipe.png")
+    (image_folder / "test" / "dog" / "endless.png").symlink_to("/dev/zero")
+    (image_folder / "test" / "dog" / "gone.png").symlink_to("nowhere.png")
+    with pytest.raises(DataError) as error:
+        _load(image_folder)
+    problem = str(error.value)
+    assert problem.count("it is no regular file") == 2
+    assert "gone.png: No such file or directory" in problem
+    assert len(_load(image_folder, skip_broken=True).train) == 12
 
 
 def test_all_broken_files_are_named_at_once(image_folder: Path) -> None:

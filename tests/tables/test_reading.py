@@ -1,5 +1,6 @@
 """Truths and scores from CSV files."""
 
+import csv
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,18 @@ def test_an_exported_truth_is_read_back_seed_by_seed(truth: Trials, tmp_path: Pa
     write_table(trials_frame(truth), tmp_path / "one.csv")
     read = {trial.arch_id: trial.evaluation_scores for trial in read_truth(tmp_path / "one.csv")}
     assert read == {trial.arch_id: trial.evaluation_scores for trial in truth if trial.is_ranked}
+
+
+@pytest.mark.parametrize("arch_id", ["=1+1", "+a", "-3", "@SUM(A1)", "\tx", "'quoted"])
+def test_what_a_spreadsheet_would_take_for_a_formula_is_a_text_there_and_itself_when_read_back(
+    truth: Trials, tmp_path: Path, arch_id: str
+) -> None:
+    named = replace(truth, items=(replace(truth[0], arch_id=arch_id), *truth.items[1:]))
+    write_table(trials_frame(named), tmp_path / "truth.csv")
+    with (tmp_path / "truth.csv").open(newline="") as file:
+        cells = [row["arch_id"] for row in csv.DictReader(file)]
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in cells)
+    assert read_truth(tmp_path / "truth.csv").by_id.keys() == {trial.arch_id for trial in named if trial.is_ranked}
 
 
 def test_a_truth_from_a_file_judges_like_the_run_it_came_from(proxy: Trials, truth: Trials, tmp_path: Path) -> None:
