@@ -86,7 +86,7 @@ if TYPE_CHECKING:
         trials_frame,
         write_table,
     )
-    from nasproxy.talk import Listener, Talk
+    from nasproxy.talk import Listener, Talk, printable
     from nasproxy.trials import ProxyCost, ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 _HOMES = {
@@ -149,7 +149,7 @@ _HOMES = {
         "trials_frame",
         "write_table",
     ),
-    "talk": ("Listener", "Talk"),
+    "talk": ("Listener", "Talk", "printable"),
     "trials": ("ProxyCost", "ProxyKind", "Rung", "SearchInfo", "State", "Trial", "Trials"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -242,6 +242,7 @@ __all__ = [
     "load_space",
     "measure_costs",
     "plan_removal",
+    "printable",
     "rank",
     "ranking_row",
     "read_recipe",

@@ -312,7 +312,7 @@ def list_runs(root: Path) -> list[RunDir]:
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Keeps other live processes out of a run folder.
+    """Keeps other live processes out of a folder.
 
     Raises:
         RunError: another process holds it.

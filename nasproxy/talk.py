@@ -60,14 +60,14 @@ def listening(progress: bool | Listener) -> Iterator[Listener]:
         yield SILENCE if progress is False else progress
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """A text as a terminal may have it: what would move its cursor, colour it or turn its direction stands as \\x1b."""
     if text.isprintable():
         return text
-    return "".join(mark if _is_plain(mark) else mark.encode("unicode_escape").decode() for mark in text)
+    return "".join(mark if _is_printable(mark) else mark.encode("unicode_escape").decode() for mark in text)
 
 
-def _is_plain(mark: str) -> bool:
+def _is_printable(mark: str) -> bool:
     return mark in "\n\t" or unicodedata.category(mark) not in ("Cc", "Cf", "Cs")
 
 
@@ -169,14 +169,14 @@ class Talk:
         self._print(f"warning: {text}")
 
     def _print(self, text: str) -> None:
-        self._console.print(plain(text), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int, note: str = "", *, work: float | None = None) -> None:
         """Updates the bar of `what`, or says so; see the class. Outside the context there is no bar."""
         has_bar = self._live and self._depth > 0
         if work is None:
             work = done / total if total else 1.0
-        line, note = self._line, plain(note)
+        line, note = self._line, printable(note)
         is_new = line is None or what != line.what or done < line.done
         if line is None or is_new:
             line = _Line(what, done, total, note, work, time.monotonic(), first_done=done, first_work=work)

@@ -177,6 +177,7 @@ PUBLIC_NAMES = {
         "RunSummary",
         "format_score",
         "plan_removal",
+        "printable",
         "remove_runs",
         "run_of_top",
         "summarize_runs",

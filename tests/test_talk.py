@@ -7,7 +7,7 @@ import pytest
 import nasproxy as nap
 from nasproxy.images import ImageData
 from nasproxy.space import SearchSpace
-from nasproxy.talk import Talk, listening, plain
+from nasproxy.talk import Talk, listening, printable
 from tests.records import Notes
 
 
@@ -21,7 +21,7 @@ def test_off_a_terminal_only_the_end_of_what_takes_time_is_said(capsys: pytest.C
 
 
 def test_names_cannot_move_the_cursor_of_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert plain("größe 5\N{NO-BREAK SPACE}%\n猫") == "größe 5\N{NO-BREAK SPACE}%\n猫"
+    assert printable("größe 5\N{NO-BREAK SPACE}%\n猫") == "größe 5\N{NO-BREAK SPACE}%\n猫"
     with Talk() as talk:
         talk.warn("class \x1b[2J\u202e\x07")
     assert capsys.readouterr().err == "warning: class \\x1b[2J\\u202e\\x07\n"

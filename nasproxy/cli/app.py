@@ -27,7 +27,6 @@ from nasproxy.cli.rm import rm
 from nasproxy.cli.search import search
 from nasproxy.cli.show import show
 from nasproxy.cli.train import train
-from nasproxy.talk import plain
 
 COMMANDS = {
     "The whole experiment": (compare, demo),
@@ -49,7 +48,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except nap.NasproxyError as error:
-            print(f"error: {plain(str(error))}", file=sys.stderr)
+            print(f"error: {nap.printable(str(error))}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from None
         except nap.Interrupted as interrupted:
             print(f"interrupted: {_how_to_go_on(interrupted.run)}", file=sys.stderr)

@@ -12,7 +12,6 @@ from rich.table import Table
 
 import nasproxy as nap
 from nasproxy.cli import options
-from nasproxy.talk import plain
 
 
 def run_of(result: "nap.ProxySet | nap.Trials | nap.Comparison | nap.Replays") -> "nap.RunDir":
@@ -39,7 +38,7 @@ def print_result(result: Mapping[str, Any], *, as_json: bool, next_step: str, qu
         return
     for key, value in result.items():
         text = "none" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
-        print(f"{key}: {plain(text)}")
+        print(f"{key}: {nap.printable(text)}")
     if not quiet:
         print(f"next: {next_step}", file=sys.stderr)
 
@@ -49,7 +48,7 @@ def print_choice(comparison: "nap.Comparison", runs_dir: Path) -> None:
     choice = nap.choose(comparison)
     for sentence in (*choice.limits, choice.answer, choice.certainty):
         if sentence:
-            print(plain(sentence))
+            print(nap.printable(sentence))
     if choice.next_arguments:
         print(f"next: {command(*choice.next_arguments, runs_dir=runs_dir)}")
     if choice.candidates:
@@ -70,5 +69,5 @@ def print_table(
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(plain, row))
+        table.add_row(*map(nap.printable, row))
     console.print(table, markup=False)

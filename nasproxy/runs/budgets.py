@@ -99,9 +99,9 @@ class Pace:
         return counts[max(fits - 1, 0)]
 
 
-def images_per_update(plan: Plan) -> float:
+def images_per_update(recipe: RecipeSettings, num_images: int) -> float:
     """Images of an update, on average over an epoch."""
-    return plan.num_images / math.ceil(plan.num_images / plan.config.recipe.batch_size)
+    return num_images / math.ceil(num_images / recipe.batch_size)
 
 
 def images_of_rungs(plan: Plan) -> tuple[float, ...]:
@@ -115,11 +115,13 @@ def images_of_rungs(plan: Plan) -> tuple[float, ...]:
         scored_by, num_seeds = plan.proxy.scored_by, plan.config.search.seeds
         if isinstance(scored_by, str):
             return (num_seeds * of_scores([scored_by]),)
-        return (num_seeds * (count_steps(plan.config.recipe, plan.num_images) * images_per_update(plan) + measured),)
+        recipe, num_images = plan.config.recipe, plan.num_images
+        return (num_seeds * (count_steps(recipe, num_images) * images_per_update(recipe, num_images) + measured),)
     return tuple(
         of_scores(stage.scored_by)
         if isinstance(stage.scored_by, tuple)
-        else stage.work(plan.num_images) * images_per_update(plan) + stage.num_seeds * measured
+        else stage.work(plan.num_images) * images_per_update(stage.scored_by, plan.num_images)
+        + stage.num_seeds * measured
         for stage in plan.screen.stages
     )
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nasproxy.config import RECIPES, SearchConfig, Tree, make_config, resumed_config
+from nasproxy.config import RECIPES, RecipeSettings, SearchConfig, Tree, make_config, resumed_config
 from nasproxy.errors import InputError, RunError, SettingsError
 from nasproxy.formatting import format_duration
 from nasproxy.images import ImageData
@@ -291,12 +291,11 @@ def _no_quantity(name: str) -> Quantity:
 
 
 def _work_of(plan: Plan) -> Work:
-    if plan.screen is None:
-        steps = count_steps(plan.config.recipe, plan.num_images)
-    else:
-        last = plan.screen.stages[-1]
-        steps = last.work(plan.num_images) // last.num_seeds
-    return Work(steps * images_per_update(plan), plan.num_images)
+    recipe = plan.config.recipe
+    if plan.screen is not None and isinstance(last := plan.screen.stages[-1].scored_by, RecipeSettings):
+        recipe = last
+    steps = count_steps(recipe, plan.num_images)
+    return Work(steps * images_per_update(recipe, plan.num_images), plan.num_images)
 
 
 def _train(

@@ -22,6 +22,7 @@ import torch
 from nasproxy.config import MachineSettings
 from nasproxy.device import describe_device, find_device, num_cores
 from nasproxy.errors import DeviceError, SettingsError
+from nasproxy.searching.local_ray import local_ray
 
 CONNECT_SECONDS = 5.0
 """How long a Ray cluster may take to answer."""
@@ -120,15 +121,11 @@ def running_ray(workforce: Workforce) -> Iterator[dict[str, float]]:
     Raises:
         SettingsError: no cluster at the address, or a worker asks for more than Ray has in all.
     """
-    ours = not ray.is_initialized()
-    try:
-        if ours:
+    with contextlib.ExitStack() as stack:
+        if not ray.is_initialized():
             with noticing_interrupts():
-                _start_ray(workforce)
+                stack.enter_context(_ray_of(workforce))
         yield _resources_of_worker(workforce, ray.cluster_resources())  # type: ignore[no-untyped-call]
-    finally:
-        if ours:
-            ray.shutdown()
 
 
 class RaySession(contextlib.ExitStack):
@@ -234,19 +231,25 @@ def noticing_interrupts(*, frees_workers: bool = False) -> Iterator[Interrupts]:
         raise KeyboardInterrupt
 
 
-def _start_ray(workforce: Workforce) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+@contextlib.contextmanager
+def _ray_of(workforce: Workforce) -> Iterator[None]:
     if workforce.address is None:
-        # 'local' in so many words: without it Ray would join whatever cluster runs on this machine
-        ray.init(address="local", num_cpus=workforce.num_cpus, include_dashboard=False, **options)
+        with local_ray(workforce.num_cpus):
+            yield
         return
     try:
-        ray.init(address=workforce.address, **options)
+        _join_cluster(workforce.address)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _join_cluster(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise SettingsError(
-            f"no Ray cluster at {workforce.address!r}: {reason}; start one with 'ray start --head'"
-        ) from None
+        raise SettingsError(f"no Ray cluster at {address!r}: {reason}; start one with 'ray start --head'") from None
 
 
 def _resources_of_worker(workforce: Workforce, available: dict[str, float]) -> dict[str, float]:

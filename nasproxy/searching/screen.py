@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import isfinite, nan
 from sys import float_info
+from typing import Any
 
-from nasproxy.config import RecipeSettings, parse_share
+from nasproxy.config import RecipeSettings, SearchConfig, Tree, make_config, parse_share
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.proxies import COMPOSITES
 from nasproxy.ranking import average_ranks, count_of
@@ -35,7 +36,8 @@ SCREENS = {
     "funnel": "naswot:30%,steps=10%:20%",
 }
 """Screens by name."""
-_KEYS = ("steps", "epochs", "seeds")
+_KEYS = ("steps", "epochs", "seeds", "batch_size", "lr", "lr_drops", "schedule", "augmentation")
+_COUNTS = ("steps", "epochs", "seeds", "batch_size")
 _SIGNALS = frozenset(signal.value for signal in Signal)
 _NAMES = (*SCORES, *COMPOSITES, *(signal.value for signal in Signal))
 
@@ -178,7 +180,8 @@ def parse_screen(text: str, recipe: RecipeSettings, num_seeds: int, num_images: 
     Args:
         text: a name of `SCREENS`, or rungs with commas, each `WHAT:SHARE` or `WHAT:COUNT`. WHAT are training-free
             scores and composites of such, or how nets are trained: some of steps=40, steps=10% (of the search's own),
-            epochs=5 and seeds=2; what is not said is as in the search, but 1 seed. Beside these may stand what the
+            epochs=5, seeds=2, and of the settings of a recipe that `_KEYS` names (one drop of the rate, or `lr_drops=`
+            for none); what is not said is as in the search, but 1 seed. Beside these may stand what the
             rung ranks by, if not by accuracy: signals of its nets, and scores; all is joined by '+', and several are
             ranked by the mean of their ranks. One without a share is the last rung.
         recipe: of the search.
@@ -244,14 +247,16 @@ def _parse_training(
     text: str, items: Sequence[str], recipe: RecipeSettings, num_images: int
 ) -> tuple[RecipeSettings, int]:
     """How nets of a rung are trained, and how many of an architecture."""
-    given: dict[str, int] = {}
+    given: dict[str, int | str] = {}
     for item in items:
         key, _, value = item.partition("=")
         if key in given:
             raise SettingsError(f"rung {text!r} has {key} twice; give it once")
         if key not in _KEYS:
             raise unknown_name(f"setting of rung {text!r}", key, _KEYS)
-        if key == "steps" and value.endswith("%"):
+        if key not in _COUNTS:
+            given[key] = value
+        elif key == "steps" and value.endswith("%"):
             given[key] = max(round(parse_share(value) * count_steps(recipe, num_images)), 1)
         elif value.isdecimal() and int(value) > 0:
             given[key] = int(value)
@@ -259,10 +264,17 @@ def _parse_training(
             raise SettingsError(f"{key}={value!r} of rung {text!r}: write a whole number above 0")
     if {"steps", "epochs"} <= given.keys():
         raise SettingsError(f"rung {text!r} has both steps and epochs; leave one of them out")
-    length = {key: value for key, value in given.items() if key != "seeds"}
-    if "epochs" in length:
-        length = {"steps": count_steps(recipe.model_copy(update={"steps": None, **length}), num_images)}
-    return recipe.model_copy(update=length), given.get("seeds", 1)
+    changes: dict[str, Any] = {key: value for key, value in given.items() if key != "seeds"}
+    if "epochs" in changes:
+        changes["steps"] = None
+    tree: Tree = {"search": {"proxy": "any"}, "recipe": recipe.model_dump() | changes}
+    try:
+        changed = make_config(SearchConfig, tree).recipe
+    except SettingsError as error:
+        raise SettingsError(f"rung {text!r}: {error}") from None
+    if "epochs" in changes:
+        changed = changed.model_copy(update={"steps": count_steps(changed, num_images), "epochs": recipe.epochs})
+    return changed, int(given.get("seeds", 1))
 
 
 def _parse_amount(text: str, amount: str) -> float | int:

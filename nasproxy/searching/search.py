@@ -4,7 +4,6 @@ The driver asks the schedule for architectures, Tune hands them to workers that 
 ended trial is written to the study at once. A search that is cut short goes on from the study alone.
 """
 
-import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.searching.asha import make_scheduler
 from nasproxy.searching.cluster import Interrupts, noticing_interrupts, ray_output_to, running_ray
+from nasproxy.searching.local_ray import own_folder
 from nasproxy.searching.loggers import make_loggers
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.precision import settle_precision
@@ -165,7 +165,7 @@ def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | Non
         running_ray(plan.workforce) as resources,
     ):
         recorder.log = log
-        with tempfile.TemporaryDirectory(prefix="nasproxy-tune-") as scratch:
+        with own_folder() as scratch:
             tune.Tuner(
                 tune.with_resources(tune.with_parameters(ArchTrainer, job=job), resources),
                 tune_config=tune.TuneConfig(
@@ -178,7 +178,7 @@ def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | Non
                 ),
                 run_config=tune.RunConfig(
                     name="logs" if loggers else "search",
-                    storage_path=str(folder) if loggers else scratch,
+                    storage_path=str(folder if loggers else scratch),
                     verbose=0,
                     callbacks=[recorder, _Interruptible(interrupts), *loggers],
                     failure_config=tune.FailureConfig(max_failures=MAX_LOSSES),

@@ -64,6 +64,11 @@ def test_a_rung_ranks_by_several_things_and_measures_what_is_not_there_yet() -> 
     assert [stage.scores for stage in screen.stages] == [COMPOSITES["az-nas"].parts, ("synflow",), (), ("naswot",), ()]
     assert screen.stages[2].scored_by == RECIPE.model_copy(update={"steps": 40})
     assert screen.count_archs(720) == [720, 216, 216, 5, 2]
+    fast = _screen("steps=30+batch_size=5+lr=0.1+lr_drops=+augmentation=none+tse:9").stages[0].scored_by
+    assert fast == RECIPE.model_copy(
+        update={"steps": 30, "batch_size": 5, "lr": 0.1, "lr_drops": (), "augmentation": "none"}
+    )
+    assert _screen("epochs=2+batch_size=50:9").stages[0].work(100) == 4
     assert _screen("naswot+synflow:9").stages[0].scores == ("naswot", "synflow")
     assert _screen("tse:9").stages[0].scored_by == RECIPE  # as long as the search itself
 
@@ -114,6 +119,9 @@ def test_screens_by_name_cut_to_a_tenth_or_fewer(name: str) -> None:
         ("steps=160+seeds=5:5%", "has 800 updates an architecture, the next one 800"),
         ("steps=80:50%,synflow:50%,steps=40:5%", "rung 'steps=80:50%' has 80 updates an architecture, the next one 40"),
         ("naswot:20%,az-nas:9,naswot+az-nas:5", "rung 'naswot+az-nas:5' measures nothing that no rung before it has"),
+        ("steps=40+lr=-1:9", "rung 'steps=40+lr=-1:9': invalid setting recipe.lr='-1'"),
+        ("steps=40+schedule=cosin:9", "rung 'steps=40+schedule=cosin:9': invalid setting recipe.schedule='cosin'"),
+        ("steps=40+momentum=0.5:9", "unknown setting of rung 'steps=40+momentum=0.5:9' 'momentum'"),
         ("naswot:20%,steps=40+tsee:9", "'tsee': did you mean 'tse'?"),
         ("naswot:20%,steps=40+tse", "rung 'steps=40+tse' is the last one, and ranks by accuracy; leave tse out"),
     ],

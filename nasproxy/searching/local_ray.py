@@ -1,0 +1,140 @@
+"""A Ray of our own, on this machine alone: nobody else can reach it, and it leaves nothing behind.
+
+Ray as it comes listens on all interfaces, writes what it needs into folders and a token that everybody may read, leaves
+its session under /tmp, and its processes for a minute when the one that began them is killed. Ours:
+
+1. It listens on 127.0.0.1 only; a token of its own, in the environment of its processes, keeps others away.
+2. Its session lies in a folder that is its owner's alone, and is removed with it. The folder has a short path, whatever
+   TMPDIR says: those of Unix sockets are limited to 107 characters.
+3. Whoever starts one ends what is left of those whose process was killed: nobody holds their lock any more.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import ray
+from ray._private import ray_constants
+
+from nasproxy.errors import RunError
+from nasproxy.rundir import hold
+
+TOKEN = "RAY_AUTH_TOKEN"
+"""Environment variable of the token that Ray's processes know each other by."""
+CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Environment variable that is 0 where Ray is to stay on its machine: on macOS and Windows it does by itself."""
+PREFIX = "nasproxy-"
+"""Of the names of the folders."""
+ORPHAN_SECONDS = 5.0
+"""How long processes that were left may take to end by themselves, once they were asked to."""
+
+
+@contextlib.contextmanager
+def local_ray(num_cpus: int) -> Iterator[None]:
+    """Ray with so many cores, for the length of the context."""
+    end_orphans()
+    with own_folder() as folder, _environment({TOKEN: secrets.token_hex(32), CLUSTERS: "0"}), _on_loopback():
+        try:
+            ray.init(
+                address="local",  # in so many words: without it Ray would join whatever cluster runs on this machine
+                num_cpus=num_cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                _temp_dir=str(folder / "ray"),  # Ray lets everybody into it
+            )
+            yield
+        finally:
+            ray.shutdown()
+
+
+def end_orphans() -> None:
+    """Removes the folders of processes that were killed, and ends what is left of a Ray in them."""
+    for folder in _root().glob(f"{PREFIX}*"):
+        if not _is_mine(folder):
+            continue
+        with contextlib.suppress(RunError, OSError), hold(folder):
+            _end_processes(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def own_folder() -> Iterator[Path]:
+    """A folder that only its owner can look into, for the length of the context; where it ends before its time, for
+    `end_orphans` to remove.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_root()))  # readable by its owner only
+    with hold(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """This process's part of `CLUSTERS`, which Ray reads when it is imported."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _root() -> Path:
+    """Where the folders lie."""
+    return Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
+
+
+def _is_mine(folder: Path) -> bool:
+    try:
+        status = folder.lstat()
+    except OSError:
+        return False
+    return status.st_uid == os.getuid() and not folder.is_symlink() and (folder / ".lock").is_file()
+
+
+def _end_processes(folder: Path) -> None:
+    """Ends the processes that were given this folder; Ray's workers end with them."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        ends = time.monotonic() + ORPHAN_SECONDS
+        for pid in _processes_of(folder):
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+        while _processes_of(folder) and time.monotonic() < ends:
+            time.sleep(0.1)
+
+
+def _processes_of(folder: Path) -> list[int]:
+    """Processes of this user with a command line that names something in the folder; none where there is no /proc."""
+    found, named = [], f"{folder}{os.sep}".encode()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if (
+                path.stat().st_uid == os.getuid()
+                and named in path.read_bytes()
+                and int(path.parent.name) != os.getpid()
+            ):
+                found.append(int(path.parent.name))
+    return found
