@@ -1,5 +1,6 @@
 """Settings from layers, files and `key=value`; settings as TOML."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -193,14 +194,33 @@ def dump_config(config: CommandConfig) -> str:
     return tomli_w.dumps({"command": config.command} | tree)
 
 
+_HARMLESS = frozenset(
+    {"host", "hostaddr", "port", "dbname", "user", "sslmode", "application_name", "connect_timeout", "timeout", "cache"}
+)
+"""Parameters of a storage URL that are written down."""
+
+
 def without_password(url: str) -> str:
-    """A storage URL without its password, safe to write down."""
-    address, question, query = url.partition("?")
-    scheme, separator, rest = address.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    safe = f"{scheme}{separator}{credentials.partition(':')[0]}{at}{host}" if at else address
-    kept = "&".join(part for part in query.split("&") if not part.lower().startswith("password="))
-    return f"{safe}{question}{kept}" if kept else safe
+    """A storage URL, or KEY=URL, with what is known to be harmless alone, safe to write down; other texts as they are.
+
+    Read by the parser of those that connect to it: what this takes for the password is one.
+    """
+    match = re.fullmatch(r"([\w.-]*=)?([a-zA-Z][\w+.-]*://.*)", url, re.DOTALL)
+    if match is None or not {"@", "?"} & set(url):
+        return url
+    from sqlalchemy.engine import URL, make_url  # takes a tenth of a second
+    from sqlalchemy.exc import ArgumentError
+
+    before, address = match[1] or "", match[2]
+    try:
+        parsed = make_url(address)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or any("@" in (part or "") for part in (parsed.username, parsed.host, parsed.database)):
+        return f"{before}{address.partition('://')[0]}://..."  # of a password that is not quoted, a part is elsewhere
+    query = {name: value for name, value in parsed.query.items() if name.lower() in _HARMLESS}
+    safe = URL.create(parsed.drivername, parsed.username, None, parsed.host, parsed.port, parsed.database, query)
+    return before + safe.render_as_string(hide_password=False)
 
 
 def changed_settings(old: CommandConfig, new: CommandConfig) -> list[str]:
