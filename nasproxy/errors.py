@@ -12,6 +12,7 @@
     │   ├── TensorFileError      a file of tensors; callers say which, and what to do
     │   ├── RunNotFoundError     a run
     │   └── StudyNotFoundError   the study of a search
+    ├── RayEndedError        1   Ray ended in the middle of the work
     ├── DivergedError        3   condensing reached a loss that is not finite, or images out of scale
     └── ArchError            3   an architecture that cannot be built for these images
 
@@ -64,6 +65,10 @@ class DataError(InputError):
 
 class ProxySetError(InputError):
     """A proxy set that is unreadable or does not belong to the images."""
+
+
+class RayEndedError(NasproxyError):
+    """Ray ended in the middle of the work: its processes were killed, or the machine had no memory left for them."""
 
 
 class TensorFileError(InputError):

@@ -128,6 +128,18 @@ class RunDir:
         return bool(self.meta.get("has_study", False))
 
     @property
+    def status(self) -> str:
+        """created, running, interrupted, failed or done; of a process that was killed, interrupted."""
+        status = str(self.meta.get("status", ""))
+        if status != "running":
+            return status
+        try:
+            with hold(self.path):
+                return "interrupted"
+        except (RunError, OSError):  # it lives; or the folder is somebody else's, and who knows
+            return status
+
+    @property
     def is_done(self) -> bool:
         """Whether its work came to its end."""
         return bool(self.meta["status"] == "done")

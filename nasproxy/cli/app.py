@@ -109,8 +109,11 @@ def _options(
 
 
 def main() -> None:
-    """Runs the command line; a termination request ends it like Ctrl-C, so that state is kept."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Runs the command line; a termination request or a hang-up ends it like Ctrl-C, so that state is kept."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
     app()
 
 

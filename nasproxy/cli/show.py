@@ -14,11 +14,12 @@ def show(
 ) -> None:
     """Show how a run was made: settings, versions, parents, status, times, files."""
     found = nap.Runs(runs_dir).find(run)
+    meta = {**found.meta, "status": found.status}
     files = sorted(path.name for path in found.path.iterdir() if not path.name.startswith("."))
     if json:
-        print_json({"meta": found.meta, "config": found.read_config(), "files": files})
+        print_json({"meta": meta, "config": found.read_config(), "files": files})
         return
-    for key, value in found.meta.items():
+    for key, value in meta.items():
         if value not in (None, {}, []):
-            print(f"{key}: {value}")
+            print(f"{key}: {nap.printable(str(value))}")
     print(f"files: {', '.join(files)}\n\n{found.config_path.read_text(encoding='utf-8')}", end="")

@@ -52,7 +52,7 @@ def summarize_run(run: RunDir) -> RunSummary:
     return RunSummary(
         name=run.name,
         command=meta["command"],
-        status=str(meta.get("status", "")),
+        status=run.status,
         dataset=_section(config, "images").get("dataset"),
         space=asked.get("space"),
         proxy=_name_proxy(asked),

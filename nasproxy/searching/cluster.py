@@ -21,7 +21,7 @@ import torch
 
 from nasproxy.config import MachineSettings
 from nasproxy.device import describe_device, find_device, num_cores
-from nasproxy.errors import DeviceError, SettingsError
+from nasproxy.errors import DeviceError, RayEndedError, SettingsError
 from nasproxy.searching.local_ray import local_ray
 
 CONNECT_SECONDS = 5.0
@@ -208,7 +208,8 @@ def noticing_interrupts(*, frees_workers: bool = False) -> Iterator[Interrupts]:
     interrupts = Interrupts(frees_workers=frees_workers)
     before: dict[signal.Signals, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+        before = {number: signal.getsignal(number) for number in numbers}
 
     def notice(number: int, frame: Any) -> None:
         is_first, interrupts.has_come = not interrupts.has_come, True
@@ -220,6 +221,9 @@ def noticing_interrupts(*, frees_workers: bool = False) -> Iterator[Interrupts]:
             signal.signal(number, notice)
     try:
         yield interrupts
+    except RayEndedError:  # it is what interrupted
+        interrupts.has_come = False
+        raise
     except Exception:
         if interrupts.has_come:  # it is what broke the rest
             raise KeyboardInterrupt from None

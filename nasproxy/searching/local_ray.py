@@ -7,6 +7,7 @@ its session under /tmp, and its processes for a minute when the one that began t
 2. Its session lies in a folder that is its owner's alone, and is removed with it. The folder has a short path, whatever
    TMPDIR says: those of Unix sockets are limited to 107 characters.
 3. Whoever starts one ends what is left of those whose process was killed: nobody holds their lock any more.
+4. Where a process of Ray's ends in the middle of the work, so does that, with the reason.
 """
 
 import contextlib
@@ -14,7 +15,9 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +25,7 @@ from pathlib import Path
 import ray
 from ray._private import ray_constants
 
-from nasproxy.errors import RunError
+from nasproxy.errors import RayEndedError, RunError
 from nasproxy.rundir import hold
 
 TOKEN = "RAY_AUTH_TOKEN"
@@ -31,14 +34,21 @@ CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Environment variable that is 0 where Ray is to stay on its machine: on macOS and Windows it does by itself."""
 PREFIX = "nasproxy-"
 """Of the names of the folders."""
+WATCH_SECONDS = 0.5
+"""How often it is looked whether Ray's processes live."""
 ORPHAN_SECONDS = 5.0
 """How long processes that were left may take to end by themselves, once they were asked to."""
 
 
 @contextlib.contextmanager
 def local_ray(num_cpus: int) -> Iterator[None]:
-    """Ray with so many cores, for the length of the context."""
+    """Ray with so many cores, for the length of the context.
+
+    Raises:
+        RayEndedError: one of Ray's own processes ended before the context.
+    """
     end_orphans()
+    watch = _Watch()
     with own_folder() as folder, _environment({TOKEN: secrets.token_hex(32), CLUSTERS: "0"}), _on_loopback():
         try:
             ray.init(
@@ -49,9 +59,60 @@ def local_ray(num_cpus: int) -> Iterator[None]:
                 configure_logging=False,
                 _temp_dir=str(folder / "ray"),  # Ray lets everybody into it
             )
+            watch.start()
             yield
+        except KeyboardInterrupt:
+            if watch.found is None:
+                raise
         finally:
+            watch.stop()
             ray.shutdown()
+    if watch.found is not None:
+        raise RayEndedError(f"{watch.found} in the middle of the work; what is done is kept: go on with --resume")
+
+
+class _Watch:
+    """Interrupts the work where a process of Ray's ends: Ray itself would wait for minutes, or end this process."""
+
+    def __init__(self) -> None:
+        self.found: str | None = None
+        """What ended, and how."""
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def start(self) -> None:
+        """From now on."""
+        self._processes = dict(_main_processes())
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The work is over; where it is not, it has been interrupted by now."""
+        self._is_over.set()
+
+    def _look(self) -> None:
+        while not self._is_over.wait(WATCH_SECONDS):
+            for name, process in self._processes.items():
+                if (code := process.poll()) is not None and self.found is None:
+                    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+                    self.found = f"Ray's {name} {how}"
+            if self.found is not None:
+                _interrupt_main_thread()  # again, where it is swallowed
+
+
+def _interrupt_main_thread() -> None:
+    """As Ctrl-C does; where that is ignored, as in a job of a shell's background, as a termination request does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(signal.getsignal(number)):
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+            return
+
+
+def _main_processes() -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """Those of Ray's processes that nothing goes on without, as far as this version of Ray shows them."""
+    node = getattr(ray._private.worker.global_worker, "node", None)
+    for name in ("gcs_server", "raylet"):
+        for found in getattr(node, "all_processes", {}).get(name, []):
+            yield name, found.process
 
 
 def end_orphans() -> None:

@@ -134,6 +134,7 @@ def test_run_that_another_process_works_in_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RunError, match="is in use by a live process"), run.running():
             pytest.fail("two processes in one run")
         assert (run.meta["status"], run.meta["pid"]) == ("running", process.pid)
+        assert run.status == "running"
 
 
 def test_lock_of_a_killed_process_does_not_block(tmp_path: Path) -> None:
@@ -142,6 +143,7 @@ def test_lock_of_a_killed_process_does_not_block(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert run.meta["status"] == "running"
+        assert run.status == "interrupted"
         with run.running():
             assert run.meta["pid"] == os.getpid()
     assert run.meta["status"] == "done"

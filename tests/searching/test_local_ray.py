@@ -1,10 +1,12 @@
 """A Ray of our own: who can reach it, who can read it, and what it leaves when its process is killed."""
 
+import os
 import signal
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,13 +21,17 @@ pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes ar
 PROGRAM = """
 import os, sys
 import ray
+from nasproxy.errors import RayEndedError
 from nasproxy.searching.local_ray import TOKEN, local_ray
 
 before = os.environ.get(TOKEN)
-with local_ray(1):
+try:
+  with local_ray(1):
     session = ray._private.worker.global_worker.node.get_session_dir_path()
     print(os.path.dirname(os.path.dirname(session)), len(os.environ[TOKEN]), flush=True)
     sys.stdin.readline()
+except RayEndedError as error:
+    print(error, flush=True)
 assert os.environ.get(TOKEN) == before
 """
 
@@ -98,6 +104,22 @@ def test_what_a_killed_process_leaves_is_ended_by_the_next_one() -> None:
         assert left.poll() == -signal.SIGTERM
         assert not folder.exists()
         assert _processes_of(folder) == []
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_where_a_process_of_ray_ends_the_work_ends_with_the_reason(name: str) -> None:
+    with other_process() as (process, folder):
+        (found,) = [pid for pid in _processes_of(folder) if Path(f"/proc/{pid}/comm").read_text().strip() == name]
+        started = time.monotonic()
+        os.kill(found, signal.SIGKILL)
+        assert process.stdout is not None
+        told = process.stdout.read().splitlines()
+        assert told[-1] == (
+            f"Ray's {name} was ended by signal 9 in the middle of the work; what is done is kept: go on with --resume"
+        )
+        assert process.wait(timeout=60) == 0
+        assert time.monotonic() - started < 40
+        assert not folder.exists()
 
 
 def test_folders_that_are_no_ones_or_somebodys_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
