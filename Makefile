@@ -13,7 +13,7 @@ test: .venv/ready lint
 	$(PYTEST) -m "not slow"
 
 test-all: .venv/ready lint
-	$(PYTEST)
+	NASPROXY_FUZZ=10000 $(PYTEST)
 
 # the site, into site/; whatever is wrong in it, such as a link to nowhere, is an error
 docs: .venv/ready

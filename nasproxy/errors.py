@@ -30,6 +30,10 @@ class NasproxyError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """One line, also where the words of another library in it are several."""
+        return re.sub(r"\s*[\n\r]+\s*", " ", super().__str__())
+
 
 class UsageError(NasproxyError):
     """The request itself is wrong: nothing was started."""

@@ -157,10 +157,14 @@ class RunDir:
         """What `meta.json` says.
 
         Raises:
-            InputError: missing or no JSON.
+            InputError: missing or no JSON, or not what every run says of itself.
         """
         try:
             content: dict[str, Any] = json.loads(self.meta_path.read_text(encoding="utf-8"))
+            for key in ("command", "created", "status", "name"):
+                if not isinstance(content, dict) or not isinstance(content.get(key), str):
+                    raise ValueError(f"it does not say {key!r}")
+            datetime.fromisoformat(content["created"])
         except (OSError, ValueError) as error:
             raise InputError(f"{self.meta_path} is unreadable: {error}; is {self.path} a run folder?") from None
         return content

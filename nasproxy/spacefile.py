@@ -142,6 +142,8 @@ def _problems_of(content: dict[str, Any]) -> list[str]:
         if ":" not in content.get(key, ":")
     ]
     factors = content.get("factors", {})
+    if "factors" in content and not factors:
+        problems.append("it has no factors; write some below [factors], such as depth = [1, 2, 3]")
     for name, values in factors.items():
         if name in RESERVED:
             problems.append(f"factor {name!r} has the name of a column of the results; call it otherwise")

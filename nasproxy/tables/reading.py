@@ -60,12 +60,7 @@ def read_scores(path: str | Path, column: str) -> Trials:
     if not names:
         raise InputError(f"{path}: {unknown_name('column', column, [str(name) for name in frame])}")
     for name in names:
-        numbers = pd.to_numeric(frame[name], errors="coerce")
-        if (wrong := frame[name].notna() & numbers.isna()).any():
-            row = frame[wrong].iloc[0]
-            raise InputError(
-                f"{path}: {name} of {row['arch_id']} is {row[name]!r}, no number; leave it empty where there is none"
-            )
+        _check_numbers(frame, name, path)
     known = _with_numbers(frame, names, path, f"a {column}")
     info = SearchInfo(
         name=f"{path.stem}:{column}",
@@ -85,16 +80,27 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(path, dtype={"arch_id": str})
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the table {path}: {error}; give a CSV file") from None
+        raise InputError(f"cannot read the table {path}: {str(error).strip()}; give a CSV file") from None
     if "arch_id" in frame:  # what `write_table` keeps from being a formula
         frame["arch_id"] = frame["arch_id"].str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
     else:
         raise InputError(f"{path} has no column 'arch_id', only {', '.join(map(str, frame))}; name it so")
     if "state" in frame:  # a table of ours: of these there is no score, or one of another rung
         frame = frame[~frame["state"].isin([*UNFINISHED])]
+    if SECONDS in frame:
+        _check_numbers(frame, SECONDS, path)
     if twice := list(frame["arch_id"][frame["arch_id"].duplicated()]):
         raise InputError(f"{path} has architecture {twice[0]!r} twice; keep one row per architecture")
     return frame
+
+
+def _check_numbers(frame: pd.DataFrame, name: str, path: Path) -> None:
+    numbers = pd.to_numeric(frame[name], errors="coerce")
+    if (wrong := frame[name].notna() & numbers.isna()).any():
+        row = frame[wrong].iloc[0]
+        raise InputError(
+            f"{path}: {name} of {row['arch_id']} is {row[name]!r}, no number; leave it empty where there is none"
+        )
 
 
 def _columns_of(frame: pd.DataFrame, name: str) -> list[str]:
