@@ -128,6 +128,12 @@ def running_ray(workforce: Workforce) -> Iterator[dict[str, float]]:
         yield _resources_of_worker(workforce, ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
+def count_slots(resources: dict[str, float]) -> int:
+    """How many workers of these resources the running Ray has room for, at least one."""
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return max(int(min(total.get(kind.upper(), 0) / amount for kind, amount in resources.items() if amount > 0)), 1)
+
+
 class RaySession(contextlib.ExitStack):
     """One Ray for several searches: started when the first of them asks, ended with the context."""
 

@@ -49,7 +49,7 @@ def local_ray(num_cpus: int) -> Iterator[None]:
     """
     end_orphans()
     watch = _Watch()
-    with own_folder() as folder, _environment({TOKEN: secrets.token_hex(32), CLUSTERS: "0"}), _on_loopback():
+    with own_folder() as folder, environment({TOKEN: secrets.token_hex(32), CLUSTERS: "0"}), _on_loopback():
         try:
             ray.init(
                 address="local",  # in so many words: without it Ray would join whatever cluster runs on this machine
@@ -139,7 +139,8 @@ def own_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables of this process's environment, for the length of the context."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -18,8 +18,8 @@ from nasproxy.config import RecipeSettings
 from nasproxy.images import ImageData
 from nasproxy.proxyset import ProxySet
 from nasproxy.searching.asha import make_scheduler
-from nasproxy.searching.cluster import Interrupts, noticing_interrupts, ray_output_to, running_ray
-from nasproxy.searching.local_ray import own_folder
+from nasproxy.searching.cluster import Interrupts, count_slots, noticing_interrupts, ray_output_to, running_ray
+from nasproxy.searching.local_ray import environment, own_folder
 from nasproxy.searching.loggers import make_loggers
 from nasproxy.searching.plan import Plan, config_from_overrides, plan_search
 from nasproxy.searching.precision import settle_precision
@@ -34,6 +34,9 @@ from nasproxy.talk import SILENCE, Listener, listening
 from nasproxy.training import NetFolder, count_steps
 from nasproxy.trials import State, Trial, Trials
 
+PENDING = "TUNE_MAX_PENDING_TRIALS_PG"
+"""Environment variable: how many trials wait for workers that are starting. With one, as Tune has it where nobody says
+how many workers there will be, short trials are over before a second worker has started."""
 MAX_LOSSES = 2
 """Times that an architecture is tried again after its process or node died."""
 
@@ -163,6 +166,7 @@ def _score_on_ray(plan: Plan, recorder: Recorder, job: Job, log_path: Path | Non
         noticing_interrupts(frees_workers=ray.is_initialized()) as interrupts,
         ray_output_to(log_path) as log,
         running_ray(plan.workforce) as resources,
+        environment({PENDING: str(count_slots(resources))}),
     ):
         recorder.log = log
         with own_folder() as scratch:

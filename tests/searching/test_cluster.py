@@ -6,18 +6,30 @@ from contextlib import suppress
 
 import pytest
 
+from nasproxy.images import ImageData
 from nasproxy.searching.cluster import noticing_interrupts
+from nasproxy.searching.search import search
+from nasproxy.space import SearchSpace
 
 
 @pytest.fixture(autouse=True)
 def _terminable() -> Iterator[None]:
     """A termination request is an exception here, as in the command line."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, answer in zip(numbers, before, strict=True):
+        signal.signal(number, answer)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("local_ray")
+def test_all_cores_of_a_cluster_work_where_nobody_says_how_many(mini_space: SearchSpace, digits: ImageData) -> None:
+    trials = search(mini_space, "early-stop", digits, seeds=1, steps=1, address="auto", threads_per_worker=1)
+    assert len(trials) == 24
+    assert len({trial.worker for trial in trials}) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_that_was_swallowed_comes_again(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     notices = noticing_interrupts()
