@@ -27,10 +27,12 @@ from nasproxy.images import ImageData, load_images
 from nasproxy.images.decoding import decode_images
 from nasproxy.model import load_model
 from nasproxy.rundir import RunDir
+from nasproxy.runs.loading import Task, read_arch_ids
 from nasproxy.runs.overview import summarize_run
 from nasproxy.spacefile import load_space
 from nasproxy.tables import read_scores, read_truth
 
+TASK = Task()
 EXAMPLES = int(os.environ.get("NASPROXY_FUZZ", "200"))
 ODD = [
     b"", b"nan", b"-1", b"0", b"1e999", b"99999999999999999999", b"[]", b"{}", b"null", b"true", b'"', b"'", b"\n",
@@ -167,6 +169,7 @@ READERS: dict[str, tuple[Callable[[ImageData, Path], bytes], Callable[[bytes, Pa
     "proxy set": (proxy_set, read_alone(nap.load_proxy_set, "set.safetensors")),
     "truth": (lambda *_: TABLE, read_alone(read_truth, "t.csv")),
     "scores": (lambda *_: TABLE, read_alone(lambda path: read_scores(path, "test_accuracy"), "t.csv")),
+    "ids": (lambda *_: TABLE, read_alone(lambda path: read_arch_ids(str(path), path.parent, TASK), "a.csv")),
     "space": (lambda *_: SPACE, read_alone(lambda path: load_space(path).describe_size(), "s.toml")),
     "settings": (lambda *_: CONFIG, read_alone(lambda path: read_config(SearchConfig, path), "c.toml")),
     "png": (lambda *_: png(), read_alone(decode, "i.png")),

@@ -222,6 +222,8 @@ def read_arch_ids(reference: str, root: Path, task: Task) -> list[str] | None:
             ) from None
         rows = [line.split(",") for line in lines if line.strip() and not line.startswith("#")]
         column = rows[0].index("arch_id") if rows and "arch_id" in rows[0] else 0
+        if short := next((row for row in rows if len(row) <= column), None):
+            raise InputError(f"--archs {reference!r}: the line {','.join(short)!r} has no arch_id; complete it")
         ids = [row[column].strip() for row in rows if row[column].strip() != "arch_id"]
     if not ids:
         raise InputError(f"--archs {reference!r} names no architecture; check it")
