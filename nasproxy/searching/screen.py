@@ -33,7 +33,8 @@ from nasproxy.trials import Signal, State, Trial
 SCREENS = {
     "top": "steps=10%:10%",
     "halving": "steps=6%:25%,steps=25%:25%",
-    "funnel": "az-nas:30%,steps=100+batch_size=25+lr_drops=+augmentation=none+tse+az-nas+synflow:10%",
+    "funnel": "naswot:30%,steps=10%:20%",
+    "cells": "az-nas:30%,steps=100+batch_size=25+lr_drops=+augmentation=none+tse+az-nas+synflow:10%",
 }
 """Screens by name."""
 _KEYS = ("steps", "epochs", "seeds", "batch_size", "lr", "lr_drops", "schedule", "augmentation")
