@@ -49,7 +49,7 @@ def local_ray(num_cpus: int) -> Iterator[None]:
     """
     end_orphans()
     watch = _Watch()
-    with own_folder() as folder, environment({TOKEN: secrets.token_hex(32), CLUSTERS: "0"}), _on_loopback():
+    with own_folder() as folder, _own_token(), environment({CLUSTERS: "0"}), _on_loopback():
         try:
             ray.init(
                 address="local",  # in so many words: without it Ray would join whatever cluster runs on this machine
@@ -151,6 +151,20 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _own_token() -> Iterator[None]:
+    """A new token, which this process forgets in the end: Ray would keep the first one that it has seen."""
+    forget = getattr(getattr(ray._raylet, "AuthenticationTokenLoader", None), "instance", None)
+    try:
+        with environment({TOKEN: secrets.token_hex(32)}):
+            if forget is not None:
+                forget().reset_cache()
+            yield
+    finally:
+        if forget is not None:
+            forget().reset_cache()
 
 
 @contextlib.contextmanager

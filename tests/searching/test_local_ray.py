@@ -89,6 +89,26 @@ def test_nobody_else_can_reach_it_or_look_into_its_folder_and_it_leaves_nothing(
         assert _processes_of(folder) == []
 
 
+AGAIN = """
+import ray
+from nasproxy.searching.local_ray import local_ray
+
+def work():
+    return ray.get(ray.remote(num_cpus=1)(lambda: 7).remote())
+
+for _ in range(2):
+    with local_ray(1):
+        assert work() == 7
+ray.init(address="local", num_cpus=1, include_dashboard=False)
+assert work() == 7
+"""
+
+
+def test_there_may_be_another_one_after_it_in_the_same_process() -> None:
+    done = subprocess.run([sys.executable, "-c", AGAIN], capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_a_killed_process_leaves_is_ended_by_the_next_one() -> None:
     with other_process() as (process, folder):
         wait = "import time; time.sleep(300)"
