@@ -195,7 +195,11 @@ def dump_config(config: CommandConfig) -> str:
 
 
 _HARMLESS = frozenset(
-    {"host", "hostaddr", "port", "dbname", "user", "sslmode", "application_name", "connect_timeout", "timeout", "cache"}
+    {
+        *("host", "hostaddr", "port", "dbname", "user", "application_name", "connect_timeout", "target_session_attrs"),
+        *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "charset", "unix_socket"),
+        *("timeout", "cache", "uri", "mode", "nolock", "immutable"),
+    }
 )
 """Parameters of a storage URL that are written down."""
 
@@ -205,13 +209,17 @@ def without_password(url: str) -> str:
 
     Read by the parser of those that connect to it: what this takes for the password is one.
     """
-    match = re.fullmatch(r"([\w.-]*=)?([a-zA-Z][\w+.-]*://.*)", url, re.DOTALL)
-    if match is None or not {"@", "?"} & set(url):
+    if "://" not in url or not {"@", "?"} & set(url):
         return url
+    match = re.fullmatch(r"([\w.-]*=)?([a-zA-Z][\w+.-]*://[^\s'\"]*)", url)
+    if match is None:  # such as quoted, which is a value of TOML: what is where is not known
+        return f"{url.partition('=')[0]}=..." if "=" in url.partition("://")[0] else "..."
     from sqlalchemy.engine import URL, make_url  # takes a tenth of a second
     from sqlalchemy.exc import ArgumentError
 
     before, address = match[1] or "", match[2]
+    if address.startswith("sqlite:") and "@" not in address.partition("?")[0] and "pass" not in address.lower():
+        return url  # it has no password, and another spelling might be another file
     try:
         parsed = make_url(address)
     except (ArgumentError, ValueError):

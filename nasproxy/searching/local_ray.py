@@ -32,8 +32,10 @@ TOKEN = "RAY_AUTH_TOKEN"
 """Environment variable of the token that Ray's processes know each other by."""
 CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Environment variable that is 0 where Ray is to stay on its machine: on macOS and Windows it does by itself."""
-PREFIX = "nasproxy-"
+PREFIX = "nasproxy-scratch-"
 """Of the names of the folders."""
+MARK = ".made-by-local-ray"
+"""A file that says that a folder may be removed: run folders have locks, too, and may lie beside it."""
 WATCH_SECONDS = 0.5
 """How often it is looked whether Ray's processes live."""
 ORPHAN_SECONDS = 5.0
@@ -81,13 +83,17 @@ class _Watch:
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def start(self) -> None:
-        """From now on."""
+        """From now on; where the work is in the main thread, which alone can be interrupted."""
+        if threading.current_thread() is not threading.main_thread():
+            return
         self._processes = dict(_main_processes())
         self._thread.start()
 
     def stop(self) -> None:
         """The work is over; where it is not, it has been interrupted by now."""
         self._is_over.set()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _look(self) -> None:
         while not self._is_over.wait(WATCH_SECONDS):
@@ -132,6 +138,7 @@ def own_folder() -> Iterator[Path]:
     """
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_root()))  # readable by its owner only
     with hold(folder):
+        (folder / MARK).touch()  # under the lock: one that has the mark and no lock is nobody's
         try:
             yield folder
         finally:
@@ -188,7 +195,7 @@ def _is_mine(folder: Path) -> bool:
         status = folder.lstat()
     except OSError:
         return False
-    return status.st_uid == os.getuid() and not folder.is_symlink() and (folder / ".lock").is_file()
+    return status.st_uid == os.getuid() and not folder.is_symlink() and (folder / MARK).is_file()
 
 
 def _end_processes(folder: Path) -> None:

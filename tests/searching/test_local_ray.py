@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from nasproxy.searching.local_ray import _processes_of, end_orphans, own_folder
+from nasproxy.rundir import create_run
+from nasproxy.searching.local_ray import MARK, PREFIX, _processes_of, _Watch, end_orphans, own_folder
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
 
@@ -142,20 +143,40 @@ def test_where_a_process_of_ray_ends_the_work_ends_with_the_reason(name: str) ->
         assert not folder.exists()
 
 
+def test_work_in_another_thread_does_not_interrupt_the_main_one() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    def work() -> None:
+        watch = _Watch()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("nasproxy.searching.local_ray._main_processes", lambda: iter([("raylet", ended)]))
+            watch.start()
+            time.sleep(1.2)
+            watch.stop()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()  # a KeyboardInterrupt would be raised here
+
+
 def test_folders_that_are_no_ones_or_somebodys_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nasproxy.searching.local_ray._root", lambda: tmp_path)
-    (tmp_path / "nasproxy-mine-without-a-lock").mkdir()
+    run = create_run(tmp_path, f"{PREFIX}a-run", "", command="search", config_text="", parents={})
+    with run.running():
+        pass
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / ".lock").touch()
-    (tmp_path / "nasproxy-link").symlink_to(tmp_path / "elsewhere")
-    dead = tmp_path / "nasproxy-dead"
+    (tmp_path / "elsewhere" / MARK).touch()
+    (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "elsewhere")
+    dead = tmp_path / f"{PREFIX}dead"
     dead.mkdir()
-    (dead / ".lock").touch()
+    (dead / MARK).touch()
     with own_folder() as held:
         end_orphans()
         assert held.is_dir()
     assert not held.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "elsewhere", "nasproxy-link", "nasproxy-mine-without-a-lock",
+        "elsewhere", f"{PREFIX}a-run", f"{PREFIX}link",
     ]  # fmt: skip
-    assert (tmp_path / "elsewhere" / ".lock").exists()
+    assert (tmp_path / "elsewhere" / MARK).exists()
+    assert run.is_done  # its lock is there, and nobody holds it
