@@ -135,7 +135,8 @@ class RunDir:
             return status
         try:
             with hold(self.path):
-                return "interrupted"
+                status = str(self.meta.get("status", ""))  # it may have ended just now
+                return "interrupted" if status == "running" else status
         except (RunError, OSError):  # it lives; or the folder is somebody else's, and who knows
             return status
 

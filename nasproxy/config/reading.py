@@ -209,7 +209,8 @@ def without_password(url: str) -> str:
 
     Read by the parser of those that connect to it: what this takes for the password is one.
     """
-    if "://" not in url or not {"@", "?"} & set(url):
+    is_sqlite = re.match(r"([\w.-]*=)?sqlite:[^@]*$", url) is not None and "pass" not in url.lower()
+    if "://" not in url or not {"@", "?"} & set(url) or is_sqlite:  # a file has no password
         return url
     match = re.fullmatch(r"([\w.-]*=)?([a-zA-Z][\w+.-]*://[^\s'\"]*)", url)
     if match is None:  # such as quoted, which is a value of TOML: what is where is not known
@@ -218,8 +219,6 @@ def without_password(url: str) -> str:
     from sqlalchemy.exc import ArgumentError
 
     before, address = match[1] or "", match[2]
-    if address.startswith("sqlite:") and "@" not in address.partition("?")[0] and "pass" not in address.lower():
-        return url  # it has no password, and another spelling might be another file
     try:
         parsed = make_url(address)
     except (ArgumentError, ValueError):

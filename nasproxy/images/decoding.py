@@ -139,16 +139,25 @@ def _hash_files(paths: Sequence[ImageFile], root: Path, progress: Progress) -> t
 
 
 def _hash_file(path: ImageFile) -> str | OSError:
-    if isinstance(path, Path) and not path.is_file():  # reading a pipe or a device might never end
-        return OSError(errno.EINVAL, "it is no regular file" if path.exists() else "No such file or directory")
+    if problem := _not_regular(path):
+        return OSError(errno.EINVAL, problem)
     try:
         return blake2b(path.read_bytes(), digest_size=16).hexdigest()
     except OSError as error:
         return error
 
 
+def _not_regular(path: ImageFile) -> str | None:
+    """Why a file is not read at all: reading a pipe or a device might never end."""
+    if not isinstance(path, Path) or path.is_file():
+        return None
+    return "it is no regular file" if path.exists() else "No such file or directory"
+
+
 def _decode(path: ImageFile, image_size: int | tuple[int, int] | None, channels: int | None) -> np.ndarray | str:
     """(C, H, W) uint8 of one file, or why it cannot be decoded; without `channels`, C is 1 for a grey image, else 3."""
+    if problem := _not_regular(path):
+        return problem
     try:
         content = path.read_bytes()
     except OSError as error:  # it could be read a moment ago

@@ -28,6 +28,7 @@ from nasproxy.space import SearchSpace
 from nasproxy.spacefile import load_space
 from nasproxy.store import open_store, sqlite_url
 from nasproxy.tables import read_scores, read_truth
+from nasproxy.tables.cells import from_cell
 from nasproxy.trials import FEWEST, Signal, Trial, Trials
 from nasproxy.truths import TRUTHS, load_published, load_published_scores, names_truth
 
@@ -224,7 +225,7 @@ def read_arch_ids(reference: str, root: Path, task: Task) -> list[str] | None:
         column = rows[0].index("arch_id") if rows and "arch_id" in rows[0] else 0
         if short := next((row for row in rows if len(row) <= column), None):
             raise InputError(f"--archs {reference!r}: the line {','.join(short)!r} has no arch_id; complete it")
-        ids = [row[column].strip() for row in rows if row[column].strip() != "arch_id"]
+        ids = [from_cell(row[column].strip()) for row in rows if row[column].strip() != "arch_id"]
     if not ids:
         raise InputError(f"--archs {reference!r} names no architecture; check it")
     return ids

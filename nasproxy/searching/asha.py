@@ -84,11 +84,11 @@ class HaltedTraining:
         return trial, trace, True
 
     def stop(self) -> None:
-        """Ends the training where it waits."""
-        if self._is_waiting:
+        """Ends the training where it waits, or at its next rung; does nothing where it is over."""
+        if self._thread.is_alive():
             self._told.put(False)
             self._thread.join()
-            self._is_waiting = False
+        self._is_waiting = False
 
     def _train(self) -> None:
         torch.set_num_threads(self._scorer.job.num_threads)  # a thread has its own

@@ -257,7 +257,7 @@ def _ray_of(workforce: Workforce) -> Iterator[None]:
 def _join_cluster(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"no Ray cluster at {address!r}: {reason}; start one with 'ray start --head'") from None
 

@@ -169,15 +169,17 @@ class Evaluator:
 
 
 def _train_while_wanted(training: HaltedTraining, asker: optuna.Trial) -> Trial:
-    while True:
-        trial, _, is_over = training.next()
-        if is_over:
-            return trial
-        rung = trial.rungs[-1]
-        asker.report(mean(rung.selection_scores), rung.num_steps or 0)
-        if asker.should_prune():
-            training.stop()
-            return trial
+    try:
+        while True:
+            trial, _, is_over = training.next()
+            if is_over:
+                return trial
+            rung = trial.rungs[-1]
+            asker.report(mean(rung.selection_scores), rung.num_steps or 0)
+            if asker.should_prune():
+                return trial
+    finally:
+        training.stop()
 
 
 _OF_NO_USE = ("archs", "sample", "screen", "num_archs", "strategy", "keep_nets", "storage", "loggers", "against")

@@ -70,7 +70,11 @@ def local_ray(num_cpus: int) -> Iterator[None]:
             watch.stop()
             ray.shutdown()
     if watch.found is not None:
-        raise RayEndedError(f"{watch.found} in the middle of the work; what is done is kept: go on with --resume")
+        raise RayEndedError(f"{watch.found} in the middle of the work; a run goes on with --resume")
+
+
+_REQUESTS = tuple(-number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)))
+"""Exit codes of a process that was asked to end."""
 
 
 class _Watch:
@@ -92,13 +96,20 @@ class _Watch:
     def stop(self) -> None:
         """The work is over; where it is not, it has been interrupted by now."""
         self._is_over.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        try:
+            if self._thread.is_alive():
+                self._thread.join()
+        except KeyboardInterrupt:
+            if self.found is None:  # else it is our own
+                raise
 
     def _look(self) -> None:
         while not self._is_over.wait(WATCH_SECONDS):
             for name, process in self._processes.items():
-                if (code := process.poll()) is not None and self.found is None:
+                code = process.poll()
+                if code in _REQUESTS:  # to the whole group, this process too
+                    self._is_over.set()
+                elif code is not None and self.found is None:
                     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
                     self.found = f"Ray's {name} {how}"
             if self.found is not None:

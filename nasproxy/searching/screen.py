@@ -21,6 +21,7 @@ from math import isfinite, nan
 from sys import float_info
 from typing import Any
 
+from nasproxy.augment import parse_strategy
 from nasproxy.config import RecipeSettings, SearchConfig, Tree, make_config, parse_share
 from nasproxy.errors import SettingsError, unknown_name
 from nasproxy.proxies import COMPOSITES
@@ -273,6 +274,7 @@ def _parse_training(
         changed = make_config(SearchConfig, tree).recipe
     except SettingsError as error:
         raise SettingsError(f"rung {text!r}: {error}") from None
+    parse_strategy(changed.augmentation, flippable=True)
     if "epochs" in changes:
         changed = changed.model_copy(update={"steps": count_steps(changed, num_images), "epochs": recipe.epochs})
     return changed, int(given.get("seeds", 1))

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nasproxy.errors import InputError, unknown_name
+from nasproxy.tables.cells import from_cell
 from nasproxy.trials import ProxyKind, Rung, SearchInfo, State, Trial, Trials
 
 SECONDS = "train_seconds"
@@ -82,7 +83,7 @@ def _read(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the table {path}: {str(error).strip()}; give a CSV file") from None
     if "arch_id" in frame:  # what `write_table` keeps from being a formula
-        frame["arch_id"] = frame["arch_id"].str.replace(r"^'(?=[=+\-@\t\r])", "", regex=True)
+        frame["arch_id"] = frame["arch_id"].map(from_cell, na_action="ignore")
     else:
         raise InputError(f"{path} has no column 'arch_id', only {', '.join(map(str, frame))}; name it so")
     if "state" in frame:  # a table of ours: of these there is no score, or one of another rung

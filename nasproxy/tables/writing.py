@@ -23,11 +23,10 @@ from nasproxy.files import write_atomically
 from nasproxy.ranking import pareto_front
 from nasproxy.replaying import Replays
 from nasproxy.screened import to_the_end
+from nasproxy.tables.cells import to_cell
 from nasproxy.trials import COST_FIELDS, ProxyKind, SearchInfo, Signal, State, Trial, Trials
 
 FORMATS = (".csv", ".parquet", ".json")
-FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
-"""What the first character of a formula may be in a spreadsheet."""
 Frame = pd.DataFrame
 """A table in memory."""
 
@@ -132,8 +131,7 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def _harmless(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with texts that a spreadsheet would take for formulas as texts there too, by an apostrophe in front."""
-    return frame.map(lambda value: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_MARKS) else value)
+    return frame.map(lambda value: to_cell(value) if isinstance(value, str) else value)
 
 
 def ranking_row(ranking: Ranking) -> dict[str, Any]:

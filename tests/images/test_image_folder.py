@@ -16,7 +16,8 @@ from nasproxy.augment import GROUPS, Strategy, augment_batch, parse_strategy
 from nasproxy.condensing import condense
 from nasproxy.errors import DataError, SettingsError
 from nasproxy.images import ImageData, ImageSet, load_images, make_generator
-from nasproxy.images.decoding import LOOK_AHEAD
+from nasproxy.images.decoding import LOOK_AHEAD, decode_images
+from nasproxy.images.folder import list_images
 from nasproxy.nets.convnet import default_arch
 from nasproxy.training import make_net
 from tests.conftest import make_image_folder
@@ -439,6 +440,9 @@ def test_pipes_and_devices_are_named_and_not_read(image_folder: Path) -> None:
     assert problem.count("it is no regular file") == 2
     assert "gone.png: No such file or directory" in problem
     assert len(_load(image_folder, skip_broken=True).train) == 12
+    files = list_images(image_folder / "train" / "cat")
+    images, broken = decode_images(files, image_size=8, channels=None, progress=lambda *_: None)
+    assert (len(images), list(broken.values())) == (6, ["it is no regular file"])
 
 
 def test_all_broken_files_are_named_at_once(image_folder: Path) -> None:

@@ -136,7 +136,7 @@ def test_where_a_process_of_ray_ends_the_work_ends_with_the_reason(name: str) ->
         assert process.stdout is not None
         told = process.stdout.read().splitlines()
         assert told[-1] == (
-            f"Ray's {name} was ended by signal 9 in the middle of the work; what is done is kept: go on with --resume"
+            f"Ray's {name} was ended by signal 9 in the middle of the work; a run goes on with --resume"
         )
         assert process.wait(timeout=60) == 0
         assert time.monotonic() - started < 40

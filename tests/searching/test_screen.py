@@ -121,6 +121,7 @@ def test_screens_by_name_cut_to_a_tenth_or_fewer(name: str) -> None:
         ("naswot:20%,az-nas:9,naswot+az-nas:5", "rung 'naswot+az-nas:5' measures nothing that no rung before it has"),
         ("steps=40+lr=-1:9", "rung 'steps=40+lr=-1:9': invalid setting recipe.lr='-1'"),
         ("steps=40+schedule=cosin:9", "rung 'steps=40+schedule=cosin:9': invalid setting recipe.schedule='cosin'"),
+        ("steps=40+augmentation=nonsens:9", "'nonsens'"),
         ("steps=40+momentum=0.5:9", "unknown setting of rung 'steps=40+momentum=0.5:9' 'momentum'"),
         ("naswot:20%,steps=40+tsee:9", "'tsee': did you mean 'tse'?"),
         ("naswot:20%,steps=40+tse", "rung 'steps=40+tse' is the last one, and ranks by accuracy; leave tse out"),

@@ -9,6 +9,7 @@ import pytest
 
 from nasproxy.comparing import rank
 from nasproxy.errors import InputError
+from nasproxy.runs.loading import Task, read_arch_ids
 from nasproxy.tables import read_scores, read_truth, trials_frame, write_table
 from nasproxy.trials import ProxyKind, Rung, State, Trials
 
@@ -31,7 +32,7 @@ def test_an_exported_truth_is_read_back_seed_by_seed(truth: Trials, tmp_path: Pa
     assert read == {trial.arch_id: trial.evaluation_scores for trial in truth if trial.is_ranked}
 
 
-@pytest.mark.parametrize("arch_id", ["=1+1", "+a", "-3", "@SUM(A1)", "\tx", "'quoted"])
+@pytest.mark.parametrize("arch_id", ["=1+1", "+a", "-3", "@SUM(A1)", "\tx", "'quoted", "'=q", "''-"])
 def test_what_a_spreadsheet_would_take_for_a_formula_is_a_text_there_and_itself_when_read_back(
     truth: Trials, tmp_path: Path, arch_id: str
 ) -> None:
@@ -40,6 +41,8 @@ def test_what_a_spreadsheet_would_take_for_a_formula_is_a_text_there_and_itself_
     with (tmp_path / "truth.csv").open(newline="") as file:
         cells = [row["arch_id"] for row in csv.DictReader(file)]
     assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for cell in cells)
+    if arch_id.strip() == arch_id:
+        assert arch_id in (read_arch_ids(str(tmp_path / "truth.csv"), tmp_path, Task()) or [])
     assert read_truth(tmp_path / "truth.csv").by_id.keys() == {trial.arch_id for trial in named if trial.is_ranked}
 
 
